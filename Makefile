@@ -1,0 +1,103 @@
+# Everything a developer does, on a machine that has Python 3.11 (with venv) and make.
+
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+# -qq: only errors are news.
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check
+
+# An environment is ready when its stamp is newer than what it was installed from.
+READY := $(VENV)/.ready
+VENDOR := .venv-vendor
+VENDOR_READY := $(VENDOR)/.ready
+AIRFLOW := .venv-vendor-airflow
+AIRFLOW_READY := $(AIRFLOW)/.ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install test demo lint format types imports cover check \
+	test-vendor test-vendor-sdk test-vendor-airflow \
+	install-vendor-sdk install-vendor-airflow constraints clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
+
+install: $(READY)  ## Create .venv and install everything into it
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (make PYTHON=...)" >&2; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(READY)  ## Run the tests, measure coverage and require its minimum
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
+	@$(BIN)/onehouse-tracker demo
+
+lint: $(READY)  ## Check style and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+format: $(READY)  ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+types: $(READY)  ## Check types
+	@$(BIN)/mypy --strict src tests benchmarks
+
+imports: $(READY)  ## Check that imports point down only
+	@$(BIN)/lint-imports
+
+cover: $(READY)  ## Write the coverage of the last test run to build/coverage/index.html
+	@$(BIN)/coverage html --quiet --directory build/coverage
+
+check: test lint types imports  ## All of the above, as a change must pass it
+
+test-vendor: test-vendor-sdk test-vendor-airflow  ## Run the vendor's own clients against the simulator
+
+test-vendor-sdk: $(READY) $(VENDOR_READY)  ## Only the SDK and the `oh` command
+	@$(BIN)/pytest tests/vendor/test_sdk.py tests/vendor/test_oh.py $(ARGS)
+
+test-vendor-airflow: $(READY) $(AIRFLOW_READY)  ## Only the hook of the Airflow provider
+	@$(BIN)/pytest tests/vendor/test_airflow_hook.py $(ARGS)
+
+install-vendor-sdk: $(VENDOR_READY)
+install-vendor-airflow: $(AIRFLOW_READY)
+
+# The vendor's packages are proprietary: they are installed to be run, each set in an
+# environment of its own, and nothing of ours is installed beside them.
+$(VENDOR_READY): tests/vendor/requirements.txt
+	@echo "installing into $(VENDOR) ..."
+	@test -x $(VENDOR)/bin/python || $(PYTHON) -m venv $(VENDOR)
+	@$(VENDOR)/bin/python $(PIP_INSTALL) -r $<
+	@touch $@
+
+$(AIRFLOW_READY): tests/vendor/requirements-airflow.txt
+	@echo "installing into $(AIRFLOW) ..."
+	@test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)
+	@$(AIRFLOW)/bin/python $(PIP_INSTALL) -r $<
+	@touch $@
+
+constraints:  ## Renew constraints.txt from a fresh environment
+	@rm -rf build/constraints && mkdir -p build
+	@$(PYTHON) -m venv build/constraints
+	@build/constraints/bin/python $(PIP_INSTALL) -e '.[dev]'
+	@{ sed -n '/^#/p' constraints.txt; \
+	build/constraints/bin/python -m pip freeze --exclude-editable --disable-pip-version-check; \
+	} > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+	@rm -rf build/constraints
+
+clean:  ## Remove environments, caches and build products
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) build dist site .coverage .coverage.* \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

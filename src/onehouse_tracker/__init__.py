@@ -1,0 +1,133 @@
+"""
+Follow hundreds of Onehouse SQL requests to their outcome, within the project's rate limit.
+
+Names are loaded when they are first used: ``import onehouse_tracker`` alone imports neither
+the HTTP client nor the validation library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "ApiStatus",
+    "AuthenticationError",
+    "Completions",
+    "ConfigError",
+    "Credentials",
+    "Handle",
+    "HandleCancelledError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "OnehouseClient",
+    "OutageError",
+    "Outcome",
+    "PollPolicy",
+    "ProjectError",
+    "RejectedError",
+    "Request",
+    "RequestFailedError",
+    "Result",
+    "Results",
+    "StaleConnectionError",
+    "StatusError",
+    "StatusReply",
+    "StatusSource",
+    "SubmissionError",
+    "SubmissionRejectedError",
+    "SubmissionSource",
+    "SubmissionUnknownError",
+    "SubmissionUnsentError",
+    "ThrottledError",
+    "Tracker",
+    "TrackerClosedError",
+    "TrackerError",
+    "TrackerStats",
+    "TransportError",
+    "UnauthorizedError",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from onehouse_tracker.client import OnehouseClient
+    from onehouse_tracker.config import Credentials
+    from onehouse_tracker.errors import (
+        AuthenticationError,
+        ConfigError,
+        HandleCancelledError,
+        InvalidRequestError,
+        NotFoundError,
+        OutageError,
+        ProjectError,
+        RejectedError,
+        RequestFailedError,
+        StaleConnectionError,
+        StatusError,
+        SubmissionError,
+        SubmissionRejectedError,
+        SubmissionUnknownError,
+        SubmissionUnsentError,
+        ThrottledError,
+        TrackerClosedError,
+        TrackerError,
+        TransportError,
+        UnauthorizedError,
+    )
+    from onehouse_tracker.handles import Completions, Handle
+    from onehouse_tracker.models import (
+        ApiStatus,
+        Outcome,
+        Request,
+        Result,
+        StatusReply,
+        StatusSource,
+        SubmissionSource,
+    )
+    from onehouse_tracker.policy import PollPolicy
+    from onehouse_tracker.results import Results
+    from onehouse_tracker.tracker import Tracker, TrackerStats
+
+    __version__: str
+else:
+    # Out of the type checker's sight: a module-level __getattr__ makes it believe that
+    # every name exists, and it would no longer find a misspelt import.
+    _MODULE_OF = {
+        "Completions": "handles",
+        "Credentials": "config",
+        "Handle": "handles",
+        "OnehouseClient": "client",
+        "PollPolicy": "policy",
+        "Results": "results",
+        "Tracker": "tracker",
+        "TrackerStats": "tracker",
+    } | dict.fromkeys(
+        (
+            "ApiStatus",
+            "Outcome",
+            "Request",
+            "Result",
+            "StatusReply",
+            "StatusSource",
+            "SubmissionSource",
+        ),
+        "models",
+    )
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom needed
+
+            value = version("onehouse-tracker")
+        elif name in __all__:
+            from importlib import import_module  # noqa: PLC0415 - loaded on first use
+
+            module = import_module(f"{__name__}.{_MODULE_OF.get(name, 'errors')}")
+            value = getattr(module, name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

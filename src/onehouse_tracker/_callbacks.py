@@ -1,0 +1,88 @@
+"""
+Calls the user's ``on_result``, off the polling path and one result at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+
+from onehouse_tracker import events
+from onehouse_tracker.models import Result
+
+__all__ = ["Callbacks", "OnResult"]
+
+_log = logging.getLogger(__name__)
+
+OnResult = Callable[[Result], object] | Callable[[Result], Awaitable[object]]
+"""What ``on_result`` may be: a plain function or a coroutine function of one result."""
+
+
+class Callbacks:
+    """
+    A queue of results, and the loop that hands them to one callback.
+
+    Args:
+        callback: Coroutine functions run on the event loop, plain ones in *executor*.
+
+        executor: Makes the executor for plain functions, when one is needed.
+
+        emit: Is told when the callback raises.
+    """
+
+    def __init__(
+        self, callback: OnResult, executor: Callable[[], Executor], emit: events.Emitter
+    ) -> None:
+        self._callback = callback
+        self._is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
+            getattr(callback, "__call__", None)  # noqa: B004 - an object with an async __call__
+        )
+        self._executor = executor
+        self._emit = emit
+        self._queue: asyncio.Queue[Result | None] = asyncio.Queue()
+        self.errors: dict[str, Exception] = {}
+
+    def put(self, result: Result) -> None:
+        """Queue one result."""
+        self._queue.put_nowait(result)
+
+    def finish(self) -> None:
+        """No more results will come: `run` returns when those queued are done."""
+        self._queue.put_nowait(None)
+
+    async def run(self) -> None:
+        """
+        Call the callback for each result, one at a time, until `finish`.
+
+        Cancelling interrupts an async callback; a plain one runs to its end in its thread.
+        """
+        while (result := await self._queue.get()) is not None:
+            try:
+                await self._call(result)
+            except Exception as error:  # noqa: BLE001 - it is the user's
+                self.errors[result.request_id] = error
+                # The exception's text may quote the response: the log names its type only.
+                _log.error(
+                    "on_result raised %s for request %s", type(error).__name__, result.request_id
+                )
+                if self._emit:
+                    self._emit(
+                        events.CallbackFailed(
+                            at=asyncio.get_running_loop().time(),
+                            request_id=result.request_id,
+                            error=type(error).__name__,
+                        )
+                    )
+
+    async def _call(self, result: Result) -> None:
+        if self._is_async:
+            answer = self._callback(result)
+        else:
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._executor(), self._callback, result)
+        # A lambda or a partial around a coroutine function shows it only by its answer.
+        if inspect.isawaitable(answer):
+            await answer

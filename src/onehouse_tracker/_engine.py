@@ -1,0 +1,514 @@
+"""
+The polling loop: one dispatcher that spends the budget on whatever deserves it most.
+
+Here, and in the tracker, tasks are started; decisions are made in `_schedule`, `_retry`
+and `_health`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from onehouse_tracker import events
+from onehouse_tracker._health import Blame, Health
+from onehouse_tracker._retry import Again, Ended, Pending, judge_error, judge_reply
+from onehouse_tracker._roster import Roster
+from onehouse_tracker._schedule import TICK, Schedule
+from onehouse_tracker._slots import SlotQueue
+from onehouse_tracker.errors import (
+    AuthenticationError,
+    OutageError,
+    ProjectError,
+    RejectedError,
+    StaleConnectionError,
+    StatusError,
+    ThrottledError,
+    TransportError,
+    UnauthorizedError,
+)
+from onehouse_tracker.models import Outcome, StatusReply, StatusSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._waits import Wait
+    from onehouse_tracker.gates import Gate
+    from onehouse_tracker.policy import PollPolicy
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """
+    Follows any number of requests with one dispatcher task and one task per poll in flight.
+
+    `run` owns all tasks: no poll outlives it.  Everything that needs a slot waits in the
+    dispatcher, and it alone waits on the gate.
+    """
+
+    def __init__(
+        self,
+        source: StatusSource,
+        gate: Gate,
+        policy: PollPolicy,
+        *,
+        observers: Sequence[events.Observer] = (),
+        wall_clock: Callable[[], datetime] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._source = source
+        self._gate = gate
+        self._policy = policy
+        self._random = random.Random(seed).random
+        self._emit = events.Emitter(observers)
+        self._schedule = Schedule(policy)
+        self._health = Health(policy.patience)
+        self._roster = Roster(
+            self._schedule,
+            self._health,
+            emit=self._emit,
+            wall_clock=wall_clock or _utc_now,
+        )
+        self._slots = SlotQueue()
+        self._sleeper: asyncio.Future[None] | None = None
+        self._polls_go_first = True
+        self._max_in_flight = policy.max_in_flight or (
+            math.ceil(gate.limit * policy.poll_timeout) + 20
+        )
+        self.in_flight = 0
+        self.submitting = 0
+        self.polls = 0
+        self.refusals = 0
+
+    # --- What the tracker asks for ---------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """How many requests are followed."""
+        return len(self._roster)
+
+    @property
+    def ended(self) -> int:
+        """How many requests had their outcome so far."""
+        return self._roster.ended
+
+    @property
+    def outage(self) -> bool:
+        """Whether nothing succeeds any more."""
+        return self._health.outage
+
+    def open(self, wait: Wait) -> None:
+        """Take in a waiter; a failure of the project reaches it from now on."""
+        self._roster.open(wait)
+
+    def join(
+        self, wait: Wait, request_id: str, label: str | None, *, age: float, first_look: float
+    ) -> None:
+        """
+        Follow one more request for *wait*, which is open and does not contain it yet.
+
+        *age* is the seconds since it was submitted, as far as we know; *first_look* the
+        seconds until its first poll, if nobody follows it already.
+        """
+        self._roster.join(
+            wait, request_id, label, age=age, first_look=first_look, now=self._loop.time()
+        )
+        self._wake()
+
+    def leave(self, wait: Wait) -> None:
+        """Let a waiter go; what nobody else waits for is not asked about any more."""
+        self._roster.leave(wait, self._loop.time())
+        self._wake()
+
+    def expire(self, wait: Wait) -> None:
+        """Settle what *wait* still waits for as `TIMED_OUT`."""
+        self._roster.expire(wait, self._loop.time())
+        self._wake()
+
+    async def slot(self, *, submission: bool = False) -> None:
+        """
+        Wait for one slot of the budget.
+
+        A granted submission counts as in flight until `submitted` is called.  Cancelling
+        gives up the place; a slot that was granted already is lost.
+        """
+        future = self._slots.join(submission=submission)
+        self._wake()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if submission and not future.cancelled():
+                self.submitted()  # granted and cancelled in the same turn of the loop
+            raise
+        except ProjectError as error:
+            raise copy.copy(error) from error.__cause__
+
+    def submitted(self) -> None:
+        """A submission that had its slot is over, whatever became of it."""
+        self.submitting -= 1
+        self._wake()
+
+    def accepted(self, sent_at: float) -> None:
+        """The server answered a submission sent at *sent_at*: a good reply."""
+        self._gate.answered(sent_at)
+        self._answered(self._loop.time())
+
+    def throttled(self, sent_at: float, error: ThrottledError) -> None:
+        """The server refused a request sent at *sent_at* for its rate."""
+        now = self._loop.time()
+        self.refusals += 1
+        self._gate.throttled(sent_at, error.retry_after)
+        self._health.paused(now, self._gate.paused_until)
+        if self._emit:
+            stats = self._gate.stats()
+            self._emit(
+                events.BudgetRefused(
+                    at=now,
+                    request_id=error.request_id,
+                    retry_after=error.retry_after,
+                    paused_for=stats.paused_for,
+                    margin=stats.margin,
+                )
+            )
+
+    def submission_unauthorized(self, error: UnauthorizedError) -> ProjectError | None:
+        """A submission was refused with 401 or 403: the error, if it concerns the project."""
+        if self._health.proven:
+            return None
+        failure = _authentication_error(error)
+        self._fail_project(failure)
+        return failure
+
+    def close(self, error: BaseException) -> None:
+        """Fail everyone who waits for anything.  For when `run` has ended."""
+        self._slots.fail_all(error)
+        self._roster.fail(error, self._loop.time())
+
+    # --- The dispatcher --------------------------------------------------------------
+
+    async def run(self) -> None:
+        """
+        Poll until cancelled.
+
+        Cancelling is safe at each await: asleep, at the gate (one slot is lost at most),
+        and while polls are in flight (they are cancelled and awaited).
+        """
+        async with asyncio.TaskGroup() as polls:
+            while True:
+                await self._until_slot_wanted()
+                await self._gate.acquire()
+                self._use_slot(polls)
+
+    async def _until_slot_wanted(self) -> None:
+        while True:
+            now = self._loop.time()
+            gives_up_at = self._health.gives_up_at
+            if now >= gives_up_at:
+                self._fail_project(self._outage_error(now))
+                continue
+            wanted_at = self._slot_wanted_at(now)
+            if wanted_at <= now + TICK:
+                return
+            await self._sleep_until(min(wanted_at, gives_up_at))
+
+    def _slot_wanted_at(self, now: float) -> float:
+        """When something will want a slot, if nothing changes; infinity for never."""
+        if self._slots.has_call:
+            return now
+        return min(self._submission_wanted_at(now), self._poll_wanted_at())
+
+    def _submission_wanted_at(self, now: float) -> float:
+        health = self._health
+        if not self._slots.has_submission or health.suspects:
+            return math.inf
+        if not health.proven and self._on_the_wire:
+            return math.inf
+        if health.outage:
+            # A statement sent into an outage would be of unknown fate: polls probe first.
+            return math.inf if len(self._roster) else health.next_probe_at
+        return now
+
+    def _poll_wanted_at(self) -> float:
+        health = self._health
+        if health.suspects:
+            return health.next_probe_at if self._can_confirm else math.inf
+        if self.in_flight >= self._max_in_flight:
+            return math.inf
+        if not health.proven and self._on_the_wire:
+            return math.inf
+        due = self._schedule.next_due()
+        if due is None:
+            return math.inf
+        # In an outage the clock decides and not the backoff: probes rotate over all IDs.
+        return health.next_probe_at if health.outage else due
+
+    @property
+    def _on_the_wire(self) -> int:
+        return self.in_flight + self.submitting
+
+    @property
+    def _can_confirm(self) -> bool:
+        if self._health.confirming:
+            return False
+        # Another request can be asked, or there is none, not even one in flight.
+        return len(self._schedule) > 0 or len(self._roster) == len(self._health.suspects)
+
+    async def _sleep_until(self, when: float) -> None:
+        """Sleep until loop time *when*, or until something changes."""
+        self._sleeper = sleeper = self._loop.create_future()
+        timer = None if math.isinf(when) else self._loop.call_at(when, _resolve, sleeper)
+        try:
+            await sleeper
+        finally:
+            self._sleeper = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._sleeper is not None:
+            _resolve(self._sleeper)
+
+    def _use_slot(self, polls: asyncio.TaskGroup) -> None:
+        """Give the slot that was just granted to whatever deserves it at this moment."""
+        now = self._loop.time()
+        if self._gate.paused_until > now:
+            return  # a pause began after the slot was granted
+        poll_is_due = self._poll_wanted_at() <= now + TICK
+        if poll_is_due and self._polls_go_first:
+            self._start_poll(polls, now)
+            self._polls_go_first = False
+        elif self._grant_slot(now):
+            self._polls_go_first = True
+        elif poll_is_due:
+            self._start_poll(polls, now)
+        # Otherwise nothing is due any more: the slot is dropped, never saved.
+
+    def _grant_slot(self, now: float) -> bool:
+        """Give the slot to a submission or to the user's own call, if one waits."""
+        may_submit = self._submission_wanted_at(now) <= now + TICK
+        granted = self._slots.grant(submissions=may_submit)
+        if granted:
+            self.submitting += 1
+            self._health.probe_sent(now)
+        return granted is not None
+
+    def _start_poll(self, polls: asyncio.TaskGroup, now: float) -> None:
+        health = self._health
+        confirming = bool(health.suspects)
+        if confirming:
+            tracked = self._roster.witness()
+            if tracked is not None:
+                self._schedule.remove(tracked)
+        elif health.outage:
+            tracked = self._schedule.pop_earliest()
+        else:
+            tracked = self._schedule.pop(now)
+        if tracked is None:
+            return
+        if confirming or health.outage:
+            health.probe_sent(now)
+        health.confirming = confirming
+        self.polls += 1
+        self.in_flight += 1
+        tracked.polls += 1
+        if tracked.first_sent_at is None:
+            tracked.first_sent_at = now
+        tracked.task = polls.create_task(
+            self._poll(tracked, now, confirming=confirming), name=f"poll {tracked.request_id}"
+        )
+        # Not a `finally` in the poll: a task cancelled before its first step runs none.
+        tracked.task.add_done_callback(
+            self._cancelled_confirmation if confirming else self._cancelled_poll
+        )
+
+    def _cancelled_poll(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._poll_over(confirming=False)
+
+    def _cancelled_confirmation(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._poll_over(confirming=True)
+
+    def _poll_over(self, *, confirming: bool) -> None:
+        self.in_flight -= 1
+        if confirming:
+            self._health.confirming = False
+        self._wake()
+
+    # --- One poll --------------------------------------------------------------------
+
+    async def _poll(self, tracked: Tracked, sent_at: float, *, confirming: bool) -> None:
+        answer = await self._ask(tracked.request_id)
+        self._poll_over(confirming=confirming)
+        if tracked.task is None:
+            return  # nobody waits for it any more
+        tracked.task = None
+        now = self._loop.time()
+        if self._emit:
+            self._emit(_poll_finished(tracked, answer, now, sent_at))
+        if isinstance(answer, ThrottledError):
+            self.throttled(sent_at, answer)
+            self._schedule.again(tracked, sent_at)  # unharmed, and not behind the others
+            return
+        self._gate.answered(sent_at)
+        if isinstance(answer, UnauthorizedError):
+            self._receive_refusal(tracked, answer, now, confirming=confirming)
+            return
+        if isinstance(answer, StatusReply | RejectedError):
+            self._answered(now)
+            if confirming:
+                self._acquit(tracked, now)
+        if isinstance(answer, StatusReply):
+            self._receive_reply(tracked, answer, sent_at, now)
+        else:
+            self._receive_error(tracked, answer, sent_at, now)
+
+    async def _ask(self, request_id: str) -> StatusReply | StatusError:
+        try:
+            async with asyncio.timeout(self._policy.poll_timeout):
+                return await self._source.fetch(request_id)
+        except StatusError as error:
+            return error
+        except TimeoutError:
+            return TransportError(
+                f"no reply within {self._policy.poll_timeout:g} s", request_id=request_id
+            )
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return TransportError("the status source cancelled itself", request_id=request_id)
+        except Exception as error:  # noqa: BLE001 - survive whatever the source does
+            if not isinstance(error, OSError):
+                _log.exception("the status source failed on request %s", request_id)
+            failure = TransportError(type(error).__name__, request_id=request_id)
+            failure.__cause__ = error
+            return failure
+
+    def _receive_reply(
+        self, tracked: Tracked, reply: StatusReply, sent_at: float, now: float
+    ) -> None:
+        verdict = judge_reply(
+            tracked, reply, sent_at=sent_at, now=now, policy=self._policy, random=self._random
+        )
+        match verdict:
+            case Pending():
+                self._schedule.pending(tracked, sent_at, now)
+            case Again(due):
+                self._schedule.again(tracked, due)
+            case Ended(outcome):
+                self._schedule.finished(tracked, sent_at)
+                self._roster.end(tracked, outcome, reply, now)
+
+    def _receive_error(
+        self, tracked: Tracked, error: StatusError, sent_at: float, now: float
+    ) -> None:
+        if not isinstance(error, TransportError | RejectedError):
+            error = TransportError(str(error), request_id=tracked.request_id)
+        if isinstance(error, TransportError) and not isinstance(error, StaleConnectionError):
+            alone = len(self._roster) == 1
+            begins = self._health.failed(now, tracked.request_id, is_only_one=alone)
+            if begins and self._emit:
+                self._emit(events.OutageBegan(at=now, reason=str(error)))
+        verdict = judge_error(
+            tracked,
+            error,
+            sent_at=sent_at,
+            now=now,
+            policy=self._policy,
+            random=self._random,
+            answered_at=self._health.answered_at,
+        )
+        match verdict:
+            case Again(due):
+                self._schedule.again(tracked, due)
+            case Ended(outcome):
+                self._roster.end(tracked, outcome, None, now)
+
+    def _receive_refusal(
+        self, tracked: Tracked, error: UnauthorizedError, now: float, *, confirming: bool
+    ) -> None:
+        tracked.error = error
+        alone = len(self._roster) == 1
+        blame = self._health.refused(now, tracked, is_confirmation=confirming, is_only_one=alone)
+        if blame is Blame.PROJECT:
+            self._fail_project(_authentication_error(error))
+        elif self._emit:
+            self._emit(
+                events.CredentialsDoubted(
+                    at=now, request_id=tracked.request_id, reason=error.reason
+                )
+            )
+
+    # --- What follows for the project ------------------------------------------------
+
+    def _answered(self, now: float) -> None:
+        silent_since = self._health.silent_since
+        if self._health.good(now):
+            self._roster.forgive_failures(now)
+            if self._emit:
+                lasted = 0.0 if silent_since is None else now - silent_since
+                self._emit(events.OutageEnded(at=now, lasted=lasted))
+        self._wake()
+
+    def _acquit(self, witness: Tracked, now: float) -> None:
+        """The credentials are good after all: the suspects are refused for themselves."""
+        for suspect in self._health.acquit_project():
+            if suspect is not witness:
+                self._roster.end(suspect, Outcome.REJECTED, None, now)
+
+    def _fail_project(self, error: ProjectError) -> None:
+        """Fail every waiter of this moment; the next wait starts with a single probe."""
+        self._health.reset()
+        # A slot for the user's own call is still theirs: only submissions are turned away.
+        self._slots.fail_submissions(error)
+        self._roster.fail(error, self._loop.time())
+
+    def _outage_error(self, now: float) -> OutageError:
+        silent_since = self._health.silent_since
+        silent_for = 0.0 if silent_since is None else now - silent_since
+        return OutageError(
+            f"no good reply for {silent_for:.0f} s; the requests go on at the server,"
+            " wait for them again when it answers"
+        )
+
+
+def _authentication_error(error: StatusError) -> AuthenticationError:
+    return AuthenticationError(
+        f"Onehouse refused the credentials (HTTP {error.http_status}: {error.reason});"
+        " check the API key and secret, the link UID, the project and the region"
+    )
+
+
+def _poll_finished(
+    tracked: Tracked, answer: StatusReply | StatusError, now: float, sent_at: float
+) -> events.PollFinished:
+    error = answer if isinstance(answer, StatusError) else None
+    return events.PollFinished(
+        at=now,
+        request_id=tracked.request_id,
+        attempt=tracked.polls,
+        took=now - sent_at,
+        status=answer.status if isinstance(answer, StatusReply) else None,
+        error=None if error is None else type(error).__name__,
+        reason=None if error is None else error.reason,
+    )
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

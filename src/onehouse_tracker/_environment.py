@@ -1,0 +1,50 @@
+"""
+The environment variables of this package, read with pydantic-settings.
+
+Slow to import, so only `Credentials.from_env` imports it, when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from onehouse_tracker._fields import ALL_FIELDS
+
+__all__ = ["read_environment"]
+
+
+def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """
+    The values that *environ* has for us, by the name of the setting.
+
+    An empty variable counts as absent: that is how containers and CI systems unset one.
+    """
+    source = EnvSettingsSource(_Variables)
+    # Instead of os.environ: whoever calls decides which environment counts.
+    source.env_vars = {name: value for name, value in environ.items() if value}
+    found = _Variables.model_validate(source())
+
+    return {
+        name: value
+        for name in (*(field.name for field in ALL_FIELDS), "profile", "credentials_file")
+        if (value := getattr(found, name.upper())) is not None
+    }
+
+
+class _Variables(BaseSettings):
+    # Upper case, because names are compared as they stand: ``onehouse_region`` is not ours.
+    model_config = SettingsConfigDict(env_prefix="ONEHOUSE_", case_sensitive=True)
+
+    ACCOUNT_UID: str | None = None
+    PROJECT_UID: str | None = None
+    API_KEY: str | None = None
+    API_SECRET: str | None = None
+    LINK_UID: str | None = None
+    REGION: str | None = None
+    USER_UID: str | None = None
+    BEARER_TOKEN: str | None = None
+    BASE_URL: str | None = None
+    PROFILE: str | None = None
+    CREDENTIALS_FILE: str | None = None

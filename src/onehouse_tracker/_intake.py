@@ -1,0 +1,34 @@
+"""
+Checks what users hand in, before anything is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from onehouse_tracker.errors import ConfigError, InvalidRequestError
+from onehouse_tracker.models import Request, check_request_id
+
+__all__ = ["check", "check_timeout", "checked"]
+
+
+def checked(request_ids: Iterable[str | Request]) -> list[str | Request]:
+    """Check everything before anything is asked: bad input loses nothing."""
+    if isinstance(request_ids, str | bytes | Request):
+        raise InvalidRequestError(
+            f"give a list of request IDs, not one {type(request_ids).__name__};"
+            " for one request use tracker.track(request_id)"
+        )
+    return [check(item) for item in request_ids]
+
+
+def check(item: object) -> str | Request:
+    """Return *item* if it can be followed, else raise `InvalidRequestError`."""
+    return item if isinstance(item, Request) else check_request_id(item)
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Raise `ConfigError` unless it is `None` or a number of seconds."""
+    if timeout is not None and not (timeout >= 0 and math.isfinite(timeout)):
+        raise ConfigError(f"timeout is None or seconds from 0, not {timeout!r}")

@@ -1,0 +1,99 @@
+"""
+How fast to send: a margin learned from refusals, and project-wide pauses.
+
+No clock, no I/O, no tasks; callers pass the time in.
+"""
+
+from __future__ import annotations
+
+import math
+
+from onehouse_tracker.errors import ConfigError
+
+__all__ = ["Pace"]
+
+MARGIN_FLOOR = 0.02
+MARGIN_CEILING = 0.50
+MARGIN_STEP = 0.01
+"""Added for each episode.  Halving, as AIMD and CUBIC do, costs 13-40 % of the budget."""
+
+MARGIN_DECAY = 0.0001
+"""Taken back per second, once `QUIET` seconds have passed without a refusal."""
+
+QUIET = 60.0
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+
+
+class Pace:
+    """
+    The budget of one project, as it can be spent now.
+
+    An *episode* is a refusal and all refusals of requests that were sent before we
+    reacted to it: they say the same thing once.
+
+    Args:
+        limit: Requests per second the project may send.
+
+        share: Our part of it, more than 0 and at most 1.
+
+        max_pause: Seconds the server can make us pause at once, at most.
+    """
+
+    __slots__ = (
+        "_margin",
+        "_max_pause",
+        "_next_pause",
+        "_reacted_at",
+        "_refused_at",
+        "limit",
+        "paused_until",
+        "refusals",
+    )
+
+    def __init__(self, limit: float, *, share: float = 1.0, max_pause: float = 120.0) -> None:
+        if not (math.isfinite(limit) and limit > 0):
+            raise ConfigError(f"limit is a number of requests per second above 0, not {limit!r}")
+        if not 0 < share <= 1:
+            raise ConfigError(f"share is more than 0 and at most 1, not {share!r}")
+        if not max_pause > 0:
+            raise ConfigError(f"max_pause is more than 0 seconds, not {max_pause!r}")
+        self.limit = limit * share
+        self.paused_until = -math.inf
+        self.refusals = 0
+        self._max_pause = max_pause
+        self._margin = MARGIN_FLOOR
+        self._refused_at = -math.inf
+        self._reacted_at = -math.inf
+        self._next_pause = FIRST_PAUSE
+
+    def margin(self, now: float) -> float:
+        """Share of the limit to keep free."""
+        quiet = now - self._refused_at - QUIET
+        if quiet <= 0:
+            return self._margin
+        return max(MARGIN_FLOOR, self._margin - quiet * MARGIN_DECAY)
+
+    def rate(self, now: float) -> float:
+        """Requests per second to send."""
+        return self.limit * (1.0 - self.margin(now))
+
+    def throttled(self, now: float, sent_at: float, retry_after: float | None) -> None:
+        """A request sent at *sent_at* was refused for its rate: pause, and widen the margin."""
+        self.refusals += 1
+        if sent_at >= self._reacted_at:
+            self._margin = min(MARGIN_CEILING, self.margin(now) + MARGIN_STEP)
+            self._reacted_at = now
+            if retry_after is None:
+                retry_after = self._next_pause
+                self._next_pause = min(LONGEST_PAUSE, 2 * self._next_pause)
+        self._refused_at = now
+        if retry_after is not None:
+            # A later refusal of the same episode may ask for more, never for less.
+            until = now + min(self._max_pause, max(0.0, retry_after))
+            self.paused_until = max(self.paused_until, until)
+
+    def answered(self, sent_at: float) -> None:
+        """A request sent at *sent_at* was not refused: the next pause is short again."""
+        if sent_at >= self._reacted_at:
+            self._next_pause = FIRST_PAUSE

@@ -1,0 +1,175 @@
+"""
+One profile of a credentials file, in either of its two formats.
+
+No message shows a line of the file: it holds secrets.  For the same reason errors of the
+parsers are never chained: they carry the text they could not read.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import stat
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onehouse_tracker._fields import ALL_FIELDS, FileFormat
+from onehouse_tracker.errors import ConfigError
+
+__all__ = ["ConfigWarning", "Profile", "default_path", "read_profile"]
+
+_MAX_FILE = 1024 * 1024
+_READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
+
+
+class ConfigWarning(UserWarning):
+    """A setting works, but is probably not what its owner wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What one profile says, and where exactly."""
+
+    path: Path
+    """The file it stands in."""
+
+    name: str
+    """Its name in that file."""
+
+    file_format: FileFormat
+    """How the file is written."""
+
+    values: Mapping[str, str] = field(repr=False)
+    """Value by the name of the setting."""
+
+    keys: Mapping[str, str]
+    """Key in the file by the name of the setting."""
+
+    def place(self) -> str:
+        """Name the profile for people."""
+        return f"profile [{self.name}] of {self.path}"
+
+
+def default_path(home: str | None) -> Path | None:
+    """Where the credentials file is when nobody says otherwise; `None` without a home."""
+    return Path(home) / ".onehouse" / "credentials" if home else None
+
+
+def read_profile(path: Path, name: str | None, *, required: bool) -> Profile | None:
+    """
+    Read one profile; the file is opened once, and warned about if others can read it.
+
+    Args:
+        path: The credentials file.
+
+        name: The profile; `None` is the file's own choice (``_default`` of a JSON file),
+            else ``default``.
+
+        required: Whether it is an error that there is no such file.
+
+    Returns:
+        The profile; `None` if there is no such file, or nobody named a profile and the file
+        has no default one.
+
+    Raises:
+        ConfigError: The file cannot be read, or has no profile of this name.
+    """
+    text = _read(path, required=required)
+    if text is None:
+        return None
+    file_format: FileFormat = "JSON" if text.lstrip().startswith("{") else "INI"
+    parse = _parse_json if file_format == "JSON" else _parse_ini
+    default, profiles = parse(path, text)
+    wanted = name or default or "default"
+    if wanted not in profiles:
+        if name is None and default is None:
+            return None
+        known = ", ".join(f"[{known}]" for known in profiles) or "none at all"
+        raise ConfigError(f"{path} has no profile [{wanted}]; it has {known}")
+
+    return _profile(path, wanted, file_format, profiles[wanted])
+
+
+def _read(path: Path, *, required: bool) -> str | None:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MAX_FILE + 1)
+    except FileNotFoundError:
+        if not required:
+            return None
+        raise ConfigError(f"there is no credentials file {path}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    if os.name == "posix" and mode & _READABLE_BY_OTHERS:
+        warnings.warn(
+            f"{path} holds secrets and other users can read it; run: chmod 600 {path}",
+            ConfigWarning,
+            stacklevel=4,
+        )
+    if len(content) > _MAX_FILE:
+        raise ConfigError(f"{path} is no credentials file: it is larger than {_MAX_FILE} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    raise ConfigError(f"{path} is not UTF-8 text")
+
+
+_Parsed = tuple[str | None, dict[str, Mapping[str, Any]]]
+
+
+def _parse_ini(path: Path, text: str) -> _Parsed:
+    # Without interpolation: a secret may well contain "%".
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        # One class collects its lines, the others stop at the first.
+        lines = getattr(error, "errors", None)
+        line = lines[0][0] if lines else getattr(error, "lineno", None)
+        problem = f"{path} is no valid INI file (line {line}: {type(error).__name__})"
+    else:
+        return None, {section: parser[section] for section in parser.sections()}
+    raise ConfigError(problem)
+
+
+def _parse_json(path: Path, text: str) -> _Parsed:
+    try:
+        content: dict[str, Any] = json.loads(text)  # it starts with a brace
+    except json.JSONDecodeError as error:
+        problem = f"{path} is no valid JSON file (line {error.lineno}: {error.msg})"
+    except (ValueError, RecursionError):
+        problem = f"{path} is no valid JSON file"
+    else:
+        default = content.get("_default")
+        if default is not None and not isinstance(default, str):
+            raise ConfigError(f'{path}: "_default" names a profile, so it is a text')
+        profiles: dict[str, Mapping[str, Any]] = {
+            name: value for name, value in content.items() if isinstance(value, dict)
+        }
+        return default or None, profiles
+    raise ConfigError(problem)
+
+
+def _profile(
+    path: Path, name: str, file_format: FileFormat, section: Mapping[str, Any]
+) -> Profile:
+    values: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    for setting in ALL_FIELDS:
+        for key in setting.keys(file_format):
+            value = section.get(key)
+            if value is None or value == "":
+                continue
+            if not isinstance(value, str):
+                kind = type(value).__name__
+                raise ConfigError(f"{path}: {key} in profile [{name}] is a text, not {kind}")
+            values[setting.name], keys[setting.name] = value, key
+            break
+
+    return Profile(path, name, file_format, values, keys)

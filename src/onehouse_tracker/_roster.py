@@ -1,0 +1,209 @@
+"""
+Who waits for which request, and what each of them is told.
+
+Bookkeeping on one event loop: no task, no I/O, nothing to await.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from onehouse_tracker import events
+from onehouse_tracker._tracked import Tracked
+from onehouse_tracker.models import Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from onehouse_tracker._health import Health
+    from onehouse_tracker._schedule import Schedule
+    from onehouse_tracker._waits import Wait
+    from onehouse_tracker.models import StatusReply
+
+__all__ = ["Roster", "own_copy"]
+
+
+class Roster:
+    """
+    All requests that are followed.
+
+    Each is in exactly one place:
+
+    * in the *schedule*, waiting for its turn;
+    * *in flight*: `Tracked.task` is its poll;
+    * among the *suspects* of `Health`, refused and waiting for another request to confirm.
+
+    A request leaves when it has its outcome, when nobody waits for it any more, or when
+    the project fails; a poll in flight is cancelled then, and what it brings is ignored.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        health: Health,
+        *,
+        emit: events.Emitter,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._schedule = schedule
+        self._health = health
+        self._emit = emit
+        self._wall_clock = wall_clock
+        self._tracked: dict[str, Tracked] = {}
+        self._waits: dict[Wait, None] = {}
+        self.ended = 0
+        """Requests that had their outcome so far."""
+
+    def __len__(self) -> int:
+        return len(self._tracked)
+
+    def open(self, wait: Wait) -> None:
+        """Take in a waiter; a failure of the project reaches it from now on."""
+        self._waits[wait] = None
+
+    def join(
+        self,
+        wait: Wait,
+        request_id: str,
+        label: str | None,
+        *,
+        age: float,
+        first_look: float,
+        now: float,
+    ) -> None:
+        """Follow a request for *wait*, which is open and does not contain it yet."""
+        wait.enter(request_id, label)
+        tracked = self._tracked.get(request_id)
+        if tracked is not None:
+            tracked.waits = (*tracked.waits, wait)
+            return
+        tracked = Tracked(request_id, label=label, born=now - age, now=now, wait=wait)
+        if not self._tracked:
+            self._health.busy(now)
+        self._tracked[request_id] = tracked
+        self._schedule.add(tracked, now + first_look)
+        if self._emit:
+            self._emit(events.RequestJoined(at=now, request_id=request_id, label=label, age=age))
+
+    def leave(self, wait: Wait, now: float) -> None:
+        """Let a waiter go; what nobody else waits for is not asked about any more."""
+        self._waits.pop(wait, None)
+        for request_id in wait.open_ids():
+            tracked = self._tracked.get(request_id)
+            if tracked is not None:
+                self._let_go(tracked, wait, now)
+
+    def expire(self, wait: Wait, now: float) -> None:
+        """Settle what *wait* still waits for as `TIMED_OUT`."""
+        if wait.over:
+            return
+        for request_id in tuple(wait.open_ids()):
+            tracked = self._tracked[request_id]
+            result = self._result(tracked, Outcome.TIMED_OUT, None, now)
+            self._let_go(tracked, wait, now)
+            wait.settle(result)
+        wait.fed()
+
+    def end(
+        self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
+    ) -> None:
+        """Hand the outcome to everyone who waits for it."""
+        result = self._result(tracked, outcome, reply, now)
+        self.ended += 1
+        waits = tracked.waits
+        self._forget(tracked, now)
+        if self._emit:
+            self._emit(
+                events.RequestEnded(
+                    at=now,
+                    request_id=tracked.request_id,
+                    label=tracked.label,
+                    outcome=outcome,
+                    polls=tracked.polls,
+                    waited=result.waited,
+                    delay_bound=result.delay_bound,
+                )
+            )
+        for number, wait in enumerate(waits):
+            wait.settle(result if number == 0 else own_copy(result))
+            if wait.over:
+                self._waits.pop(wait, None)
+
+    def fail(self, error: BaseException, now: float) -> None:
+        """Fail every waiter of this moment and forget all requests."""
+        pending = len(self._tracked)
+        for tracked in tuple(self._tracked.values()):
+            self._forget(tracked, now)
+        waits, self._waits = self._waits, {}
+        for wait in waits:
+            wait.fail(error)
+        if self._emit:
+            self._emit(
+                events.ProjectFailed(
+                    at=now, error=type(error).__name__, message=str(error), pending=pending
+                )
+            )
+
+    def witness(self) -> Tracked | None:
+        """The request whose poll should decide about the suspects."""
+        waiting = [tracked for tracked in self._tracked.values() if tracked.ticket]
+        for tracked in waiting:
+            # A request that was answered before is certainly ours to ask about.
+            if tracked.pending_sent_at is not None:
+                return tracked
+        if waiting:
+            return waiting[0]
+        return next(iter(self._health.suspects), None)
+
+    def forgive_failures(self, now: float) -> None:
+        """An outage is over: what failed in it failed for no fault of its own."""
+        for tracked in self._tracked.values():
+            tracked.forgive()
+        self._schedule.clear_backoff(now)
+
+    def _let_go(self, tracked: Tracked, wait: Wait, now: float) -> None:
+        tracked.waits = tuple(other for other in tracked.waits if other is not wait)
+        if not tracked.waits:
+            self._forget(tracked, now)
+
+    def _forget(self, tracked: Tracked, now: float) -> None:
+        del self._tracked[tracked.request_id]
+        self._schedule.remove(tracked)
+        self._health.suspects.pop(tracked, None)
+        task, tracked.task = tracked.task, None
+        if task is not None:
+            task.cancel()
+        if not self._tracked:
+            self._health.idle(now)
+
+    def _result(
+        self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
+    ) -> Result:
+        wall = self._wall_clock()
+        first = tracked.first_sent_at
+        bound = None
+        if outcome.finished and tracked.pending_sent_at is not None:
+            bound = now - tracked.pending_sent_at
+        return Result(
+            request_id=tracked.request_id,
+            outcome=outcome,
+            label=tracked.label,
+            status=tracked.status,
+            response=None if reply is None else reply.response,
+            error=tracked.error,
+            polls=tracked.polls,
+            # Wall clocks jump: the time of the first poll is counted back from now.
+            first_polled_at=None if first is None else wall - timedelta(seconds=now - first),
+            detected_at=None if outcome is Outcome.TIMED_OUT else wall,
+            waited=now - tracked.added_at,
+            delay_bound=bound,
+        )
+
+
+def own_copy(result: Result) -> Result:
+    """A result that shares nothing mutable with the original."""
+    return replace(result, response=copy.deepcopy(result.response), error=copy.copy(result.error))

@@ -1,0 +1,84 @@
+"""
+Who waits for a slot besides the polls: submissions, and calls of the user's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+__all__ = ["SlotQueue"]
+
+
+class SlotQueue:
+    """
+    Two queues, served in order of arrival; submissions can be held back on their own.
+
+    It hands out nothing by itself: the dispatcher calls `grant` when it has a slot.
+    """
+
+    __slots__ = ("_calls", "_sequence", "_submissions")
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._submissions: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._sequence = 0
+
+    def join(self, *, submission: bool) -> asyncio.Future[None]:
+        """Return a future that is done when its slot is granted.  Cancel it to leave."""
+        future = asyncio.get_running_loop().create_future()
+        self._sequence += 1
+        (self._submissions if submission else self._calls).append((self._sequence, future))
+        return future
+
+    @property
+    def has_call(self) -> bool:
+        """Whether a call of the user's own waits."""
+        return _prune(self._calls)
+
+    @property
+    def has_submission(self) -> bool:
+        """Whether a submission waits."""
+        return _prune(self._submissions)
+
+    def grant(self, *, submissions: bool) -> bool | None:
+        """
+        Give one slot away: True to a submission, False to another call, `None` to nobody.
+
+        *submissions* says whether submissions may go now.
+        """
+        first_call = self._calls[0][0] if self.has_call else None
+        if submissions and self.has_submission:
+            sequence, future = self._submissions[0]
+            if first_call is None or sequence < first_call:
+                self._submissions.popleft()
+                future.set_result(None)
+                return True
+        if first_call is None:
+            return None
+        self._calls.popleft()[1].set_result(None)
+        return False
+
+    def fail_submissions(self, error: BaseException) -> None:
+        """Turn the waiting submissions away: nothing was sent of them."""
+        _fail(self._submissions, error)
+
+    def fail_all(self, error: BaseException) -> None:
+        """Turn everyone away."""
+        _fail(self._submissions, error)
+        _fail(self._calls, error)
+
+
+def _prune(queue: deque[tuple[int, asyncio.Future[None]]]) -> bool:
+    """Whether anyone waits; those who gave up are taken out on the way."""
+    while queue and queue[0][1].done():
+        queue.popleft()
+    return bool(queue)
+
+
+def _fail(queue: deque[tuple[int, asyncio.Future[None]]], error: BaseException) -> None:
+    # One shared object is enough here: `Engine.slot` raises a copy of it.
+    while queue:
+        future = queue.popleft()[1]
+        if not future.done():
+            future.set_exception(error)

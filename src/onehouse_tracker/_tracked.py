@@ -1,0 +1,97 @@
+"""
+One request that is being followed: all that the engine remembers about it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import Task
+
+    from onehouse_tracker._waits import Wait
+    from onehouse_tracker.errors import StatusError
+
+__all__ = ["Run", "Tracked"]
+
+
+class Run(Enum):
+    """What the latest polls of one request had in common."""
+
+    NONE = "good replies"
+    FAILURES = "failures"
+    NOT_FOUND = "404"
+    UNRECOGNISED = "no status that we know"
+
+
+class Tracked:
+    """
+    One request that is being followed.
+
+    A request that waits costs one of these and no task.  Times are loop times.
+    """
+
+    __slots__ = (
+        "added_at",
+        "born",
+        "error",
+        "first_sent_at",
+        "label",
+        "pending_sent_at",
+        "polls",
+        "request_id",
+        "run",
+        "run_length",
+        "run_started",
+        "status",
+        "task",
+        "ticket",
+        "waits",
+    )
+
+    def __init__(
+        self, request_id: str, *, label: str | None, born: float, now: float, wait: Wait
+    ) -> None:
+        self.request_id = request_id
+        self.label = label
+        self.born = born
+        self.added_at = now
+        # A tuple, because nearly every request has one waiter and all requests of one
+        # wait can share it.
+        self.waits: tuple[Wait, ...] = wait.alone
+        self.ticket = 0
+        """Its place in the schedule; 0 while it is not there."""
+        self.task: Task[None] | None = None
+        """The poll in flight."""
+        self.polls = 0
+        self.first_sent_at: float | None = None
+        self.pending_sent_at: float | None = None
+        self.status: str | None = None
+        self.error: StatusError | None = None
+        self.run = Run.NONE
+        self.run_length = 0
+        self.run_started = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Tracked {self.request_id}: {self.polls} polls, {self.run.value}>"
+
+    def extend_run(self, run: Run, sent_at: float) -> int:
+        """Count one more poll of this kind and return how many there were in a row."""
+        if self.run is not run:
+            self.run = run
+            self.run_length = 0
+            self.run_started = sent_at
+        self.run_length += 1
+        return self.run_length
+
+    def forgive(self) -> None:
+        """Forget failures in a row: they were the server's, not this request's."""
+        if self.run is Run.FAILURES:
+            self.end_run()
+
+    def end_run(self) -> None:
+        """The server gave a status: nothing is wrong with this request any more."""
+        self.run = Run.NONE
+        self.run_length = 0
+        self.error = None

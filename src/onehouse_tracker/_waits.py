@@ -1,0 +1,157 @@
+"""
+One waiter's view: which requests it waits for, and what became of them.
+
+A wait is fed by the engine and read by the tracker; it starts no task and polls nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from onehouse_tracker.errors import ProjectError, TrackerError
+from onehouse_tracker.models import Result
+from onehouse_tracker.results import Results
+
+__all__ = ["Wait"]
+
+_Entry = str | Result | Literal[True] | None
+
+
+class Wait:
+    """
+    What one call of ``wait_all``, one iterator, or one handle waits for.
+
+    States: *open* (requests to come or to end), then *over*, by the last result, by a
+    project-wide error, or by its owner leaving.  Over is final.
+
+    Args:
+        deliver: Called with each result as it arrives, instead of keeping it.
+
+        tee: Called with each result as it arrives, and it is kept as well.
+    """
+
+    __slots__ = (
+        "_deliver",
+        "_ended",
+        "_entries",
+        "_futures",
+        "_open",
+        "_tee",
+        "alone",
+        "error",
+        "feeding",
+    )
+
+    def __init__(
+        self,
+        *,
+        deliver: Callable[[Result], None] | None = None,
+        tee: Callable[[Result], None] | None = None,
+    ) -> None:
+        self.alone = (self,)
+        self.feeding = True
+        """Whether more requests may come."""
+        self.error: BaseException | None = None
+        self._deliver = deliver
+        self._tee = tee
+        # request ID -> its label while it is open, then its result, or True once it was
+        # delivered: one dict, because a wait may hold a million requests.
+        self._entries: dict[str, _Entry] = {}
+        self._open = 0
+        self._ended = False
+        self._futures: list[asyncio.Future[None]] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        if self._ended or self.error is not None:
+            return True
+        return not self._open and not self.feeding
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._entries
+
+    def open_ids(self) -> Iterator[str]:
+        """The requests without a result, in the order given."""
+        return (key for key, entry in self._entries.items() if entry is None or type(entry) is str)
+
+    def results(self) -> Results:
+        """The results that were kept, in the order given."""
+        return Results(entry for entry in self._entries.values() if type(entry) is Result)
+
+    def enter(self, request_id: str, label: str | None) -> None:
+        """Wait for one more request, which is not in this wait yet."""
+        self._entries[request_id] = label
+        self._open += 1
+
+    def settle(self, result: Result) -> None:
+        """One request ended."""
+        entry = self._entries[result.request_id]
+        if type(entry) is str and entry != result.label:
+            result = replace(result, label=entry)
+        self._open -= 1
+        if self._deliver is None:
+            self._entries[result.request_id] = result
+            if self._tee is not None:
+                self._tee(result)
+        else:
+            self._entries[result.request_id] = True
+            self._deliver(result)
+            self.notify()
+        if self.over:
+            self.notify()
+
+    def fed(self) -> None:
+        """No more requests will come."""
+        self.feeding = False
+        if self.over:
+            self.notify()
+
+    def end(self) -> None:
+        """Its owner leaves: whatever comes later is ignored."""
+        self._ended = True
+        self.notify()
+
+    def fail(self, error: BaseException) -> None:
+        """End all waiting with an error; the first one counts."""
+        if not self.over:
+            self.error = error
+            self.notify()
+
+    def raise_error(self) -> None:
+        """Raise the error that ended this wait, as an object of the caller's own."""
+        error = self.error
+        if error is None:
+            return
+        if isinstance(error, ProjectError):
+            own = type(error)(error.message, results=self.results(), pending=(*self.open_ids(),))
+            raise own from error.__cause__
+        if isinstance(error, TrackerError):
+            raise copy.copy(error)
+        raise error  # the caller's own, from the iterable they gave us
+
+    async def changed(self) -> None:
+        """Wait for news.  Any number of tasks may; cancelling one disturbs no other."""
+        future = asyncio.get_running_loop().create_future()
+        self._futures.append(future)
+        try:
+            await future
+        finally:
+            if not future.done() or future.cancelled():
+                self._futures.remove(future)
+
+    async def until_over(self) -> None:
+        """Wait until nothing more will happen.  Raises nothing."""
+        while not self.over:
+            await self.changed()
+
+    def notify(self) -> None:
+        """Wake everyone in `changed`."""
+        futures, self._futures = self._futures, []
+        for future in futures:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,400 @@
+"""
+What the server's replies mean: bytes and headers in, values and errors out.
+
+No I/O and no clock: the wall-clock time is an argument.  Whatever the bytes are, nothing but
+the errors of this package leaves this module.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Annotated, Any, TypedDict
+from urllib.parse import quote, unquote, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import from_json
+
+from onehouse_tracker.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    RejectedError,
+    StatusError,
+    SubmissionError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    ThrottledError,
+    TransportError,
+    UnauthorizedError,
+)
+from onehouse_tracker.models import StatusReply, check_request_id
+
+__all__ = [
+    "SUBMISSION_PATH",
+    "HttpReply",
+    "decode_body",
+    "mask",
+    "read_status",
+    "read_submission",
+    "retry_after",
+    "status_path",
+    "submission_body",
+    "too_large",
+]
+
+SUBMISSION_PATH = "/v1/resource/"
+
+_MAX_REASON = 500
+_MIN_MASKED = 8  # a shorter secret is a placeholder, and would blot out ordinary words
+_YEAR = 365 * 86400.0
+# What the gateway makes of each gRPC status; for a refusal that arrives as HTTP 200.
+# CANCELLED (1) and UNKNOWN (2) may pass, so they count as the server's fault.
+_HTTP_OF_GRPC = {3: 400, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 16: 401}
+_LAST_GRPC_STATUS = 16
+_TRANSIENT_4XX = frozenset({408, 425})
+# 408 and 499 end a call that had arrived; 303 follows a call that was carried out.
+_UNKNOWN_FATE = frozenset({303, 408, 499})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpReply:
+    """One reply as it came, its body read within bounds."""
+
+    status: int
+    """HTTP status."""
+
+    phrase: str = ""
+    """The words after it."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Its headers; the mapping ignores case, or is all lower case."""
+
+    body: bytes = field(default=b"", repr=False)
+    """Its body, decompressed; whatever could be read of it."""
+
+    problem: str = ""
+    """Why the body is not whole; empty where it is."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What must not appear in a reason, should the server repeat it."""
+
+
+def _only(kind: type) -> BeforeValidator:
+    # A field of the wrong type counts as absent: the rest of the reply may still tell enough.
+    return BeforeValidator(lambda value: value if isinstance(value, kind) else None)
+
+
+class _StatusBody(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    api_status: Annotated[str | None, _only(str)] = Field(None, alias="apiStatus")
+    api_response: Annotated[dict[str, Any] | None, _only(dict)] = Field(None, alias="apiResponse")
+
+
+class _SubmissionBody(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    request_id: Annotated[str | None, _only(str)] = Field(None, alias="requestId")
+
+
+class _ErrorBody(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    code: Annotated[int | None, _only(int)] = None
+    message: Annotated[str | None, _only(str)] = None
+
+
+class _Numbers(TypedDict):
+    http_status: int
+    grpc_status: int | None
+
+
+def status_path(request_id: str) -> str:
+    """The path that asks about *request_id*, encoded; no ID can lead anywhere else."""
+    encoded = quote(check_request_id(request_id), safe="")
+    if not encoded.strip("."):
+        # "." and ".." are steps in a path, and quote() takes dots for harmless.
+        encoded = encoded.replace(".", "%2E")
+
+    return f"/v1/status/{encoded}"
+
+
+def submission_body(statement: str) -> dict[str, str]:
+    """
+    What to send for one statement: without the semicolons and spaces at its end.
+
+    Raises:
+        InvalidRequestError: It is not a str, or nothing is left of it.
+    """
+    if not isinstance(statement, str):
+        raise InvalidRequestError(f"a statement is a str, not {type(statement).__name__}")
+    bare = statement.strip().rstrip(";" + string.whitespace)
+    if not bare:
+        raise InvalidRequestError("a statement cannot be empty")
+
+    return {"statement": bare}
+
+
+def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply:
+    """
+    Read one reply to a status request.
+
+    Args:
+        reply: The reply.
+
+        request_id: The request that was asked about, for the error.
+
+        now: Wall-clock time in seconds since the epoch, for a Retry-After that is a date.
+
+    Raises:
+        StatusError: Its subclass says what the refusal means.
+    """
+    status = _effective_status(reply)
+    if _is_success(status):
+        content, problem = _parse(reply)
+        if content is None:
+            raise TransportError(problem, request_id=request_id, http_status=reply.status)
+        body = _StatusBody.model_validate(content)
+
+        return StatusReply(body.api_status, body.api_response)
+    _raise_common(reply, status, request_id, now)
+    kind: type[StatusError] = RejectedError
+    if status == HTTPStatus.NOT_FOUND:
+        kind = NotFoundError
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT_4XX:
+        kind = TransportError
+    raise kind(_reason(reply), request_id=request_id, **_numbers(reply))
+
+
+def read_submission(reply: HttpReply, *, now: float) -> str:
+    """
+    Read one reply to a submission: the request ID.
+
+    Args:
+        reply: The reply.
+
+        now: Wall-clock time in seconds since the epoch, for a Retry-After that is a date.
+
+    Raises:
+        SubmissionRejectedError: Nothing runs.
+
+        SubmissionUnknownError: The reply leaves open whether it runs.
+
+        ThrottledError: 429: nothing runs.
+
+        UnauthorizedError: 401, 403: nothing runs.
+    """
+    status = _effective_status(reply)
+    if _is_success(status):
+        content, problem = _parse(reply)
+        if content is None:
+            raise SubmissionUnknownError(problem, http_status=reply.status)
+        try:
+            return check_request_id(_SubmissionBody.model_validate(content).request_id)
+        except InvalidRequestError:
+            raise SubmissionUnknownError(
+                "accepted, but the reply holds no usable request ID", http_status=reply.status
+            ) from None
+    _raise_common(reply, status, "", now)
+    kind: type[SubmissionError] = SubmissionRejectedError
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _UNKNOWN_FATE:
+        kind = SubmissionUnknownError
+    raise kind(_reason(reply), **_numbers(reply))
+
+
+def retry_after(value: str | None, *, now: float) -> float | None:
+    """
+    Seconds that a ``Retry-After`` header asks us to wait, from 0 to a year.
+
+    Args:
+        value: The header: seconds, or a date of HTTP.
+
+        now: Wall-clock time in seconds since the epoch.
+
+    Returns:
+        `None` where there is no header or it makes no sense; 0.0 for what is over already.
+    """
+    value = (value or "").strip()
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", value):
+        wait = float(value)
+    else:
+        moment = _http_date(value)
+        if moment is None:
+            return None
+        wait = moment - now
+
+    return min(max(wait, 0.0), _YEAR)
+
+
+def decode_body(data: bytes, encoding: str, *, max_body: int) -> tuple[bytes, str]:
+    """
+    Undo a ``Content-Encoding`` without ever holding more than *max_body* bytes of its result.
+
+    Returns:
+        The body, and the problem with it; empty where there is none.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in {"", "identity"}:
+        return data, ""
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        return b"", "the body has an encoding that was not asked for"
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, whichever it turns out
+    try:
+        body = inflate.decompress(data, max_body + 1)
+    except zlib.error:
+        return b"", "the compressed body is damaged"
+    if len(body) > max_body:
+        return b"", too_large(max_body)
+
+    return (body, "") if inflate.eof else (b"", "the compressed body is cut off")
+
+
+def too_large(max_body: int) -> str:
+    """Say that a body is larger than *max_body* bytes."""
+    return f"the body is larger than {max_body} bytes"
+
+
+def mask(text: str, secrets: tuple[str, ...]) -> str:
+    """Make *text* fit for an error: one short line, with nothing secret and no control codes."""
+    for secret in secrets:
+        if len(secret) >= _MIN_MASKED:
+            text = text.replace(secret, "**********")
+    # After the secrets: a character that is replaced first would hide one.
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+    return text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 3]}..."
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _effective_status(reply: HttpReply) -> int:
+    """The HTTP status; of a refusal that came as HTTP 200, the one it should have come with."""
+    status = reply.status
+    if _is_success(status):
+        code = _grpc_number(reply.headers.get("grpc-status"))
+        if code:
+            return _HTTP_OF_GRPC.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    # No status below 200 ends a call, and none above 599 exists: broken, so it may pass.
+    elif not HTTPStatus.OK <= status < 600:  # noqa: PLR2004 - the end of the range
+        return HTTPStatus.BAD_GATEWAY
+
+    return status
+
+
+def _raise_common(reply: HttpReply, status: int, request_id: str, now: float) -> None:
+    """Raise what means the same for every call."""
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise UnauthorizedError(_reason(reply), request_id=request_id, **_numbers(reply))
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        # By the server's own clock where it tells the time: ours may be wrong.
+        server_now = _http_date(reply.headers.get("date") or "")
+        raise ThrottledError(
+            _reason(reply),
+            request_id=request_id,
+            retry_after=retry_after(
+                reply.headers.get("retry-after"), now=now if server_now is None else server_now
+            ),
+            **_numbers(reply),
+        )
+
+
+def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
+    if reply.problem:
+        return None, reply.problem
+    try:
+        # Bounded in depth and strict about UTF-8, where json.loads is neither.
+        content = from_json(reply.body, allow_inf_nan=False)
+    except ValueError:
+        # Not the parser's words: they may quote the body, which may hold secrets.
+        return None, "the body is not JSON" if reply.body.strip() else "the body is empty"
+    if not isinstance(content, dict):
+        return None, "the body is JSON, but not an object"
+
+    return content, ""
+
+
+def _error_body(reply: HttpReply) -> _ErrorBody:
+    content, _ = _parse(reply)
+
+    return _ErrorBody.model_validate(content or {})
+
+
+def _grpc_number(value: str | None) -> int | None:
+    value = (value or "").strip()
+    # No number has more than two digits; without the bound a long one would take a while.
+    if not re.fullmatch(r"[0-9]{1,2}", value):
+        return None
+
+    return int(value) if int(value) <= _LAST_GRPC_STATUS else None
+
+
+def _numbers(reply: HttpReply) -> _Numbers:
+    code = _grpc_number(reply.headers.get("grpc-status"))
+    if code is None:
+        code = _error_body(reply).code
+        # Some gateways repeat the HTTP status there.
+        code = code if code in range(_LAST_GRPC_STATUS + 1) else None
+
+    return {"http_status": reply.status, "grpc_status": code}
+
+
+def _reason(reply: HttpReply) -> str:
+    """Say why the call was refused, in the server's words where it has any."""
+    if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
+        return mask(_where_to(reply), reply.secrets)
+    candidates = (
+        unquote(reply.headers.get("grpc-message") or "", errors="replace"),
+        _error_body(reply).message or "",
+        _plain_text(reply),
+        reply.phrase,
+        _phrase(reply.status),
+    )
+    for candidate in candidates:
+        reason = mask(candidate, reply.secrets)
+        if reason:
+            return reason
+
+    return "no reason given"
+
+
+def _plain_text(reply: HttpReply) -> str:
+    # Proxies explain themselves in plain text.  Pages in HTML are not worth reading.
+    if (reply.headers.get("content-type") or "").lower().startswith("text/plain"):
+        return reply.body.decode("utf-8", errors="replace")
+
+    return ""
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _where_to(reply: HttpReply) -> str:
+    # Only scheme and host: the rest of a redirect may hold tokens.
+    try:
+        target = urlsplit(reply.headers.get("location") or "")
+        origin = f"{target.scheme}://{target.hostname}" if target.hostname else "another path"
+    except ValueError:
+        origin = "an unreadable place"
+
+    return f"a redirect to {origin}, not followed: is the base URL right?"
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(value)
+        # A date without a zone is UTC: HTTP knows no other.
+        return moment.timestamp() if moment.tzinfo else moment.replace(tzinfo=UTC).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,400 @@
+"""
+The HTTP client: the only module that opens sockets to Onehouse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import NamedTuple, Self, final
+
+import aiohttp
+from yarl import URL
+
+from onehouse_tracker import __version__, _wire
+from onehouse_tracker.config import Credentials, SecretLike
+from onehouse_tracker.errors import (
+    ConfigError,
+    StaleConnectionError,
+    SubmissionUnknownError,
+    SubmissionUnsentError,
+    TrackerClosedError,
+    TransportError,
+)
+from onehouse_tracker.models import StatusReply
+
+__all__ = ["OnehouseClient"]
+
+_MAX_BODY = 8 * 1024 * 1024
+_MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not read
+# A parse error may quote a long statement in grpc-message: aiohttp's 8 KiB would make an
+# unreadable reply of it, and of a clear refusal a submission of unknown fate.
+_MAX_HEADER = 64 * 1024
+# Bodies are small, and nobody can blow up what is not compressed.
+_HEADERS = {"User-Agent": f"onehouse-tracker/{__version__}", "Accept-Encoding": "identity"}
+_MAX_CONNECTIONS = 320  # 10 requests a second, each hanging for 30 s, and 20 more
+
+# All of them are raised before the first byte of a request is written.
+_NOTHING_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+# What a kept-alive connection that the server has closed meanwhile looks like.
+_CONNECTION_LOST = (
+    aiohttp.ClientOSError,
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientConnectionResetError,
+)
+
+
+@final
+class OnehouseClient:
+    """
+    Ask the Onehouse API about requests, and submit statements, one HTTP request per call.
+
+    It is a `StatusSource` and a `SubmissionSource`.  Use it as ``async with OnehouseClient(...)``;
+    any number of calls may run at once.  Nothing is ever sent twice, redirects are never
+    followed, and proxies from the environment are not used.
+
+    Args:
+        credentials: Who we are.  They are sent with each request, and shown nowhere.
+
+        session: Send through this session, which stays yours to close.  Its connector and
+            its proxy serve our requests; its middlewares, its cookies, and default headers
+            that would speak for somebody else do not touch them.
+
+        connect_timeout: Seconds until a connection must stand, waiting for a free one included.
+
+        request_timeout: Seconds one call may take from start to end.
+
+        max_body: Bytes of one reply's body, decompressed; a larger one is a `TransportError`.
+
+        max_connections: Connections at once, 320 by default; not for a session of yours.
+
+    Raises:
+        ConfigError: A number is not more than 0.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        connect_timeout: float = 10.0,
+        request_timeout: float = 30.0,
+        max_body: int = _MAX_BODY,
+        max_connections: int | None = None,
+    ) -> None:
+        for name, value in {
+            "connect_timeout": connect_timeout,
+            "request_timeout": request_timeout,
+            "max_body": max_body,
+            "max_connections": max_connections,
+        }.items():
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"OnehouseClient: {name} is more than 0, not {value!r}")
+        self._credentials = credentials
+        self._foreign = session
+        self._request_timeout = request_timeout
+        self._max_body = max_body
+        self._max_connections = max_connections or _MAX_CONNECTIONS
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=connect_timeout)
+        self._secrets = credentials.secret_values()
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._users = 0
+        # How many connections may be idle in the pool, at most.  See `_exchange`.
+        self._idle = 0
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        profile: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        credentials_file: str | os.PathLike[str] | None = None,
+        session: aiohttp.ClientSession | None = None,
+        connect_timeout: float = 10.0,
+        request_timeout: float = 30.0,
+        max_body: int = _MAX_BODY,
+        max_connections: int | None = None,
+        **overrides: str | SecretLike | None,
+    ) -> Self:
+        """
+        Make a client with credentials from keywords, the environment, or the profile file.
+
+        The arguments are those of `Credentials.from_env` and of the class.
+
+        Raises:
+            ConfigError: Credentials are missing (all are named at once) or cannot be used.
+        """
+        credentials = Credentials.from_env(
+            profile=profile, environ=environ, credentials_file=credentials_file, **overrides
+        )
+
+        return cls(
+            credentials,
+            session=session,
+            connect_timeout=connect_timeout,
+            request_timeout=request_timeout,
+            max_body=max_body,
+            max_connections=max_connections,
+        )
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who we are to the server."""
+        return self._credentials
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds one call may take from start to end."""
+        return self._request_timeout
+
+    def __repr__(self) -> str:
+        state = "closed" if self._session is None else "open"
+        return f"<OnehouseClient: {self._credentials.base_url}, {state}>"
+
+    async def __aenter__(self) -> Self:
+        """
+        Open the session, on the running loop; connections are opened when they are needed.
+
+        It may be entered again while it is open: the last exit closes it.
+
+        Raises:
+            TrackerClosedError: The session that was given is closed, or another loop uses us.
+        """
+        if self._session is None:
+            self._loop = asyncio.get_running_loop()
+            self._users = self._idle = 0
+            self._session = self._foreign or aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        self._open_session()
+        self._users += 1
+
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the session if this is the last exit; a session that was given stays open."""
+        self._users -= 1
+        if self._users <= 0:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """
+        Close the session at once, unless it was given; calls under way fail.
+
+        Closing twice does no harm, and ``async with`` opens it again.
+        """
+        session, self._session = self._session, None
+        if session is not None and session is not self._foreign:
+            await session.close()
+
+    async def fetch(self, request_id: str) -> StatusReply:
+        """
+        Ask once where a request stands.
+
+        Cancelling drops the call and its connection.
+
+        Args:
+            request_id: Opaque string from the SQL Command API.
+
+        Raises:
+            InvalidRequestError: It cannot be a request ID; nothing was sent.
+
+            StatusError: No status; the subclass says what to make of it, see `errors`.
+
+            TrackerClosedError: Used outside ``async with``.
+        """
+        reply = await self._exchange("GET", _wire.status_path(request_id))
+        if isinstance(reply, _Failure):
+            kind = StaleConnectionError if reply.stale else TransportError
+            raise kind(reply.reason, request_id=request_id)
+
+        return _wire.read_status(reply, request_id, now=time.time())
+
+    async def submit(self, statement: str) -> str:
+        """
+        Submit one statement and return its request ID.  It is sent once, whatever happens.
+
+        Cancelling leaves open whether the statement runs: it may have arrived.
+
+        Args:
+            statement: One SQL statement; spaces around it and semicolons after it are removed.
+
+        Raises:
+            InvalidRequestError: There is no statement; nothing was sent.
+
+            SubmissionError: Refused, never sent, or of unknown fate.
+
+            ThrottledError: Refused for its rate only: nothing runs.
+
+            UnauthorizedError: The server refused our credentials: nothing runs.
+
+            TrackerClosedError: Used outside ``async with``.
+        """
+        body = json.dumps(_wire.submission_body(statement)).encode()
+        reply = await self._exchange("POST", _wire.SUBMISSION_PATH, body)
+        if isinstance(reply, _Failure):
+            raise (SubmissionUnknownError if reply.sent else SubmissionUnsentError)(reply.reason)
+
+        return _wire.read_submission(reply, now=time.time())
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise TrackerClosedError("the client is not open: use it inside `async with`")
+        if self._loop is not asyncio.get_running_loop():
+            raise TrackerClosedError("the client was opened on another event loop")
+        if self._session.closed:
+            raise TrackerClosedError("the session of the client was closed")
+
+        return self._session
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None = None
+    ) -> _wire.HttpReply | _Failure:
+        """
+        Send one request and read its reply.
+
+        What goes wrong is returned, not raised: an error raised while aiohttp's is handled
+        would carry it along, and with it our headers.
+        """
+        session = self._open_session()
+        headers = self._credentials.headers() | _HEADERS
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        guard = _Guard(frozenset(name.lower() for name in headers))
+        # A reply that was read whole leaves one connection behind, a request takes one away if
+        # there is any.  Only a connection that was left behind can be stale; one that is lost
+        # while it is new is a failure like any other, or a server that hangs up on everybody
+        # would be asked again and again without a pause.
+        reused = self._idle > 0
+        self._idle -= reused
+        try:
+            async with session.request(
+                method,
+                # Encoded already: yarl would take "%2E" for a dot.
+                URL(self._credentials.base_url + path, encoded=True),
+                data=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=False,  # it has no bound; see `_wire.decode_body`
+                max_line_size=_MAX_HEADER,
+                max_field_size=_MAX_HEADER,
+                middlewares=(guard,),
+            ) as response:
+                reply = await self._read(response)
+        except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
+            lost = guard.refused or isinstance(error, _CONNECTION_LOST)
+            return _Failure(
+                reason=_wire.mask(self._explain(guard.lost or error), self._secrets),
+                sent=not isinstance(error, _NOTHING_SENT),
+                stale=reused and lost and not isinstance(error, _NOTHING_SENT),
+            )
+        if not reply.problem:
+            self._idle += 1
+
+        return reply
+
+    async def _read(self, response: aiohttp.ClientResponse) -> _wire.HttpReply:
+        limit = self._max_body
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            limit = min(limit, _MAX_ERROR_BODY)
+        data, problem = b"", ""
+        try:
+            data, problem = await _read_body(response, limit)
+        except (aiohttp.ClientError, OSError) as error:
+            # The status is known: a refusal stays one, even if the rest of it was lost.
+            problem = self._explain(error)
+        if problem:
+            response.close()
+        else:
+            encoding = response.headers.get("Content-Encoding", "")
+            data, problem = _wire.decode_body(data, encoding, max_body=limit)
+
+        return _wire.HttpReply(
+            status=response.status,
+            phrase=response.reason or "",
+            headers=response.headers,
+            body=data,
+            problem=_wire.mask(problem, self._secrets),
+            secrets=self._secrets,
+        )
+
+    def _explain(self, error: BaseException) -> str:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {self._timeout.connect:g} s"
+        if isinstance(error, TimeoutError):
+            return f"no reply within {self._request_timeout:g} s"
+
+        return str(error) or type(error).__name__
+
+
+class _Failure(NamedTuple):
+    """An exchange that brought no reply."""
+
+    reason: str
+    sent: bool  # False only where it is certain that nothing was
+    stale: bool
+
+
+@dataclass(slots=True)
+class _Guard:
+    """
+    A client middleware for one request: nothing but that request, and only once.
+
+    aiohttp sends an idempotent request again when its connection is lost before the reply; it
+    then asks its middlewares a second time.  That request would escape the budget.
+    """
+
+    ours: frozenset[str]
+    refused: bool = False
+    lost: BaseException | None = None
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self.lost is not None:
+            self.refused = True
+            raise _ResendRefusedError
+        # Defaults of a session that is not ours: with two ways to authenticate the server
+        # refuses a call, and another project's UID would be plainly wrong.
+        for name in list(request.headers):
+            lower = name.lower()
+            foreign = lower.startswith("x-onehouse-") or lower in {"authorization", "cookie"}
+            if foreign and lower not in self.ours:
+                del request.headers[name]
+        try:
+            return await handler(request)
+        except _CONNECTION_LOST as error:
+            self.lost = error
+            raise
+
+
+class _ResendRefusedError(Exception):
+    """The second attempt of aiohttp at one request; nothing was sent."""
+
+
+async def _read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, str]:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            return b"", _wire.too_large(limit)
+        chunks.append(chunk)
+
+    return b"".join(chunks), ""

@@ -1,0 +1,388 @@
+"""
+Who we are to the server: the credentials of one project, and where each came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self, final
+from urllib.parse import urlsplit
+
+from onehouse_tracker._fields import ALL_FIELDS, BY_NAME, Field, describe
+from onehouse_tracker._profile import ConfigWarning, Profile, default_path, read_profile
+from onehouse_tracker.errors import ConfigError
+
+__all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]
+
+DEFAULT_BASE_URL = "https://api.onehouse.ai"
+
+_SECRETS = frozenset({"api_key", "api_secret", "bearer_token"})
+_KEY_PAIR = ("api_key", "api_secret")
+
+
+class SecretLike(Protocol):
+    """What can tell a secret: a `Secret` of ours, or a ``SecretStr`` of pydantic."""
+
+    def get_secret_value(self) -> str:
+        """Tell the secret."""
+
+
+@final
+class Secret:
+    """A text that never shows itself: `str` and `repr` are masked, only one method tells it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Tell the secret, for the header it is sent in."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other._value if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True, init=False)
+class Credentials:
+    """
+    Who we are to the server: a key pair, or a bearer token, for one project.
+
+    Values are checked once, here: text only, no line breaks, nothing but ASCII.  Spaces around
+    them are removed.
+
+    Args:
+        project_uid: Header ``x-onehouse-project-uid``.
+
+        region: Header ``x-onehouse-region``, e.g. ``us-west-2``; made lower case.
+
+        user_uid: Header ``x-onehouse-uuid``.
+
+        account_uid: Header ``x-onehouse-account-uid``.  Without it, a `ConfigWarning`.
+
+        link_uid: Header ``x-onehouse-link-uid``.  The console shows it as "RequestID", but it
+            is not the ID of a request to follow.  Without it, a `ConfigWarning`.
+
+        api_key: Header ``x-onehouse-api-key``; together with ``api_secret``.
+
+        api_secret: Header ``x-onehouse-api-secret``.
+
+        bearer_token: Sent as ``Authorization: Bearer ...`` in place of the key pair: the
+            server refuses a call that carries both.
+
+        base_url: Where the server is; a trailing ``/v1`` is removed.  ``http://`` is accepted
+            for a loopback address only, because the headers hold secrets.
+
+    Raises:
+        ConfigError: What is missing, all at once, or which value cannot be used.  The value
+            itself is never part of the message.
+    """
+
+    account_uid: str | None
+    project_uid: str
+    api_key: Secret | None
+    api_secret: Secret | None
+    link_uid: str | None
+    region: str
+    user_uid: str
+    bearer_token: Secret | None
+    base_url: str
+    origins: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """Where each value came from: a keyword argument, an environment variable by its name, or
+    a key of a file.  A value that is absent is absent here too; nothing in it is secret."""
+
+    def __init__(  # noqa: PLR0913 - one for each thing the server wants to know
+        self,
+        *,
+        project_uid: str,
+        region: str,
+        user_uid: str,
+        account_uid: str | None = None,
+        link_uid: str | None = None,
+        api_key: str | SecretLike | None = None,
+        api_secret: str | SecretLike | None = None,
+        bearer_token: str | SecretLike | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+    ) -> None:
+        given = {
+            "account_uid": account_uid,
+            "project_uid": project_uid,
+            "api_key": api_key,
+            "api_secret": api_secret,
+            "link_uid": link_uid,
+            "region": region,
+            "user_uid": user_uid,
+            "bearer_token": bearer_token,
+            "base_url": base_url,
+        }
+        self._fill(given, {name: f"keyword argument {name}" for name in given})
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        profile: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        credentials_file: str | os.PathLike[str] | None = None,
+        **overrides: str | SecretLike | None,
+    ) -> Self:
+        """
+        Collect the credentials: each from a keyword, the environment, or the profile file.
+
+        Reads at most one file, ``~/.onehouse/credentials`` in the vendor's two formats.
+
+        Args:
+            profile: The profile in the file; by default ``ONEHOUSE_PROFILE``, else the one
+                that ``_default`` of a JSON file names, else ``default``.
+
+            environ: The environment; by default that of the process.  With one of your own,
+                the home directory is its ``HOME`` too.
+
+            credentials_file: The file; by default ``ONEHOUSE_CREDENTIALS_FILE``, else the one
+                in the home directory, which need not exist.
+
+            overrides: Values by the names of the attributes; `None` counts as not given.
+
+        Raises:
+            ConfigError: Something is missing (all of it is named at once, with its variable
+                and its key in the file), cannot be used, or the file cannot be read.
+        """
+        # Slow to import, and of no use to whoever gives keywords only.
+        from onehouse_tracker._environment import read_environment  # noqa: PLC0415
+
+        _refuse_unknown(overrides)
+        process = environ is None
+        variables = read_environment(os.environ if environ is None else environ)
+        path, required = _choose_file(
+            credentials_file or variables.get("credentials_file"),
+            _home(None if process else environ),
+        )
+        found = path and read_profile(path, profile or variables.get("profile"), required=required)
+        values: dict[str, str | SecretLike] = {}
+        origins: dict[str, str] = {}
+        ranks: dict[str, int] = {}
+        for setting in ALL_FIELDS:
+            name = setting.name
+            keyword = overrides.get(name)
+            if keyword is not None and keyword != "":
+                values[name], origins[name] = keyword, f"keyword argument {name}"
+                ranks[name] = 0
+            elif name in variables:
+                values[name] = variables[name]
+                origins[name] = f"environment variable {setting.variable}"
+                ranks[name] = 1
+            elif found and name in found.values:
+                values[name] = found.values[name]
+                origins[name] = f"key {found.keys[name]} in {found.place()}"
+                ranks[name] = 2
+        for name in _outranked(ranks):
+            del values[name], origins[name]
+        _refuse_missing(values, found or path)
+        origins.setdefault("base_url", "default")
+
+        credentials = cls.__new__(cls)
+        credentials._fill(values, origins)  # noqa: SLF001 - our own
+
+        return credentials
+
+    def _fill(self, given: Mapping[str, object], origins: Mapping[str, str]) -> None:
+        values = {
+            setting.name: _text(setting, given.get(setting.name), origins.get(setting.name, ""))
+            for setting in ALL_FIELDS
+        }
+        _refuse_missing(values)
+        if values["bearer_token"] and (values["api_key"] or values["api_secret"]):
+            raise ConfigError(
+                "give a bearer token or a key pair, not both: the server refuses such calls"
+            )
+        _warn_of_missing(values)
+        values["region"] = (values["region"] or "").lower()
+        values["base_url"] = _base_url(values["base_url"] or DEFAULT_BASE_URL)
+        for name, value in values.items():
+            secret = value is not None and name in _SECRETS
+            object.__setattr__(self, name, Secret(value or "") if secret else value)
+        known = {name: origin for name, origin in origins.items() if values[name]}
+        object.__setattr__(self, "origins", known)
+
+    def headers(self) -> dict[str, str]:
+        """
+        The headers that every call carries.
+
+        They hold the secrets in the clear: send them, never show them.  Account UID and link
+        UID are left out only where they are not known.
+        """
+        headers: dict[str, str] = {}
+        for setting in ALL_FIELDS:
+            value = getattr(self, setting.name)
+            if setting.header and value is not None:
+                headers[setting.header] = (
+                    value.get_secret_value() if isinstance(value, Secret) else value
+                )
+        if self.bearer_token is not None:
+            headers["Authorization"] = f"Bearer {self.bearer_token.get_secret_value()}"
+
+        return headers
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Every secret in the clear, for whoever must blot them out of a text."""
+        secrets = (self.api_key, self.api_secret, self.bearer_token)
+
+        return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+
+    @property
+    def project_key(self) -> str:
+        """
+        Tell projects apart: the same for everybody who polls this project at this server.
+
+        A hash that stays the same across processes and versions; no secret goes into it, so it
+        may be part of a file name or of a key in Redis.
+        """
+        return hashlib.sha256(f"{self.base_url}\n{self.project_uid}".encode()).hexdigest()[:16]
+
+
+def _text(setting: Field, value: object, origin: str) -> str | None:
+    """Return what can be sent in a header, `None` where there is nothing."""
+    if value is not None and not isinstance(value, str):
+        tell = getattr(value, "get_secret_value", None)
+        value = tell() if callable(tell) else value
+    if value is None:
+        return None
+    where = f"{setting.title} ({origin})"
+    if not isinstance(value, str):
+        raise ConfigError(f"{where} is a str, not {type(value).__name__}")
+    value = value.strip(" \t")
+    if "\n" in value or "\r" in value:
+        # Most often the last line break of a file that was read whole.
+        raise ConfigError(f"{where} has a line break in it: it cannot be sent in a header")
+    # Beyond ASCII, two encodings are in use for headers, and no credential needs them: it is
+    # a typographic quote or an invisible space that was copied along.
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(f"{where} has a character that cannot be sent in a header")
+
+    return value or None
+
+
+def _refuse_missing(values: Mapping[str, object], looked_in: Profile | Path | None = None) -> None:
+    needed = ["project_uid", *_KEY_PAIR, "region", "user_uid"]
+    if values.get("bearer_token"):
+        needed = [name for name in needed if name not in _KEY_PAIR]
+    missing = [name for name in needed if not values.get(name)]
+    if not missing:
+        return
+    file_format = looked_in.file_format if isinstance(looked_in, Profile) else "INI"
+    lines = [f"missing: {describe(BY_NAME[name], file_format)}" for name in missing]
+    lines += [
+        f"also not set: {describe(BY_NAME[name], file_format)}"
+        for name in ("account_uid", "link_uid")
+        if not values.get(name)
+    ]
+    if isinstance(looked_in, Profile):
+        lines.append(f"looked in keyword arguments, the environment, and {looked_in.place()}")
+    elif looked_in is not None:
+        lines.append(f"looked in keyword arguments and the environment; no profile in {looked_in}")
+    raise ConfigError("\n".join(lines))
+
+
+def _warn_of_missing(values: Mapping[str, object]) -> None:
+    missing = [name for name in ("account_uid", "link_uid") if not values[name]]
+    if missing:
+        names = " and ".join(describe(BY_NAME[name]) for name in missing)
+        warnings.warn(
+            f"not set, and the server may insist on it: {names}", ConfigWarning, stacklevel=4
+        )
+
+
+def _refuse_unknown(overrides: Iterable[str]) -> None:
+    unknown = sorted(set(overrides) - set(BY_NAME))
+    if unknown:
+        hint = ""
+        if "request_id" in unknown:
+            hint = '; what the console shows as "RequestID" is link_uid here'
+        raise ConfigError(
+            f"no such setting: {', '.join(unknown)}; known are {', '.join(BY_NAME)}{hint}"
+        )
+
+
+def _outranked(ranks: Mapping[str, int]) -> list[str]:
+    """Name what must go when both ways to authenticate are known: never both are sent."""
+    pair = [name for name in _KEY_PAIR if name in ranks]
+    if not pair or "bearer_token" not in ranks:
+        return []
+    # Of one rank both are kept, and refused later on: which one is meant is not ours to guess.
+    best = min(ranks[name] for name in pair)
+    if ranks["bearer_token"] < best:
+        return pair
+
+    return ["bearer_token"] if best < ranks["bearer_token"] else []
+
+
+def _home(environ: Mapping[str, str] | None) -> str | None:
+    if environ is not None:
+        return environ.get("HOME") or environ.get("USERPROFILE")
+    try:
+        return str(Path.home())
+    except RuntimeError:  # a container may run under a user number without an entry
+        return None
+
+
+def _choose_file(
+    given: str | os.PathLike[str] | None, home: str | None
+) -> tuple[Path | None, bool]:
+    if given is None:
+        return default_path(home), False
+    path = Path(given)
+    if home and path.parts[:1] == ("~",):
+        path = Path(home, *path.parts[1:])
+
+    return path, True
+
+
+def _base_url(given: str) -> str:
+    """Return the base URL in its one spelling, which `project_key` depends on."""
+    try:
+        parts = urlsplit(given if "://" in given else f"https://{given}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("the base URL holds a user or a password: they have no place there")
+    if not host or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        # What was given is not shown: it may be a secret in the wrong place.
+        raise ConfigError(f"the base URL is no address like {DEFAULT_BASE_URL}")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigError(
+            f"http:// would send the secrets to {host} in the clear: use https:// for the base URL"
+            " (http:// is for loopback addresses only)"
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        netloc += f":{port}"
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    return f"{parts.scheme}://{netloc}{path}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

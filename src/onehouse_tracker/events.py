@@ -1,0 +1,172 @@
+"""
+What happened, as frozen objects: the one seam for logs, progress, reports and telemetry.
+
+No event holds a secret, a header, a statement or a response.  Times are seconds on the
+event loop's clock, durations are seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from onehouse_tracker.models import Outcome
+
+__all__ = [
+    "BudgetRefused",
+    "CallbackFailed",
+    "CredentialsDoubted",
+    "Emitter",
+    "Event",
+    "Observer",
+    "OutageBegan",
+    "OutageEnded",
+    "PollFinished",
+    "ProjectFailed",
+    "RequestEnded",
+    "RequestJoined",
+    "StatementSubmitted",
+]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened."""
+
+    at: float
+    """When, on the event loop's clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestJoined(Event):
+    """A request is followed from now on."""
+
+    request_id: str
+    label: str | None
+    age: float
+    """Seconds since it was submitted, as far as we were told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollFinished(Event):
+    """One poll brought a reply or an error."""
+
+    request_id: str
+    attempt: int
+    """Which poll of this request it was, the first being 1."""
+
+    took: float
+    """Seconds from the slot to the reply."""
+
+    status: str | None
+    """The server's word; `None` where there was none."""
+
+    error: str | None
+    """The class of the error; `None` where there was a reply."""
+
+    reason: str | None
+    """What the server or the network said about the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEnded(Event):
+    """A request has its outcome."""
+
+    request_id: str
+    label: str | None
+    outcome: Outcome
+    polls: int
+    waited: float
+    delay_bound: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementSubmitted(Event):
+    """The server accepted a statement."""
+
+    request_id: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRefused(Event):
+    """The server refused a request for its rate (429)."""
+
+    request_id: str
+    """Empty for a submission."""
+
+    retry_after: float | None
+    paused_for: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutageBegan(Event):
+    """Nothing succeeds any more; one probe a second from now on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutageEnded(Event):
+    """A good reply; full speed again."""
+
+    lasted: float
+    """Seconds since the first failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsDoubted(Event):
+    """A request was refused with 401 or 403 after good replies; another one will tell."""
+
+    request_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFailed(Event):
+    """Every waiter of this moment got an error."""
+
+    error: str
+    message: str
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackFailed(Event):
+    """An ``on_result`` callback raised; nobody else was disturbed."""
+
+    request_id: str
+    error: str
+
+
+Observer = Callable[[Event], None]
+"""Takes each event as it happens, on the polling path: be quick, never block.  What it
+raises is logged and otherwise ignored."""
+
+
+class Emitter:
+    """
+    Passes events to all observers.
+
+    It is false while there are none, so that nobody builds events for nobody.
+    """
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def __call__(self, event: Event) -> None:
+        """Tell everyone; one observer's exception is logged and disturbs nobody."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # noqa: BLE001 - whatever it is, polling goes on
+                _log.exception("an observer failed on %s", type(event).__name__)

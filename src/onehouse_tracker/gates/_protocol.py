@@ -1,0 +1,81 @@
+"""
+What the engine needs of a gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Gate", "GateStats"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateStats:
+    """The budget as one gate sees it now."""
+
+    kind: str
+    """Which gate: ``local``, ``host`` or ``redis``."""
+
+    rate: float
+    """Requests per second the gate hands out now: limit, share and margin applied."""
+
+    granted: int
+    """Slots handed out so far."""
+
+    waited: float
+    """Seconds the dispatcher spent waiting for slots so far, pauses included."""
+
+    refusals: int
+    """Replies 429 so far."""
+
+    margin: float
+    """Share of the limit that is kept free now, learned from refusals."""
+
+    paused_for: float
+    """Seconds until the project-wide pause ends; 0 where there is none."""
+
+    degraded: bool = False
+    """Whether a shared gate lost its shared state and sends its static share only."""
+
+
+class Gate(Protocol):
+    """
+    Hands out slots, one at a time, to its only waiter.
+
+    Times are seconds on the running loop's clock.
+    """
+
+    @property
+    def limit(self) -> float:
+        """Requests per second that this gate may hand out at best, margin not deducted."""
+
+    @property
+    def paused_until(self) -> float:
+        """Until when nothing may be sent, as loop time; a time in the past where all is well."""
+
+    async def start(self) -> None:
+        """Make ready on the running loop.  A gate can be started again after `aclose`."""
+
+    async def acquire(self) -> None:
+        """
+        Wait for the next slot.
+
+        Cancelling gives up the place; a slot that was granted and is not used is lost.
+        """
+
+    def throttled(self, sent_at: float, retry_after: float | None) -> None:
+        """
+        Take note of a 429 for a request sent at *sent_at*: pause, and widen the margin.
+
+        *retry_after* is what the server asked for in seconds, `None` where it did not say.
+        """
+
+    def answered(self, sent_at: float) -> None:
+        """Take note that a request sent at *sent_at* was not refused for its rate."""
+
+    def stats(self) -> GateStats:
+        """The budget now."""
+
+    async def aclose(self) -> None:
+        """Let go of everything held.  Nobody may be waiting."""

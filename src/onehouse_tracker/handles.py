@@ -1,0 +1,183 @@
+"""
+What the tracker hands out: a handle for one request, an iterator for many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, final
+
+from onehouse_tracker._roster import own_copy
+from onehouse_tracker.errors import HandleCancelledError
+
+if TYPE_CHECKING:
+    from onehouse_tracker._waits import Wait
+    from onehouse_tracker.models import Result
+
+__all__ = ["Completions", "Handle"]
+
+
+@final
+class Handle:
+    """
+    One request that is followed until it ends, `cancel` is called, or the tracker closes.
+
+    ``await handle`` returns its `Result`.  Any number of tasks may await it, any number of
+    times; each gets a result, or an exception, of its own.  Cancelling a task that awaits
+    the handle does not cancel the handle.
+
+    Raises:
+        AuthenticationError: The server refused our credentials.
+
+        OutageError: Nothing answered for ``PollPolicy.patience`` seconds.
+
+        TrackerClosedError: The tracker was closed first.
+
+        HandleCancelledError: `cancel` was called first.
+    """
+
+    __slots__ = ("__weakref__", "_label", "_leave", "_request_id", "_wait")
+
+    def __init__(
+        self, request_id: str, label: str | None, wait: Wait, leave: Callable[[Wait], None]
+    ) -> None:
+        self._request_id = request_id
+        self._label = label
+        self._wait = wait
+        self._leave = leave
+
+    def __repr__(self) -> str:
+        if not self._wait.over:
+            state = "pending"
+        elif self._wait.error is not None:
+            state = type(self._wait.error).__name__
+        else:
+            state = str(self._stored().outcome)
+        return f"<Handle {self._request_id}: {state}>"
+
+    @property
+    def request_id(self) -> str:
+        """The request."""
+        return self._request_id
+
+    @property
+    def label(self) -> str | None:
+        """The label it was tracked with."""
+        return self._label
+
+    def done(self) -> bool:
+        """Whether awaiting returns, or raises, at once."""
+        return self._wait.over
+
+    @property
+    def failed(self) -> bool:
+        """Whether waiting ended with an error instead of a result."""
+        return self._wait.error is not None
+
+    def result(self) -> Result:
+        """
+        The result, without waiting.
+
+        Raises:
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerError: What awaiting would raise.
+        """
+        if not self._wait.over:
+            raise asyncio.InvalidStateError(f"request {self._request_id} is still pending")
+        self._wait.raise_error()
+        return own_copy(self._stored())
+
+    def cancel(self) -> bool:
+        """
+        Stop waiting; if nobody else waits for the request, it is not asked about any more.
+
+        The request itself goes on at the server.  Returns False if the handle was done.
+        """
+        if self._wait.over:
+            return False
+        self._leave(self._wait)
+        self._wait.fail(HandleCancelledError(self._request_id))
+        return True
+
+    def __await__(self) -> Generator[object, None, Result]:
+        yield from self._wait.until_over().__await__()
+        return self.result()
+
+    def _stored(self) -> Result:
+        return self._wait.results()[self._request_id]
+
+
+@final
+class Completions(AsyncIterator["Result"]):
+    """
+    Results in the order in which the requests end.
+
+    An async iterator and an async context manager.  Leaving the ``async with`` block, or
+    `aclose`, stops the polling of what nobody else waits for; a bare ``break`` does so
+    when the iterator is garbage-collected.  Several tasks may take from one iterator:
+    each result goes to one of them.
+
+    Raises:
+        ProjectError: After the results that were known before it; ``pending`` names the
+            requests that are still open.
+    """
+
+    def __init__(self, wait: Wait, arrived: deque[Result], release: Callable[[], None]) -> None:
+        self._wait = wait
+        self._arrived = arrived
+        # A finalizer may run in any thread, and must not refer to this object.
+        self._finalizer = weakref.finalize(
+            self, _release_soon, asyncio.get_running_loop(), release
+        )
+        self._finalizer.atexit = False
+        self._release = release
+
+    def __repr__(self) -> str:
+        pending = sum(1 for _ in self._wait.open_ids())
+        return f"<Completions: {len(self._arrived)} arrived, {pending} pending>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Result:
+        """
+        Wait for the next result.
+
+        Cancelling loses nothing: the next call gets the result.
+        """
+        while not self._arrived:
+            if self._wait.over:
+                self._close()
+                self._wait.raise_error()
+                raise StopAsyncIteration
+            await self._wait.changed()
+        return self._arrived.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop waiting.  Results that have arrived can still be taken."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._finalizer.detach() is not None:
+            self._release()
+
+
+def _release_soon(loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(release)

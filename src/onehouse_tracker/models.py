@@ -1,0 +1,277 @@
+"""
+The values that travel through the package: requests, replies, results.
+
+Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_wire`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from onehouse_tracker.errors import InvalidRequestError, StatusError
+
+__all__ = [
+    "ApiStatus",
+    "Outcome",
+    "Request",
+    "Result",
+    "StatusReply",
+    "StatusSource",
+    "SubmissionSource",
+]
+
+MAX_ID_LENGTH = 256
+
+
+class ApiStatus(StrEnum):
+    """The server's words for where a request stands [vendor documentation, Status API]."""
+
+    PENDING = "API_OPERATION_STATUS_PENDING"
+    SUCCESS = "API_OPERATION_STATUS_SUCCESS"
+    SUCCESS_PARTIAL = "API_OPERATION_STATUS_SUCCESS_PARTIAL"
+    FAILED = "API_OPERATION_STATUS_FAILED"
+    INVALID = "API_OPERATION_STATUS_INVALID"
+
+
+class Outcome(StrEnum):
+    """Our words for how tracking one request ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    """The server says SUCCESS."""
+
+    PARTIALLY_SUCCEEDED = "PARTIALLY_SUCCEEDED"
+    """The server says SUCCESS_PARTIAL: some sub-operations did not succeed."""
+
+    FAILED = "FAILED"
+    """The server says that it failed."""
+
+    INVALID = "INVALID"
+    """The server says that the statement makes no sense."""
+
+    UNRECOGNISED = "UNRECOGNISED"
+    """Three replies in a row had no status, or one we do not know."""
+
+    NOT_FOUND = "NOT_FOUND"
+    """The server did not know the ID for longer than ``not_found_grace``."""
+
+    REJECTED = "REJECTED"
+    """The server refuses to answer for this ID (400, 403, 409, another 4xx)."""
+
+    UNREACHABLE = "UNREACHABLE"
+    """Twenty failures in a row, while other IDs were answered."""
+
+    TIMED_OUT = "TIMED_OUT"
+    """Our deadline passed; the server goes on."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request did what it should, wholly or in part."""
+        return self in _OK
+
+    @property
+    def finished(self) -> bool:
+        """Whether asking again is pointless: everything but `TIMED_OUT` and `UNREACHABLE`."""
+        return self not in _UNFINISHED
+
+
+_OK = frozenset({Outcome.SUCCEEDED, Outcome.PARTIALLY_SUCCEEDED})
+_UNFINISHED = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
+
+
+def check_request_id(value: object) -> str:
+    """Return *value* if it can be a request ID, else raise `InvalidRequestError` at once."""
+    if not isinstance(value, str):
+        raise InvalidRequestError(
+            f"a request ID is a str, not {type(value).__name__}: {_shorten(repr(value))}"
+        )
+    if not value:
+        raise InvalidRequestError("a request ID cannot be empty")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidRequestError(
+            f"a request ID has at most {MAX_ID_LENGTH} characters, this one {len(value)}:"
+            f" {_shorten(repr(value))}"
+        )
+    # Cc: control characters.  Cs: lone surrogates, which cannot be encoded for the wire.
+    if not value.isascii() or not value.isprintable():
+        for character in value:
+            if unicodedata.category(character) in {"Cc", "Cs"}:
+                raise InvalidRequestError(
+                    f"a request ID has no control characters: {_shorten(repr(value))}"
+                )
+    return value
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One request to follow, with what its owner knows about it.
+
+    Raises:
+        InvalidRequestError: The ID is not 1 to 256 characters without control characters,
+            or ``submitted_at`` has no time zone.
+    """
+
+    request_id: str
+    """Opaque string from the SQL Command API."""
+
+    label: str | None = field(default=None, kw_only=True)
+    """Your name for a kind of statement, e.g. ``"RUN JOB"``.  Requests with one label should
+    take about equally long; the schedule learns from it."""
+
+    submitted_at: datetime | None = field(default=None, kw_only=True)
+    """When it was submitted, time-zone aware.  `None` counts its age from the moment it is
+    added.  A time in the future counts as now."""
+
+    def __post_init__(self) -> None:
+        check_request_id(self.request_id)
+        if self.label is not None and not isinstance(self.label, str):
+            raise InvalidRequestError(
+                f"request {self.request_id}: a label is a str, not {type(self.label).__name__}"
+            )
+        if self.submitted_at is not None and self.submitted_at.utcoffset() is None:
+            raise InvalidRequestError(
+                f"request {self.request_id}: submitted_at needs a time zone,"
+                " e.g. datetime.now(timezone.utc)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReply:
+    """What one poll brought: the server's word, and its answer if there is one."""
+
+    status: str | None
+    """The server's word, verbatim; `None` where the reply had none."""
+
+    response: Mapping[str, Any] | None = field(default=None, repr=False)
+    """``apiResponse`` verbatim.  It may hold secrets, so it is not in the `repr`."""
+
+
+class StatusSource(Protocol):
+    """Answers one question about one request.  The engine needs nothing else."""
+
+    async def fetch(self, request_id: str) -> StatusReply:
+        """
+        Ask once; asking again is the engine's business.
+
+        The engine bounds the call with its own time-out and cancels it when nobody waits
+        for the answer any more.
+
+        Raises:
+            StatusError: Its subclass decides what happens next, see `errors`.  Any other
+                exception counts as a `TransportError`.
+        """
+
+
+class SubmissionSource(Protocol):
+    """Accepts statements.  A `StatusSource` that also has this can serve `Tracker.submit`."""
+
+    async def submit(self, statement: str) -> str:
+        """
+        Submit once and return the request ID.
+
+        Raises:
+            SubmissionError: Refused, never sent, or of unknown fate.
+
+            ThrottledError: Refused for its rate only: nothing runs, so it may be sent again.
+
+            UnauthorizedError: The server refused our credentials.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How tracking one request ended."""
+
+    request_id: str
+    """Opaque string from the SQL Command API."""
+
+    outcome: Outcome
+    """How it ended, in our words."""
+
+    label: str | None = None
+    """The label this waiter gave it."""
+
+    status: str | None = None
+    """The server's last word, verbatim; `None` where it never said one."""
+
+    response: Mapping[str, Any] | None = field(default=None, repr=False)
+    """``apiResponse`` verbatim.  It may hold secrets, so it is not in the `repr`."""
+
+    error: StatusError | None = None
+    """The last error, where that is why it ended, or why nothing was known at the deadline."""
+
+    polls: int = 0
+    """HTTP requests sent about it."""
+
+    first_polled_at: datetime | None = None
+    """Wall-clock time (UTC) of its first poll."""
+
+    detected_at: datetime | None = None
+    """Wall-clock time (UTC) at which its outcome was known."""
+
+    waited: float = 0.0
+    """Seconds from the moment it was added to the moment its outcome was known."""
+
+    delay_bound: float | None = None
+    """Seconds from sending the last poll that said PENDING to the final reply: we cannot be
+    later than that.  `None` where no poll said PENDING, or nothing is final."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request did what it should, wholly or in part."""
+        return self.outcome.ok
+
+    @property
+    def partial(self) -> bool:
+        """Whether some sub-operations did not succeed."""
+        return self.outcome is Outcome.PARTIALLY_SUCCEEDED
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ok, for people; empty where it is ok or nobody said."""
+        if self.ok:
+            return ""
+        if self.error is not None:
+            return self.error.reason
+        return _reason_in(self.response) or (self.status or "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, a data frame or a log; times in ISO 8601, durations in seconds."""
+        return {
+            "request_id": self.request_id,
+            "label": self.label,
+            "outcome": str(self.outcome),
+            "ok": self.ok,
+            "status": self.status,
+            "reason": self.reason or None,
+            "response": self.response,
+            "polls": self.polls,
+            "first_polled_at": _iso(self.first_polled_at),
+            "detected_at": _iso(self.detected_at),
+            "waited_s": round(self.waited, 6),
+            "delay_bound_s": None if self.delay_bound is None else round(self.delay_bound, 6),
+        }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _reason_in(response: Mapping[str, Any] | None) -> str:
+    # The key is not documented; these are the words that gRPC services commonly use.
+    if response is None:
+        return ""
+    for key in ("errorMessage", "message", "error", "reason"):
+        value = response.get(key)
+        if isinstance(value, str) and value:
+            return value
+    return ""

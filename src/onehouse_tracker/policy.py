@@ -1,0 +1,100 @@
+"""
+When to ask again: the one group of settings that the engine obeys.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from onehouse_tracker.errors import ConfigError
+
+__all__ = ["PollPolicy"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PollPolicy:
+    """
+    When to ask again about a request that has not finished.  All times are seconds.
+
+    Raises:
+        ConfigError: A value is out of its bounds; the message names the field.
+    """
+
+    gap_coefficient: float = 0.3
+    """A pending request is asked about again ``gap_coefficient * age ** (1/3)`` seconds after
+    the last poll was sent.  Smaller asks more often."""
+
+    gap_min: float = 0.4
+    """Seconds between two polls of one pending request, at least."""
+
+    gap_max: float = 10.0
+    """Seconds between two polls of one pending request, at most."""
+
+    order: Literal["due", "learned"] = "due"
+    """Which of the due requests goes first: the one that is due longest (``"due"``)."""
+
+    idle_share: float = 0.5
+    """Share of an idle budget that may be spent on looks before the gap is over, 0 to 1."""
+
+    failure_base: float = 1.0
+    """Seconds before a failed poll is repeated; doubled for each failure in a row."""
+
+    failure_max: float = 30.0
+    """Seconds before a failed poll is repeated, at most."""
+
+    patience: float = 600.0
+    """Seconds without any good reply after which waiting ends with `OutageError`, counted
+    from the first failure.  Idle time and pauses that the server ordered do not count."""
+
+    not_found_grace: float = 30.0
+    """Seconds of unbroken 404 after which a request is `NOT_FOUND`: right after submission a
+    404 may only be early."""
+
+    poll_timeout: float = 30.0
+    """Seconds one poll may take, connecting included."""
+
+    max_in_flight: int | None = None
+    """Polls on the wire at once, at most.  `None` is ⌈limit x time-out⌉ + 20, enough to spend
+    the whole budget while every poll hangs until its time-out."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "order" or (value is None and item.name == "max_in_flight"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigError(f"PollPolicy: {item.name} is a number, not {value!r}")
+            if not math.isfinite(value) or value < 0:
+                raise ConfigError(
+                    f"PollPolicy: {item.name} is finite and not negative, not {value!r}"
+                )
+        for name in ("gap_min", "failure_base", "patience", "poll_timeout"):
+            if getattr(self, name) == 0:
+                raise ConfigError(f"PollPolicy: {name} is more than 0")
+        for low, high in (("gap_min", "gap_max"), ("failure_base", "failure_max")):
+            if getattr(self, low) > getattr(self, high):
+                raise ConfigError(
+                    f"PollPolicy: need {low} <= {high},"
+                    f" not {getattr(self, low):g} and {getattr(self, high):g}"
+                )
+        if self.idle_share > 1:
+            raise ConfigError(f"PollPolicy: idle_share is 0 to 1, not {self.idle_share!r}")
+        if self.max_in_flight is not None and (
+            not isinstance(self.max_in_flight, int) or self.max_in_flight < 1
+        ):
+            raise ConfigError(
+                f"PollPolicy: max_in_flight is a whole number from 1, not {self.max_in_flight!r}"
+            )
+        if self.order == "learned":
+            raise ConfigError('PollPolicy: order="learned" is not available yet; use "due"')
+        if self.order != "due":
+            raise ConfigError(f'PollPolicy: order is "due" or "learned", not {self.order!r}')
+
+    def gap(self, age: float) -> float:
+        """Seconds between two polls of a request that is *age* seconds old."""
+        if age <= 0:
+            return self.gap_min
+        gap: float = self.gap_coefficient * age ** (1 / 3)
+        return min(self.gap_max, max(self.gap_min, gap))

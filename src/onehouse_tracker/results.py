@@ -1,0 +1,91 @@
+"""
+The results of one wait, in the order in which they were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from onehouse_tracker.errors import RequestFailedError
+from onehouse_tracker.models import Result
+
+__all__ = ["Results"]
+
+
+class Results(Mapping[str, Result]):
+    """
+    One `Result` per request ID, in the order given.
+
+    Args:
+        results: The results; of several with one request ID the last one counts.
+
+        callback_errors: What ``on_result`` raised, by request ID.
+    """
+
+    __slots__ = ("_by_id", "callback_errors")
+
+    callback_errors: Mapping[str, Exception]
+    """What ``on_result`` raised, by request ID.  Everybody else got their results all the same."""
+
+    def __init__(
+        self,
+        results: Iterable[Result] = (),
+        *,
+        callback_errors: Mapping[str, Exception] | None = None,
+    ) -> None:
+        self._by_id = {result.request_id: result for result in results}
+        self.callback_errors = dict(callback_errors or {})
+
+    def __getitem__(self, request_id: str) -> Result:
+        return self._by_id[request_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_id)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Results: {len(self.succeeded)} succeeded, {len(self.failed)} failed,"
+            f" {len(self.unfinished)} unfinished>"
+        )
+
+    @property
+    def succeeded(self) -> tuple[Result, ...]:
+        """What succeeded, wholly or in part."""
+        return tuple(result for result in self._by_id.values() if result.ok)
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """What ended otherwise; asking again would not change it."""
+        return tuple(
+            result for result in self._by_id.values() if result.outcome.finished and not result.ok
+        )
+
+    @property
+    def unfinished(self) -> tuple[Result, ...]:
+        """What may still end well: `TIMED_OUT` and `UNREACHABLE`.  Wait again for these."""
+        return tuple(result for result in self._by_id.values() if not result.outcome.finished)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every request succeeded, wholly or in part."""
+        return all(result.ok for result in self._by_id.values())
+
+    def raise_for_failures(self) -> None:
+        """
+        Do nothing if every request is ok, else raise what went wrong.
+
+        Raises:
+            ExceptionGroup: One `RequestFailedError` per request that is not ok, those that
+                are unfinished included.
+        """
+        errors = [RequestFailedError(result) for result in self._by_id.values() if not result.ok]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} of {len(self)} requests did not succeed", errors)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Plain data, one dict per request: what ``pandas.DataFrame(...)`` takes."""
+        return [result.to_dict() for result in self._by_id.values()]

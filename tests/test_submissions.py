@@ -1,0 +1,220 @@
+"""Submissions and the user's own slots: within the budget, sent once, never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from onehouse_tracker import Tracker
+from onehouse_tracker.errors import (
+    ConfigError,
+    InvalidRequestError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    ThrottledError,
+    TrackerClosedError,
+    TransportError,
+)
+from onehouse_tracker.models import StatusReply
+from onehouse_tracker.policy import PollPolicy
+from onehouse_tracker.testing import ScriptedSource
+from tests.support import PENDING, SUCCESS, now, run
+
+
+def test_submitted_statement_is_followed() -> None:
+    """
+    The handle knows the request ID; the first poll comes one gap after the submission.
+    """
+    source = ScriptedSource({"id-1": [PENDING, SUCCESS]}, submissions=["id-1"], latency=0.1)
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            handle = await tracker.submit("RUN JOB nightly", label="RUN JOB")
+            assert handle.request_id == "id-1"
+            assert (await handle).label == "RUN JOB"
+
+    run(scenario())
+    assert source.submitted == [(0, "RUN JOB nightly")]
+    assert source.times("id-1") == pytest.approx([0.5, 0.9], abs=1e-4)
+
+
+def test_submission_refused_for_its_rate_is_sent_again_after_the_pause() -> None:
+    """
+    After a 429 nothing runs, so another attempt cannot duplicate anything.
+    """
+    source = ScriptedSource(
+        {"id-1": [SUCCESS]}, submissions=[ThrottledError(retry_after=5.0), "id-1"]
+    )
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            assert (await (await tracker.submit("SHOW TABLES"))).ok
+            assert tracker.stats().refusals == 1
+
+    run(scenario())
+    assert [at for at, _ in source.submitted] == pytest.approx([0, 5.0], abs=1e-4)
+
+
+def test_ambiguous_submission_is_never_sent_again() -> None:
+    """
+    A time-out after sending may have started something: the caller decides.
+    """
+    source = ScriptedSource(
+        {}, submissions=[SubmissionUnknownError("reset"), SubmissionRejectedError("syntax")]
+    )
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            with pytest.raises(SubmissionUnknownError, match="not sent again"):
+                await tracker.submit("CREATE CLUSTER x")
+            with pytest.raises(SubmissionRejectedError, match="syntax"):
+                await tracker.submit("CREATE CLUSTR x")
+
+    run(scenario())
+    assert len(source.submitted) == 2
+
+
+def test_submission_that_hangs_is_of_unknown_fate() -> None:
+    """
+    The engine's time-out ends it, and says what is not known.
+    """
+
+    class Hanging:
+        async def fetch(self, request_id: str) -> StatusReply:
+            raise TransportError(request_id=request_id)
+
+        async def submit(self, _statement: str) -> str:
+            await asyncio.sleep(1000)
+            return "never"
+
+    async def scenario() -> None:
+        async with Tracker(Hanging(), policy=PollPolicy(poll_timeout=5)) as tracker:
+            with pytest.raises(SubmissionUnknownError, match="no reply within 5 s"):
+                await tracker.submit("RUN JOB x")
+            assert now() == 5
+            assert tracker.stats().in_flight == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("statement", ["", "  \n", None, 7])
+def test_no_statement_is_refused_at_once(statement: object) -> None:
+    """
+    Nothing is sent of what is not a statement.
+    """
+    source = ScriptedSource({})
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            with pytest.raises(InvalidRequestError):
+                await tracker.submit(statement)  # type: ignore[arg-type] # that is the point
+
+    run(scenario())
+    assert source.submitted == []
+
+
+def test_source_that_cannot_submit_says_so() -> None:
+    """
+    A `StatusSource` needs one method only; submitting needs another.
+    """
+
+    class OnlyStatus:
+        async def fetch(self, request_id: str) -> StatusReply:
+            raise TransportError(request_id=request_id)
+
+    async def scenario() -> None:
+        async with Tracker(OnlyStatus()) as tracker:
+            with pytest.raises(ConfigError, match="OnlyStatus cannot submit"):
+                await tracker.submit("SHOW TABLES")
+
+    run(scenario())
+
+
+def test_submissions_and_polls_share_the_slots_in_turn() -> None:
+    """
+    While polls are due, submissions get at most every second slot.
+    """
+    polls = {f"p{number}": [PENDING] for number in range(30)}
+    new = [f"n{number}" for number in range(20)]
+    source = ScriptedSource(polls | {request_id: [SUCCESS] for request_id in new}, submissions=new)
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            waiter = asyncio.create_task(tracker.wait_all(polls, timeout=60))
+            await asyncio.sleep(1)
+            handles = await asyncio.gather(*(tracker.submit(f"SHOW {name}") for name in new))
+            took = now() - 1
+            assert took == pytest.approx(40 / 9.8, abs=0.3)
+            await asyncio.gather(*handles)
+            await waiter
+
+    run(scenario())
+    sent = sorted(
+        [(at, "poll") for at, _ in source.calls] + [(at, "new") for at, _ in source.submitted]
+    )
+    kinds = [kind for at, kind in sent if 1 < at < 5]
+    assert not any(pair == ("new", "new") for pair in zip(kinds, kinds[1:], strict=False))
+
+
+def test_slot_of_the_users_own_counts_against_the_budget() -> None:
+    """
+    Calls of other kinds draw on the same ten requests a second.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({})) as tracker:
+            for _ in range(50):
+                async with tracker.slot():
+                    pass
+            assert now() == pytest.approx(49 / 9.8, abs=0.01)
+            assert tracker.stats().gate.granted == 50
+
+    run(scenario())
+
+
+def test_cancelled_slot_and_submission_give_up_their_place() -> None:
+    """
+    Whoever leaves the queue costs nothing, and what was not granted was not sent.
+    """
+    source = ScriptedSource({"id": [SUCCESS]}, submissions=["id"])
+
+    async def own_call(tracker: Tracker) -> None:
+        async with tracker.slot():
+            pass
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            await own_call(tracker)
+            calls = [asyncio.create_task(own_call(tracker)) for _ in range(20)]
+            calls += [asyncio.create_task(_submit(tracker)) for _ in range(20)]
+            await asyncio.sleep(0.01)
+            for call in calls:
+                call.cancel()
+            await asyncio.wait(calls)
+            assert (await (await tracker.submit("SHOW TABLES"))).ok
+            assert now() < 1
+
+    run(scenario())
+    assert len(source.submitted) == 1
+
+
+async def _submit(tracker: Tracker) -> None:
+    await tracker.submit("SHOW TABLES")
+
+
+def test_closing_while_a_statement_is_accepted_tells_its_id() -> None:
+    """
+    The server has it: the ID must not be lost with the tracker.
+    """
+    source = ScriptedSource({"id-1": [SUCCESS]}, submissions=["id-1"], latency=1.0)
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            task = asyncio.create_task(tracker.submit("RUN JOB x"))
+            await asyncio.sleep(0.5)
+        with pytest.raises(TrackerClosedError, match="id-1") as caught:
+            await task
+        assert caught.value.pending == ("id-1",)
+
+    run(scenario())
