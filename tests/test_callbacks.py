@@ -88,7 +88,7 @@ def test_every_kind_of_async_callable_is_awaited() -> None:
         async with Tracker(source()) as tracker:
             await tracker.wait_all(IDS, on_result=kept)
             await tracker.wait_all(IDS, on_result=functools.partial(AsyncCallable.__call__, kept))
-            await tracker.wait_all(IDS, on_result=lambda result: kept(result))
+            await tracker.wait_all(IDS, on_result=lambda result: kept(result=result))
 
     run(scenario())
     assert kept.seen == IDS * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_submission_in_the_future_counts_as_now() -> None:
         (INVALID, Outcome.INVALID, False),
     ],
 )
-def test_final_status_ends_the_asking(word: str, outcome: Outcome, ok: bool) -> None:
+def test_final_status_ends_the_asking(word: str, outcome: Outcome, *, ok: bool) -> None:
     """
     Each final word of the server becomes its outcome after one poll.
     """
@@ -121,7 +122,7 @@ def test_failed_polls_back_off_with_jitter_and_pending_does_not() -> None:
     follow(source)
 
     times = source.times("r")
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[0] == pytest.approx(0.4)
     for number, gap in enumerate(gaps[1:4]):
         assert 0.5 * 2**number <= gap <= 2**number
@@ -294,3 +295,32 @@ def test_slots_are_paced_from_the_first_request_on() -> None:
     run(scenario())
     expected = [0.0] + [n / 9.8 - 0.005 for n in range(1, 5)]
     assert [at for at, _ in source.calls] == pytest.approx(expected, abs=1e-5)
+
+
+class NaiveGate(LocalGate):
+    """A gate that forgets to look at the pause again once it has waited."""
+
+    async def acquire(self) -> None:
+        """Hand out a slot every tenth of a second, whatever the server says."""
+        await asyncio.sleep(0.1)
+
+
+def test_slot_that_was_granted_before_a_pause_is_not_used() -> None:
+    """
+    The reply 429 may come between the grant and its use: the engine looks once more.
+    """
+    source = ScriptedSource(
+        {
+            "a": [PENDING, After(0.25, ThrottledError(retry_after=5.0)), SUCCESS],
+            "b": [PENDING, PENDING, PENDING, SUCCESS],
+        }
+    )
+
+    async def scenario() -> None:
+        async with Tracker(source, gate=NaiveGate()) as tracker:
+            assert (await tracker.wait_all(["a", "b"])).ok
+
+    run(scenario())
+    refused_at = source.times("a")[1] + 0.25
+    assert not [at for at, _ in source.calls if refused_at < at < refused_at + 4.9]
+    assert [at for at, _ in source.calls if at > refused_at + 4.9]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_submissions_and_polls_share_the_slots_in_turn() -> None:
         [(at, "poll") for at, _ in source.calls] + [(at, "new") for at, _ in source.submitted]
     )
     kinds = [kind for at, kind in sent if 1 < at < 5]
-    assert not any(pair == ("new", "new") for pair in zip(kinds, kinds[1:], strict=False))
+    assert not any(pair == ("new", "new") for pair in pairwise(kinds))
 
 
 def test_slot_of_the_users_own_counts_against_the_budget() -> None:

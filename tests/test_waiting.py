@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import pytest
@@ -33,7 +34,7 @@ def test_results_are_in_input_order_and_duplicates_are_asked_once() -> None:
 
     async def scenario() -> None:
         async with Tracker(source) as tracker:
-            results = await tracker.wait_all(iter(["a", Request("b", label="DDL"), "c", "a"]))
+            results = await tracker.wait_all(["a", Request("b", label="DDL"), "c", "a"])
             assert list(results) == ["a", "b", "c"]
             assert [result.request_id for result in results.failed] == ["c"]
             assert results["b"].label == "DDL"
@@ -325,7 +326,7 @@ def test_several_tasks_share_one_iterator() -> None:
                 return [result.request_id async for result in completions]
 
             shares = await asyncio.gather(*(worker() for _ in range(3)))
-            assert sorted(sum(shares, [])) == sorted(ids)
+            assert sorted(itertools.chain(*shares)) == sorted(ids)
 
     run(scenario())
 

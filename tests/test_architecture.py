@@ -1,0 +1,93 @@
+"""
+Rules of the architecture that neither the linter nor the import contracts can express.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import onehouse_tracker
+
+PACKAGE = Path(onehouse_tracker.__file__).parent
+
+STARTS_TASKS = frozenset(
+    {"create_task", "ensure_future", "gather", "run_coroutine_threadsafe", "TaskGroup"}
+)
+
+# The command owns its loop; the simulator's server and the virtual clock are loops of their own.
+MAY_START_TASKS = ("_engine.py", "tracker.py", "cli/", "testing/")
+
+LINES_AT_MOST = 400
+
+LONGER_FOR_A_REASON: dict[str, str] = {}
+"""Modules that may be longer, with the reason why splitting them would be worse."""
+
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def _read(module: str) -> str:
+    return (PACKAGE / module).read_text(encoding="utf-8")
+
+
+def _task_starts(source: str) -> list[int]:
+    """Line numbers where a task is started, whatever the loop or group is called."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(attr=name) | ast.Name(id=name) if name in STARTS_TASKS:
+                lines.append(node.lineno)
+            case ast.ImportFrom(names=names):
+                lines += [node.lineno for alias in names if alias.name in STARTS_TASKS]
+    return lines
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_engine_and_the_tracker_start_tasks(module: str) -> None:
+    """
+    Who starts a task owns it and awaits it; two owners are few enough to get that right.
+    """
+    if module.startswith(MAY_START_TASKS):
+        return
+
+    assert _task_starts(_read(module)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "asyncio.create_task(poll())",
+        "loop.create_task(poll())",
+        "self._group.create_task(poll())",
+        "asyncio.get_running_loop().create_task(poll())",
+        "from asyncio import create_task as spawn",
+        "asyncio.ensure_future(poll())",
+        "asyncio.gather(poll(), poll())",
+        "async def run():\n    async with asyncio.TaskGroup() as polls: ...",
+        "start = loop.create_task",
+    ],
+)
+def test_every_way_to_start_a_task_is_seen(source: str) -> None:
+    """
+    The rule above is worth what it recognises.
+    """
+    assert _task_starts(source)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_outgrows_its_one_responsibility(module: str) -> None:
+    """
+    Beyond 400 lines a module has a second job, which deserves a module of its own.
+    """
+    assert len(_read(module).splitlines()) <= LINES_AT_MOST or module in LONGER_FOR_A_REASON
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_states_its_one_job(module: str) -> None:
+    """
+    A module whose job does not fit in a sentence is two modules.
+    """
+    docstring = ast.get_docstring(ast.parse(_read(module)))
+
+    assert docstring
+    assert docstring.split("\n\n")[0].rstrip().endswith(".")
