@@ -1,8 +1,7 @@
 """
 The polling loop: one dispatcher that spends the budget on whatever deserves it most.
 
-Here, and in the tracker, tasks are started; decisions are made in `_schedule`, `_retry`
-and `_health`.
+Here, and in the tracker, tasks are started.  What each reply means is `_replies`' business.
 """
 
 from __future__ import annotations
@@ -16,23 +15,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
-from onehouse_tracker._health import Blame, Health
-from onehouse_tracker._retry import Again, Ended, Pending, judge_error, judge_reply
+from onehouse_tracker._health import Health
+from onehouse_tracker._replies import Replies
 from onehouse_tracker._roster import Roster
 from onehouse_tracker._schedule import TICK, Schedule
 from onehouse_tracker._slots import SlotQueue
 from onehouse_tracker.errors import (
-    AuthenticationError,
-    OutageError,
     ProjectError,
-    RejectedError,
-    StaleConnectionError,
     StatusError,
     ThrottledError,
     TransportError,
     UnauthorizedError,
 )
-from onehouse_tracker.models import Outcome, StatusReply, StatusSource
+from onehouse_tracker.models import StatusReply, StatusSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +64,6 @@ class Engine:
         self._source = source
         self._gate = gate
         self._policy = policy
-        self._random = random.Random(seed).random
         self._emit = events.Emitter(observers)
         self._schedule = Schedule(policy)
         self._health = Health(policy.patience)
@@ -80,6 +74,16 @@ class Engine:
             wall_clock=wall_clock or _utc_now,
         )
         self._slots = SlotQueue()
+        self._replies = Replies(
+            self._schedule,
+            self._health,
+            self._roster,
+            self._slots,
+            gate=gate,
+            policy=policy,
+            emit=self._emit,
+            random=random.Random(seed).random,
+        )
         self._sleeper: asyncio.Future[None] | None = None
         self._polls_go_first = True
         self._max_in_flight = policy.max_in_flight or (
@@ -88,7 +92,6 @@ class Engine:
         self.in_flight = 0
         self.submitting = 0
         self.polls = 0
-        self.refusals = 0
 
     # --- What the tracker asks for ---------------------------------------------------
 
@@ -101,6 +104,11 @@ class Engine:
     def ended(self) -> int:
         """How many requests had their outcome so far."""
         return self._roster.ended
+
+    @property
+    def refusals(self) -> int:
+        """Replies 429 so far."""
+        return self._replies.refusals
 
     @property
     def outage(self) -> bool:
@@ -161,33 +169,18 @@ class Engine:
     def accepted(self, sent_at: float) -> None:
         """The server answered a submission sent at *sent_at*: a good reply."""
         self._gate.answered(sent_at)
-        self._answered(self._loop.time())
+        self._replies.good(self._loop.time())
+        self._wake()
 
     def throttled(self, sent_at: float, error: ThrottledError) -> None:
-        """The server refused a request sent at *sent_at* for its rate."""
-        now = self._loop.time()
-        self.refusals += 1
-        self._gate.throttled(sent_at, error.retry_after)
-        self._health.paused(now, self._gate.paused_until)
-        if self._emit:
-            stats = self._gate.stats()
-            self._emit(
-                events.BudgetRefused(
-                    at=now,
-                    request_id=error.request_id,
-                    retry_after=error.retry_after,
-                    paused_for=stats.paused_for,
-                    margin=stats.margin,
-                )
-            )
+        """The server refused a submission sent at *sent_at* for its rate."""
+        self._replies.throttled(sent_at, error, self._loop.time())
 
     def submission_unauthorized(self, error: UnauthorizedError) -> ProjectError | None:
         """A submission was refused with 401 or 403: the error, if it concerns the project."""
         if self._health.proven:
             return None
-        failure = _authentication_error(error)
-        self._fail_project(failure)
-        return failure
+        return self._replies.condemn(error, self._loop.time())
 
     def close(self, error: BaseException) -> None:
         """Fail everyone who waits for anything.  For when `run` has ended."""
@@ -214,7 +207,7 @@ class Engine:
             now = self._loop.time()
             gives_up_at = self._health.gives_up_at
             if now >= gives_up_at:
-                self._fail_project(self._outage_error(now))
+                self._replies.give_up(now)
                 continue
             wanted_at = self._slot_wanted_at(now)
             if wanted_at <= now + TICK:
@@ -353,25 +346,8 @@ class Engine:
         if tracked.task is None:
             return  # nobody waits for it any more
         tracked.task = None
-        now = self._loop.time()
-        if self._emit:
-            self._emit(_poll_finished(tracked, answer, now, sent_at))
-        if isinstance(answer, ThrottledError):
-            self.throttled(sent_at, answer)
-            self._schedule.again(tracked, sent_at)  # unharmed, and not behind the others
-            return
-        self._gate.answered(sent_at)
-        if isinstance(answer, UnauthorizedError):
-            self._receive_refusal(tracked, answer, now, confirming=confirming)
-            return
-        if isinstance(answer, StatusReply | RejectedError):
-            self._answered(now)
-            if confirming:
-                self._acquit(tracked, now)
-        if isinstance(answer, StatusReply):
-            self._receive_reply(tracked, answer, sent_at, now)
-        else:
-            self._receive_error(tracked, answer, sent_at, now)
+        self._replies.receive(tracked, answer, sent_at, self._loop.time(), confirming=confirming)
+        self._wake()
 
     async def _ask(self, request_id: str) -> StatusReply | StatusError:
         try:
@@ -394,115 +370,6 @@ class Engine:
             failure = TransportError(type(error).__name__, request_id=request_id)
             failure.__cause__ = error
             return failure
-
-    def _receive_reply(
-        self, tracked: Tracked, reply: StatusReply, sent_at: float, now: float
-    ) -> None:
-        verdict = judge_reply(
-            tracked, reply, sent_at=sent_at, now=now, policy=self._policy, random=self._random
-        )
-        match verdict:
-            case Pending():
-                self._schedule.pending(tracked, sent_at, now)
-            case Again(due):
-                self._schedule.again(tracked, due)
-            case Ended(outcome):
-                self._schedule.finished(tracked, sent_at)
-                self._roster.end(tracked, outcome, reply, now)
-
-    def _receive_error(
-        self, tracked: Tracked, error: StatusError, sent_at: float, now: float
-    ) -> None:
-        if not isinstance(error, TransportError | RejectedError):
-            error = TransportError(str(error), request_id=tracked.request_id)
-        if isinstance(error, TransportError) and not isinstance(error, StaleConnectionError):
-            alone = len(self._roster) == 1
-            begins = self._health.failed(now, tracked.request_id, is_only_one=alone)
-            if begins and self._emit:
-                self._emit(events.OutageBegan(at=now, reason=str(error)))
-        verdict = judge_error(
-            tracked,
-            error,
-            sent_at=sent_at,
-            now=now,
-            policy=self._policy,
-            random=self._random,
-            answered_at=self._health.answered_at,
-        )
-        match verdict:
-            case Again(due):
-                self._schedule.again(tracked, due)
-            case Ended(outcome):
-                self._roster.end(tracked, outcome, None, now)
-
-    def _receive_refusal(
-        self, tracked: Tracked, error: UnauthorizedError, now: float, *, confirming: bool
-    ) -> None:
-        tracked.error = error
-        alone = len(self._roster) == 1
-        blame = self._health.refused(now, tracked, is_confirmation=confirming, is_only_one=alone)
-        if blame is Blame.PROJECT:
-            self._fail_project(_authentication_error(error))
-        elif self._emit:
-            self._emit(
-                events.CredentialsDoubted(
-                    at=now, request_id=tracked.request_id, reason=error.reason
-                )
-            )
-
-    # --- What follows for the project ------------------------------------------------
-
-    def _answered(self, now: float) -> None:
-        silent_since = self._health.silent_since
-        if self._health.good(now):
-            self._roster.forgive_failures(now)
-            if self._emit:
-                lasted = 0.0 if silent_since is None else now - silent_since
-                self._emit(events.OutageEnded(at=now, lasted=lasted))
-        self._wake()
-
-    def _acquit(self, witness: Tracked, now: float) -> None:
-        """The credentials are good after all: the suspects are refused for themselves."""
-        for suspect in self._health.acquit_project():
-            if suspect is not witness:
-                self._roster.end(suspect, Outcome.REJECTED, None, now)
-
-    def _fail_project(self, error: ProjectError) -> None:
-        """Fail every waiter of this moment; the next wait starts with a single probe."""
-        self._health.reset()
-        # A slot for the user's own call is still theirs: only submissions are turned away.
-        self._slots.fail_submissions(error)
-        self._roster.fail(error, self._loop.time())
-
-    def _outage_error(self, now: float) -> OutageError:
-        silent_since = self._health.silent_since
-        silent_for = 0.0 if silent_since is None else now - silent_since
-        return OutageError(
-            f"no good reply for {silent_for:.0f} s; the requests go on at the server,"
-            " wait for them again when it answers"
-        )
-
-
-def _authentication_error(error: StatusError) -> AuthenticationError:
-    return AuthenticationError(
-        f"Onehouse refused the credentials (HTTP {error.http_status}: {error.reason});"
-        " check the API key and secret, the link UID, the project and the region"
-    )
-
-
-def _poll_finished(
-    tracked: Tracked, answer: StatusReply | StatusError, now: float, sent_at: float
-) -> events.PollFinished:
-    error = answer if isinstance(answer, StatusError) else None
-    return events.PollFinished(
-        at=now,
-        request_id=tracked.request_id,
-        attempt=tracked.polls,
-        took=now - sent_at,
-        status=answer.status if isinstance(answer, StatusReply) else None,
-        error=None if error is None else type(error).__name__,
-        reason=None if error is None else error.reason,
-    )
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
