@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import pytest
 
-from onehouse_tracker import Outcome, Request, Result, Tracker
+from onehouse_tracker import Handle, Outcome, Request, Result, Tracker
 from onehouse_tracker.errors import (
     ConfigError,
     HandleCancelledError,
@@ -524,3 +524,26 @@ def test_generator_is_consumed_once() -> None:
             assert list(await tracker.wait_all(produce())) == ["a", "b"]
 
     run(scenario())
+
+
+def test_waiter_cancelled_in_the_turn_in_which_its_wait_ends() -> None:
+    """
+    The cancellation and the end meet: the task is cancelled, and nothing else goes wrong.
+    """
+    source = ScriptedSource({"a": [PENDING]})
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            handle = tracker.track("a")
+            task = asyncio.create_task(_result_of(handle))
+            await asyncio.sleep(1)
+            task.cancel()
+            handle.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(scenario())
+
+
+async def _result_of(handle: Handle) -> Result:
+    return await handle

@@ -245,6 +245,11 @@ class Engine:
         # In an outage the clock decides and not the backoff: probes rotate over all IDs.
         return health.next_probe_at if health.outage else due
 
+    def overslept(self) -> bool:
+        """Whether the dispatcher sleeps while something is due: never true once all is run."""
+        sleeping = self._sleeper is not None and not self._sleeper.done()
+        return sleeping and self._slot_wanted_at(self._loop.time()) <= self._loop.time()
+
     @property
     def _on_the_wire(self) -> int:
         return self.in_flight + self.submitting

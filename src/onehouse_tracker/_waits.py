@@ -141,7 +141,8 @@ class Wait:
         try:
             await future
         finally:
-            if not future.done() or future.cancelled():
+            # A cancelled one may be gone already: woken and cancelled in one turn of the loop.
+            if future in self._futures:
                 self._futures.remove(future)
 
     async def until_over(self) -> None:
