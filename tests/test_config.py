@@ -320,7 +320,10 @@ def test_the_environment_is_enough() -> None:
     credentials = Credentials.from_env(environ=ENVIRON)
 
     assert credentials == Credentials(**KEYWORDS)
+    assert credentials.origins["api_key"] == "environment variable ONEHOUSE_API_KEY"
     assert credentials.origins["base_url"] == "default"
+    assert Credentials(**KEYWORDS).origins["base_url"] == "default"
+    assert Credentials(**KEYWORDS).origins["region"] == "keyword argument region"
 
 
 def test_the_process_environment_is_the_default(

@@ -47,6 +47,16 @@ EXAMPLES: list[errors.TrackerError] = [
     errors.AuthenticationError("no", results=Results([FAILED]), pending=("r-2",)),
     errors.OutageError("down", results=Results([FAILED]), pending=("r-2",)),
     errors.TrackerClosedError("shut", results=Results([FAILED]), pending=("r-2",)),
+    *(
+        kind("full", path="/data/j.db", results=Results([FAILED]), pending=("r-2",))
+        for kind in (
+            errors.JournalError,
+            errors.JournalLockedError,
+            errors.JournalVersionError,
+            errors.JournalCorruptError,
+            errors.JournalWriteError,
+        )
+    ),
 ]
 
 PARENTS = {
@@ -69,6 +79,11 @@ PARENTS = {
     errors.AuthenticationError: (errors.ProjectError,),
     errors.OutageError: (errors.ProjectError,),
     errors.TrackerClosedError: (errors.ProjectError,),
+    errors.JournalError: (errors.ProjectError,),
+    errors.JournalLockedError: (errors.JournalError,),
+    errors.JournalVersionError: (errors.JournalError,),
+    errors.JournalCorruptError: (errors.JournalError,),
+    errors.JournalWriteError: (errors.JournalError,),
 }
 
 
@@ -210,6 +225,8 @@ def test_defaults_carry_nothing() -> None:
         "grpc_status": None,
         "retry_after": None,
     }
+    assert errors.ThrottledError(retry_after=0.0).retry_after == 0.0
     assert vars(submission) == {"reason": "", "http_status": None, "grpc_status": None}
+    assert errors.JournalError().path == ""
     assert vars(closed) == {"message": "", "results": None, "pending": ()}
     assert str(closed) == ""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker._pace import Pace
+from onehouse_tracker._pace import Pace, PaceState
 from onehouse_tracker.errors import ConfigError
 
 SECONDS = st.floats(0, 500)
@@ -325,3 +325,49 @@ def test_a_budget_that_makes_no_sense_is_refused(settings: dict[str, float], mes
         Pace(**settings)
 
     assert str(caught.value) == message
+
+
+def test_what_was_learned_can_be_handed_over() -> None:
+    """
+    Processes that share a budget must react to one refusal as one.
+    """
+    pace, other = Pace(10), Pace(10)
+    assert pace.state == PaceState()
+    _episode(pace, 190)
+    _episode(pace, 200)
+
+    other.state = pace.state
+
+    assert other.state == pace.state == PaceState(pace.margin(200), 200, 200, 0.8, 200.4)
+    assert other.margin(200) == pytest.approx(0.04)
+    other.throttled(201, 199, None)  # sent before the reaction, which was the other's
+    assert other.margin(201) == pytest.approx(0.04)
+    assert other.paused_until == 200.4
+    assert (other.refusals, pace.refusals) == (1, 2)
+
+
+def test_a_spread_is_added_to_the_pause() -> None:
+    """
+    Processes that were refused together must not come back together; the bound is the server's.
+    """
+    pace = Pace(10)
+
+    pace.throttled(100, 100, 5, spread=0.25)
+    assert pace.paused_until == 105.25
+    pace.throttled(200, 200, math.inf, spread=0.25)
+    assert pace.paused_until == 320.25
+    pace.throttled(400, 400, None, spread=0.25)
+    assert pace.paused_until == 400.2  # ours to choose: it is for one process
+
+
+def test_an_answer_tells_whether_it_changed_anything() -> None:
+    """
+    Only then must the others hear of it.
+    """
+    pace = Pace(10)
+    assert pace.answered(0) is False
+    _episode(pace, 10)
+
+    assert pace.answered(9) is False
+    assert pace.answered(10) is True
+    assert pace.answered(11) is False

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from onehouse_tracker.errors import RequestFailedError
 from onehouse_tracker.models import Outcome, Result
 from onehouse_tracker.results import Results
+from tests.support import run
 
 ANY_RESULTS = st.lists(
     st.builds(
@@ -195,3 +196,43 @@ def test_the_errors_of_callbacks_are_a_copy() -> None:
 
     assert results.callback_errors == {}
     assert results.ok
+
+
+def test_what_is_finished_is_acknowledged() -> None:
+    """
+    What may still end well has not arrived yet; what failed has.
+    """
+    written: list[list[str]] = []
+
+    def acknowledge(request_ids: Iterable[str]) -> Awaitable[None]:
+        written.append(list(request_ids))
+        return on_disk()
+
+    async def on_disk() -> None:
+        written.append(["on disk"])
+
+    async def scenario() -> None:
+        results = Results(_results(*Outcome).values(), acknowledge=acknowledge)
+        await results.ack()
+
+    run(scenario())
+    assert written == [[f"r-{number}" for number in range(7)], ["on disk"]]
+
+
+def test_without_a_journal_there_is_nothing_to_acknowledge() -> None:
+    """
+    Code that acknowledges runs unchanged without a journal, and on results from elsewhere.
+    """
+
+    def refuse(request_ids: Iterable[str]) -> Awaitable[None]:
+        raise AssertionError("a copy acknowledges nothing")
+
+    original = Results(_results(Outcome.FAILED).values(), acknowledge=refuse)
+
+    async def scenario() -> None:
+        await Results().ack()
+        await copy.copy(original).ack()
+        await pickle.loads(pickle.dumps(original)).ack()  # noqa: S301 - made in this test
+
+    run(scenario())
+    copy.copy(original).ack()  # needs no loop and no await

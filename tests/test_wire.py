@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -513,6 +514,23 @@ def test_a_body_is_decompressed_within_bounds(
     We ask for none of this, but a proxy may do it all the same, and a bomb must not go off.
     """
     assert _wire.decode_body(data, encoding, max_body=1000) == expected
+
+
+def test_a_bomb_is_not_unpacked_to_be_measured() -> None:
+    """
+    The bound holds for the memory, not only for the verdict.
+    """
+    bomb = gzip.compress(bytes(16 * 1024 * 1024))
+
+    tracemalloc.start()
+    try:
+        _, problem = _wire.decode_body(bomb, "gzip", max_body=1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert problem == "the body is larger than 1000 bytes"
+    assert peak < 1024 * 1024
 
 
 @given(st.binary(max_size=200))

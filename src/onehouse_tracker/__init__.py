@@ -18,6 +18,11 @@ __all__ = [
     "Handle",
     "HandleCancelledError",
     "InvalidRequestError",
+    "JournalCorruptError",
+    "JournalError",
+    "JournalLockedError",
+    "JournalVersionError",
+    "JournalWriteError",
     "NotFoundError",
     "OnehouseClient",
     "OutageError",
@@ -56,6 +61,11 @@ if TYPE_CHECKING:
         ConfigError,
         HandleCancelledError,
         InvalidRequestError,
+        JournalCorruptError,
+        JournalError,
+        JournalLockedError,
+        JournalVersionError,
+        JournalWriteError,
         NotFoundError,
         OutageError,
         ProjectError,
@@ -85,7 +95,8 @@ if TYPE_CHECKING:
     )
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.results import Results
-    from onehouse_tracker.tracker import Tracker, TrackerStats
+    from onehouse_tracker.stats import TrackerStats
+    from onehouse_tracker.tracker import Tracker
 
     __version__: str
 else:
@@ -99,7 +110,7 @@ else:
         "PollPolicy": "policy",
         "Results": "results",
         "Tracker": "tracker",
-        "TrackerStats": "tracker",
+        "TrackerStats": "stats",
     } | dict.fromkeys(
         (
             "ApiStatus",

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from onehouse_tracker import events
+from onehouse_tracker._recorder import Recorder
+from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
 
 __all__ = ["Callbacks", "OnResult"]
@@ -31,10 +33,21 @@ class Callbacks:
         executor: Makes the executor for plain functions, when one is needed.
 
         emit: Is told when the callback raises.
+
+        recorder: Is told when it returned without an error.
+
+    Attributes:
+        errors: What the callback raised, by request ID.
+
+        failure: Why something could not be acknowledged; `None` if all could.
     """
 
     def __init__(
-        self, callback: OnResult, executor: Callable[[], Executor], emit: events.Emitter
+        self,
+        callback: OnResult,
+        executor: Callable[[], Executor],
+        emit: events.Emitter,
+        recorder: Recorder | None = None,
     ) -> None:
         self._callback = callback
         self._is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
@@ -42,8 +55,10 @@ class Callbacks:
         )
         self._executor = executor
         self._emit = emit
+        self._recorder = recorder
         self._queue: asyncio.Queue[Result | None] = asyncio.Queue()
         self.errors: dict[str, Exception] = {}
+        self.failure: JournalError | None = None
 
     def put(self, result: Result) -> None:
         """Queue one result."""
@@ -76,6 +91,16 @@ class Callbacks:
                             error=type(error).__name__,
                         )
                     )
+            else:
+                if self._recorder is not None and result.outcome.finished:
+                    await self._acknowledge(self._recorder, result)
+
+    async def _acknowledge(self, recorder: Recorder, result: Result) -> None:
+        # Before the next call: at most one result is delivered and not acknowledged.
+        try:
+            await recorder.acknowledge((result.request_id,))
+        except JournalError as error:
+            self.failure = error
 
     async def _call(self, result: Result) -> None:
         if self._is_async:

@@ -32,7 +32,8 @@ from onehouse_tracker.models import StatusReply, StatusSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker._tracked import Joining, Tracked
     from onehouse_tracker._waits import Wait
     from onehouse_tracker.gates import Gate
     from onehouse_tracker.policy import PollPolicy
@@ -59,6 +60,7 @@ class Engine:
         observers: Sequence[events.Observer] = (),
         wall_clock: Callable[[], datetime] | None = None,
         seed: int | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._source = source
@@ -72,6 +74,7 @@ class Engine:
             self._health,
             emit=self._emit,
             wall_clock=wall_clock or _utc_now,
+            recorder=recorder,
         )
         self._slots = SlotQueue()
         self._replies = Replies(
@@ -84,6 +87,8 @@ class Engine:
             emit=self._emit,
             random=random.Random(seed).random,
         )
+        if recorder is not None:
+            recorder.attach(on_failure=self._journal_failed, on_written=self._wake)
         self._sleeper: asyncio.Future[None] | None = None
         self._polls_go_first = True
         self._max_in_flight = policy.max_in_flight or (
@@ -119,18 +124,9 @@ class Engine:
         """Take in a waiter; a failure of the project reaches it from now on."""
         self._roster.open(wait)
 
-    def join(
-        self, wait: Wait, request_id: str, label: str | None, *, age: float, first_look: float
-    ) -> None:
-        """
-        Follow one more request for *wait*, which is open and does not contain it yet.
-
-        *age* is the seconds since it was submitted, as far as we know; *first_look* the
-        seconds until its first poll, if nobody follows it already.
-        """
-        self._roster.join(
-            wait, request_id, label, age=age, first_look=first_look, now=self._loop.time()
-        )
+    def join(self, wait: Wait, joining: Joining) -> None:
+        """Follow one more request for *wait*, which is open and does not contain it yet."""
+        self._roster.join(wait, joining, self._loop.time())
         self._wake()
 
     def leave(self, wait: Wait) -> None:
@@ -142,6 +138,11 @@ class Engine:
         """Settle what *wait* still waits for as `TIMED_OUT`."""
         self._roster.expire(wait, self._loop.time())
         self._wake()
+
+    @property
+    def last_failure(self) -> ProjectError | None:
+        """The last error that failed every waiter."""
+        return self._replies.last_failure
 
     async def slot(self, *, submission: bool = False) -> None:
         """
@@ -182,6 +183,9 @@ class Engine:
             return None
         return self._replies.condemn(error, self._loop.time())
 
+    def _journal_failed(self, error: ProjectError) -> None:
+        self._replies.fail(error, self._loop.time())
+
     def close(self, error: BaseException) -> None:
         """Fail everyone who waits for anything.  For when `run` has ended."""
         self._slots.fail_all(error)
@@ -200,6 +204,7 @@ class Engine:
             while True:
                 await self._until_slot_wanted()
                 await self._gate.acquire()
+                self._replies.note_budget(self._loop.time())
                 self._use_slot(polls)
 
     async def _until_slot_wanted(self) -> None:

@@ -45,10 +45,10 @@ class Health:
 
     __slots__ = (
         "_excused",
+        "_excused_until",
         "_failing_since",
         "_idle_since",
         "_patience",
-        "_paused_until",
         "_streak",
         "_streak_id",
         "_streak_is_mixed",
@@ -64,7 +64,7 @@ class Health:
         self._patience = patience
         self.answered_at = -math.inf
         self._idle_since: float | None = None
-        self._paused_until = -math.inf
+        self._excused_until = -math.inf
         self.reset()
 
     def reset(self) -> None:
@@ -108,7 +108,7 @@ class Health:
         """A poll failed.  True if that begins an outage."""
         if self._failing_since is None:
             self._failing_since = now
-            self._excused = max(0.0, self._paused_until - now)
+            self._excused = max(0.0, self._excused_until - now)
         if self._streak == 0:
             self._streak_id = request_id
             self._streak_is_mixed = False
@@ -147,9 +147,10 @@ class Health:
 
     def paused(self, now: float, until: float) -> None:
         """The server ordered a pause: it does not count against patience."""
-        if until > self._paused_until:
-            self._excused += until - max(now, self._paused_until)
-            self._paused_until = until
+        if self._idle_since is not None:
+            self._excuse(self._idle_since, now)
+            self._idle_since = now
+        self._excuse(now, until)
 
     def idle(self, now: float) -> None:
         """Nothing is followed any more: this time does not count against patience."""
@@ -159,5 +160,13 @@ class Health:
     def busy(self, now: float) -> None:
         """Something is followed again."""
         if self._idle_since is not None:
-            self._excused += now - self._idle_since
+            self._excuse(self._idle_since, now)
             self._idle_since = None
+
+    def _excuse(self, begin: float, end: float) -> None:
+        # Spans begin in order, so what is excused already is all before one moment: a
+        # second that is both idle and paused counts once.
+        begin = max(begin, self._excused_until)
+        if end > begin:
+            self._excused += end - begin
+            self._excused_until = end

@@ -7,10 +7,11 @@ No clock, no I/O, no tasks; callers pass the time in.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from onehouse_tracker.errors import ConfigError
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "PaceState", "static_rate"]
 
 MARGIN_FLOOR = 0.02
 MARGIN_CEILING = 0.50
@@ -23,6 +24,25 @@ MARGIN_DECAY = 0.0001
 QUIET = 60.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+
+
+class PaceState(NamedTuple):
+    """What a `Pace` has learned: what processes must share to keep one pace together."""
+
+    margin: float = MARGIN_FLOOR
+    """Share of the limit to keep free, as of the last refusal."""
+
+    refused_at: float = -math.inf
+    """When the last refusal came."""
+
+    reacted_at: float = -math.inf
+    """When the last episode began."""
+
+    next_pause: float = FIRST_PAUSE
+    """Seconds of the next pause that the server does not choose."""
+
+    paused_until: float = -math.inf
+    """Until when nothing may be sent."""
 
 
 class Pace:
@@ -56,8 +76,8 @@ class Pace:
             raise ConfigError(f"limit is a number of requests per second above 0, not {limit!r}")
         if not 0 < share <= 1:
             raise ConfigError(f"share is more than 0 and at most 1, not {share!r}")
-        if not max_pause > 0:
-            raise ConfigError(f"max_pause is more than 0 seconds, not {max_pause!r}")
+        if not (math.isfinite(max_pause) and max_pause > 0):
+            raise ConfigError(f"max_pause is more than 0 seconds and finite, not {max_pause!r}")
         self.limit = limit * share
         self.paused_until = -math.inf
         self.refusals = 0
@@ -78,22 +98,64 @@ class Pace:
         """Requests per second to send."""
         return self.limit * (1.0 - self.margin(now))
 
-    def throttled(self, now: float, sent_at: float, retry_after: float | None) -> None:
-        """A request sent at *sent_at* was refused for its rate: pause, and widen the margin."""
+    @property
+    def state(self) -> PaceState:
+        """What was learned so far."""
+        return PaceState(
+            self._margin, self._refused_at, self._reacted_at, self._next_pause, self.paused_until
+        )
+
+    @state.setter
+    def state(self, state: PaceState) -> None:
+        (
+            self._margin,
+            self._refused_at,
+            self._reacted_at,
+            self._next_pause,
+            self.paused_until,
+        ) = state
+
+    def throttled(
+        self, now: float, sent_at: float, retry_after: float | None, *, spread: float = 0.0
+    ) -> None:
+        """
+        A request sent at *sent_at* was refused for its rate: pause, and widen the margin.
+
+        *spread* is added to the pause that the server asks for, in seconds: others who were
+        refused at the same moment should not come back at the same moment.
+        """
         self.refusals += 1
+        self._margin = self.margin(now)  # what the quiet time took back stays taken back
         if sent_at >= self._reacted_at:
-            self._margin = min(MARGIN_CEILING, self.margin(now) + MARGIN_STEP)
+            self._margin = min(MARGIN_CEILING, self._margin + MARGIN_STEP)
             self._reacted_at = now
             if retry_after is None:
                 retry_after = self._next_pause
                 self._next_pause = min(LONGEST_PAUSE, 2 * self._next_pause)
+                spread = 0.0
         self._refused_at = now
         if retry_after is not None:
             # A later refusal of the same episode may ask for more, never for less.
-            until = now + min(self._max_pause, max(0.0, retry_after))
+            until = now + min(self._max_pause, max(0.0, retry_after)) + spread
             self.paused_until = max(self.paused_until, until)
 
-    def answered(self, sent_at: float) -> None:
-        """A request sent at *sent_at* was not refused: the next pause is short again."""
-        if sent_at >= self._reacted_at:
-            self._next_pause = FIRST_PAUSE
+    def answered(self, sent_at: float) -> bool:
+        """
+        A request sent at *sent_at* was not refused: the next pause is short again.
+
+        True if it was not short already.
+        """
+        if sent_at < self._reacted_at or self._next_pause == FIRST_PAUSE:
+            return False
+        self._next_pause = FIRST_PAUSE
+        return True
+
+
+def static_rate(limit: float, processes: int) -> float:
+    """
+    Requests per second that each of *processes* may send where they cannot agree.
+
+    As many whole requests in each second as all of them can send in the same one; where that
+    is none, one request each as many seconds as all of them need to take turns.
+    """
+    return float(math.floor(limit / processes)) or limit / processes

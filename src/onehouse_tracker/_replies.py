@@ -63,6 +63,20 @@ class Replies:
         self._random = random
         self.refusals = 0
         """Replies 429 so far."""
+        self.last_failure: ProjectError | None = None
+        """The last error that failed every waiter."""
+        self._degraded = False
+
+    def note_budget(self, now: float) -> None:
+        """Tell the observers if a shared budget was lost, or is shared again."""
+        if not self._emit:
+            return
+        stats = self._gate.stats()
+        if stats.degraded is self._degraded:
+            return
+        self._degraded = stats.degraded
+        event = events.BudgetDegraded if stats.degraded else events.BudgetRestored
+        self._emit(event(at=now, gate=stats.kind, rate=stats.rate))
 
     # --- One poll --------------------------------------------------------------------
 
@@ -82,11 +96,11 @@ class Replies:
             self.throttled(sent_at, answer, now)
             self._schedule.again(tracked, sent_at)  # unharmed, and not behind the others
             return
-        self._gate.answered(sent_at)
         if isinstance(answer, UnauthorizedError):
             self._refused(tracked, answer, now, confirming=confirming)
             return
         if isinstance(answer, StatusReply | RejectedError):
+            self._gate.answered(sent_at)
             self.good(now)
             if confirming:
                 self._acquit(tracked, now)
@@ -186,7 +200,7 @@ class Replies:
 
     def condemn(self, error: StatusError, now: float) -> ProjectError:
         """The credentials are refused: every request would be."""
-        return self._fail(
+        return self.fail(
             AuthenticationError(
                 f"Onehouse refused the credentials (HTTP {error.http_status}: {error.reason});"
                 " check the API key and secret, the link UID, the project and the region"
@@ -198,7 +212,7 @@ class Replies:
         """Patience is over."""
         silent_since = self._health.silent_since
         silent_for = 0.0 if silent_since is None else now - silent_since
-        return self._fail(
+        return self.fail(
             OutageError(
                 f"no good reply for {silent_for:.0f} s; the requests go on at the server,"
                 " wait for them again when it answers"
@@ -206,8 +220,9 @@ class Replies:
             now,
         )
 
-    def _fail(self, error: ProjectError, now: float) -> ProjectError:
+    def fail(self, error: ProjectError, now: float) -> ProjectError:
         """Fail every waiter of this moment; the next wait starts with a single probe."""
+        self.last_failure = error
         self._health.reset()
         # A slot for the user's own call is still theirs: only submissions are turned away.
         self._slots.fail_submissions(error)

@@ -84,6 +84,7 @@ def judge_reply(
         return Ended(outcome)
     # proto3 JSON leaves zero-valued enums out, so a missing status is not PENDING.
     replies = tracked.extend_run(Run.UNRECOGNISED, sent_at)
+    tracked.not_found_since = None
     tracked.error = StatusError(
         "the reply has no status"
         if reply.status is None
@@ -116,7 +117,10 @@ def judge_error(
     tracked.error = error
     if isinstance(error, NotFoundError):
         polls = tracked.extend_run(Run.NOT_FOUND, sent_at)
-        grace_over = tracked.run_started + policy.not_found_grace
+        # A failed poll in between is no reply, so it does not break the run of 404.
+        if tracked.not_found_since is None:
+            tracked.not_found_since = sent_at
+        grace_over = tracked.not_found_since + policy.not_found_grace
         if sent_at > grace_over:
             return Ended(Outcome.NOT_FOUND)
         # The last look comes right after the grace, however long the backoff is by then.

@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
 from onehouse_tracker._tracked import Tracked
+from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Outcome, Result
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onehouse_tracker._health import Health
+    from onehouse_tracker._recorder import Recorder
     from onehouse_tracker._schedule import Schedule
+    from onehouse_tracker._tracked import Joining
     from onehouse_tracker._waits import Wait
     from onehouse_tracker.models import StatusReply
 
@@ -35,7 +39,9 @@ class Roster:
 
     * in the *schedule*, waiting for its turn;
     * *in flight*: `Tracked.task` is its poll;
-    * among the *suspects* of `Health`, refused and waiting for another request to confirm.
+    * among the *suspects* of `Health`, refused and waiting for another request to confirm;
+    * with the *recorder*, if there is one: until it is on disk that the request is followed,
+      and again until its outcome is.
 
     A request leaves when it has its outcome, when nobody waits for it any more, or when
     the project fails; a poll in flight is cancelled then, and what it brings is ignored.
@@ -48,11 +54,13 @@ class Roster:
         *,
         emit: events.Emitter,
         wall_clock: Callable[[], datetime],
+        recorder: Recorder | None = None,
     ) -> None:
         self._schedule = schedule
         self._health = health
         self._emit = emit
         self._wall_clock = wall_clock
+        self._recorder = recorder
         self._tracked: dict[str, Tracked] = {}
         self._waits: dict[Wait, None] = {}
         self.ended = 0
@@ -65,17 +73,9 @@ class Roster:
         """Take in a waiter; a failure of the project reaches it from now on."""
         self._waits[wait] = None
 
-    def join(
-        self,
-        wait: Wait,
-        request_id: str,
-        label: str | None,
-        *,
-        age: float,
-        first_look: float,
-        now: float,
-    ) -> None:
+    def join(self, wait: Wait, joining: Joining, now: float) -> None:
         """Follow a request for *wait*, which is open and does not contain it yet."""
+        request_id, label, age = joining.request_id, joining.label, joining.age
         wait.enter(request_id, label)
         tracked = self._tracked.get(request_id)
         if tracked is not None:
@@ -85,9 +85,14 @@ class Roster:
         if not self._tracked:
             self._health.busy(now)
         self._tracked[request_id] = tracked
-        self._schedule.add(tracked, now + first_look)
         if self._emit:
             self._emit(events.RequestJoined(at=now, request_id=request_id, label=label, age=age))
+        due = now + joining.first_look
+        if self._recorder is None or joining.on_disk:
+            self._schedule.add(tracked, due)
+        else:
+            then = partial(self._added, tracked, due)
+            self._recorder.add(request_id, label, joining.submitted_at, then)
 
     def leave(self, wait: Wait, now: float) -> None:
         """Let a waiter go; what nobody else waits for is not asked about any more."""
@@ -111,8 +116,37 @@ class Roster:
     def end(
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
     ) -> None:
-        """Hand the outcome to everyone who waits for it."""
+        """Hand the outcome to everyone who waits for it, once it is on disk."""
         result = self._result(tracked, outcome, reply, now)
+        if self._recorder is None or not outcome.finished:
+            self._tell(tracked, result, now)
+        else:
+            self._recorder.record(result, partial(self._recorded, tracked, result))
+
+    def _added(
+        self, tracked: Tracked, due: float, known: Result | JournalError | None, now: float
+    ) -> None:
+        """It is on disk that *tracked* is followed: now it may be asked about."""
+        if not self._is_followed(tracked) or isinstance(known, JournalError):
+            return
+        if known is None:
+            self._schedule.add(tracked, due)
+        else:
+            # An earlier run knew it: what is final does not change.
+            self._tell(tracked, known, now)
+
+    def _recorded(
+        self, tracked: Tracked, result: Result, failure: Result | JournalError | None, now: float
+    ) -> None:
+        """The outcome of *tracked* is on disk: now it may be told."""
+        if self._is_followed(tracked) and not isinstance(failure, JournalError):
+            self._tell(tracked, result, now)
+
+    def _is_followed(self, tracked: Tracked) -> bool:
+        # Meanwhile nobody may wait for it any more, and others may have joined it anew.
+        return self._tracked.get(tracked.request_id) is tracked
+
+    def _tell(self, tracked: Tracked, result: Result, now: float) -> None:
         self.ended += 1
         waits = tracked.waits
         self._forget(tracked, now)
@@ -122,8 +156,8 @@ class Roster:
                     at=now,
                     request_id=tracked.request_id,
                     label=tracked.label,
-                    outcome=outcome,
-                    polls=tracked.polls,
+                    outcome=result.outcome,
+                    polls=result.polls,
                     waited=result.waited,
                     delay_bound=result.delay_bound,
                 )

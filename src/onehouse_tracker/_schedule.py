@@ -36,7 +36,7 @@ class Schedule:
         self._heap: list[tuple[float, int, Tracked]] = []
         self._ticket = 0
         self._live = 0
-        self._backing_off: dict[Tracked, None] = {}
+        self._backing_off: dict[Tracked, float] = {}
 
     def __len__(self) -> int:
         return self._live
@@ -53,7 +53,7 @@ class Schedule:
     def again(self, tracked: Tracked, due: float) -> None:
         """A poll taught nothing: ask again at *due*, or when all backoff is cleared."""
         self._push(tracked, due)
-        self._backing_off[tracked] = None
+        self._backing_off[tracked] = due
 
     def finished(self, tracked: Tracked, sent_at: float) -> None:
         """A poll sent at *sent_at* was the last: here the learned order will learn."""
@@ -89,11 +89,14 @@ class Schedule:
 
     def clear_backoff(self, now: float) -> None:
         """Make everything due that waits only because polls failed."""
-        for tracked in tuple(self._backing_off):
-            self._take(tracked)
-            self._push(tracked, now)
+        backing_off, self._backing_off = self._backing_off, {}
+        for tracked, due in backing_off.items():
+            if due > now:  # what is overdue keeps its place
+                self._push(tracked, now)
 
     def _push(self, tracked: Tracked, due: float) -> None:
+        if tracked.ticket:
+            self._take(tracked)
         self._ticket += 1
         self._live += 1
         tracked.ticket = self._ticket

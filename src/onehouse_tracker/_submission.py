@@ -1,48 +1,151 @@
 """
-Sends one statement within the budget, once.
+Sends one statement within the budget, once, and never without a trace.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import TYPE_CHECKING, cast
 
 from onehouse_tracker.errors import (
+    AuthenticationError,
     ConfigError,
+    JournalError,
+    SubmissionError,
     SubmissionRejectedError,
     SubmissionUnknownError,
+    SubmissionUnsentError,
     ThrottledError,
+    TrackerClosedError,
     UnauthorizedError,
 )
 from onehouse_tracker.models import check_request_id
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine import Engine
+    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker.journal._protocol import Fate
     from onehouse_tracker.models import StatusSource, SubmissionSource
 
 __all__ = ["submit_once"]
 
 
 async def submit_once(
-    engine: Engine, source: StatusSource, statement: str, *, timeout: float
+    engine: Engine,
+    source: StatusSource,
+    statement: str,
+    *,
+    timeout: float,
+    label: str | None = None,
+    recorder: Recorder | None = None,
 ) -> str:
     """
     Submit *statement* when its slot comes, and return the request ID.
 
-    Only a refusal for its rate, after which nothing runs, is followed by another attempt.
-    Raises what `Tracker.submit` raises.
+    With a *recorder*, the intent is on disk before anything is sent, and the request ID
+    before anyone is told.  Raises what `Tracker.submit` raises.
     """
     if not hasattr(source, "submit"):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
     submissions = cast("SubmissionSource", source)  # it has the one method
+    attempt = _Attempt(None if recorder is None else recorder.sending)
+    if recorder is None:
+        return await _send(engine, submissions, statement, timeout, attempt)
+    last_failure = engine.last_failure
+    await attempt.take_turn()
+    try:
+        if engine.last_failure is not None and engine.last_failure is not last_failure:
+            raise copy.copy(engine.last_failure)
+        key = await _intend(recorder, statement, label)
+        try:
+            request_id = await _send(engine, submissions, statement, timeout, attempt)
+        except BaseException as error:
+            fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
+            recorder.settle(key, fate, reason)
+            raise
+    finally:
+        attempt.end_turn()
+    await _accept(recorder, key, request_id, label)
+    return request_id
+
+
+class _Attempt:
+    """Where one statement is."""
+
+    def __init__(self, lock: asyncio.Lock | None) -> None:
+        self._lock = lock
+        self.on_the_wire = False
+
+    async def take_turn(self) -> None:
+        """Wait until this statement is the one that waits for a slot."""
+        if self._lock is not None:
+            await self._lock.acquire()
+
+    def end_turn(self) -> None:
+        """Let the next statement wait for a slot.  Only the first call counts."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+async def _intend(recorder: Recorder, statement: str, label: str | None) -> str:
+    key = recorder.new_key()
+    try:
+        await recorder.intend(key, statement, label)
+    except BaseException:
+        # Cancelled, or not on disk: it is not sent in either case.
+        recorder.settle(key, "unsent", "never sent")
+        raise
+    return key
+
+
+async def _accept(recorder: Recorder, key: str, request_id: str, label: str | None) -> None:
+    try:
+        await recorder.accept(key, request_id, label)
+    except JournalError as error:
+        error.message += f"; the statement was accepted as request {request_id}"
+        error.pending = (request_id,)
+        raise
+    except TrackerClosedError:
+        # The caller sees that it is closed, and says which request it was.
+        return
+
+
+def _fate(error: BaseException, *, on_the_wire: bool) -> tuple[Fate, str]:
+    """What became of a statement whose submission ended with *error*."""
+    if isinstance(error, SubmissionRejectedError):
+        return "refused", error.reason
+    if isinstance(error, SubmissionUnsentError):
+        return "unsent", error.reason
+    if isinstance(error, SubmissionError):
+        return "unknown", error.reason
+    if not on_the_wire:
+        return "unsent", f"never sent: {type(error).__name__}"
+    if isinstance(error, AuthenticationError):
+        return "refused", "the server refused the credentials"
+    return "unknown", f"no answer was seen: {type(error).__name__}"
+
+
+async def _send(
+    engine: Engine,
+    source: SubmissionSource,
+    statement: str,
+    timeout: float,
+    attempt: _Attempt,
+) -> str:
+    # Only a refusal for its rate, after which nothing runs, is followed by another attempt.
     loop = asyncio.get_running_loop()
     while True:
         await engine.slot(submission=True)
+        attempt.on_the_wire = True
+        attempt.end_turn()
         sent_at = loop.time()
         try:
             async with asyncio.timeout(timeout):
-                request_id = check_request_id(await submissions.submit(statement))
+                request_id = check_request_id(await source.submit(statement))
         except ThrottledError as error:
+            attempt.on_the_wire = False
             engine.throttled(sent_at, error)
         except UnauthorizedError as error:
             failure = engine.submission_unauthorized(error)

@@ -5,15 +5,35 @@ One request that is being followed: all that the engine remembers about it.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import Task
+    from datetime import datetime
 
     from onehouse_tracker._waits import Wait
     from onehouse_tracker.errors import StatusError
 
-__all__ = ["Run", "Tracked"]
+__all__ = ["Joining", "Run", "Tracked"]
+
+
+class Joining(NamedTuple):
+    """A request that is to be followed, with what is known about it."""
+
+    request_id: str
+    label: str | None = None
+
+    age: float = 0.0
+    """Seconds since it was submitted, as far as we know."""
+
+    first_look: float = 0.0
+    """Seconds until its first poll, if nobody follows it already."""
+
+    submitted_at: datetime | None = None
+    """When that was, as we were told, for the journal."""
+
+    on_disk: bool = False
+    """Whether the journal has it already."""
 
 
 class Run(Enum):
@@ -38,6 +58,7 @@ class Tracked:
         "error",
         "first_sent_at",
         "label",
+        "not_found_since",
         "pending_sent_at",
         "polls",
         "request_id",
@@ -72,6 +93,8 @@ class Tracked:
         self.run = Run.NONE
         self.run_length = 0
         self.run_started = 0.0
+        self.not_found_since: float | None = None
+        """When the first 404 was sent for, of those with no other reply since."""
 
     def __repr__(self) -> str:
         return f"<Tracked {self.request_id}: {self.polls} polls, {self.run.value}>"
@@ -88,10 +111,13 @@ class Tracked:
     def forgive(self) -> None:
         """Forget failures in a row: they were the server's, not this request's."""
         if self.run is Run.FAILURES:
-            self.end_run()
+            self.run = Run.NONE
+            self.run_length = 0
+            self.error = None
 
     def end_run(self) -> None:
         """The server gave a status: nothing is wrong with this request any more."""
         self.run = Run.NONE
         self.run_length = 0
+        self.not_found_since = None
         self.error = None

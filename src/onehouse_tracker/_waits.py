@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -32,9 +32,12 @@ class Wait:
         deliver: Called with each result as it arrives, instead of keeping it.
 
         tee: Called with each result as it arrives, and it is kept as well.
+
+        acknowledge: What `Results.ack` of its results calls.
     """
 
     __slots__ = (
+        "_acknowledge",
         "_deliver",
         "_ended",
         "_entries",
@@ -51,6 +54,7 @@ class Wait:
         *,
         deliver: Callable[[Result], None] | None = None,
         tee: Callable[[Result], None] | None = None,
+        acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None,
     ) -> None:
         self.alone = (self,)
         self.feeding = True
@@ -58,6 +62,7 @@ class Wait:
         self.error: BaseException | None = None
         self._deliver = deliver
         self._tee = tee
+        self._acknowledge = acknowledge
         # request ID -> its label while it is open, then its result, or True once it was
         # delivered: one dict, because a wait may hold a million requests.
         self._entries: dict[str, _Entry] = {}
@@ -81,7 +86,10 @@ class Wait:
 
     def results(self) -> Results:
         """The results that were kept, in the order given."""
-        return Results(entry for entry in self._entries.values() if type(entry) is Result)
+        return Results(
+            (entry for entry in self._entries.values() if type(entry) is Result),
+            acknowledge=self._acknowledge,
+        )
 
     def enter(self, request_id: str, label: str | None) -> None:
         """Wait for one more request, which is not in this wait yet."""
@@ -128,7 +136,9 @@ class Wait:
         if error is None:
             return
         if isinstance(error, ProjectError):
-            own = type(error)(error.message, results=self.results(), pending=(*self.open_ids(),))
+            own = copy.copy(error)
+            own.results = self.results()
+            own.pending = (*self.open_ids(),)
             raise own from error.__cause__
         if isinstance(error, TrackerError):
             raise copy.copy(error)

@@ -9,8 +9,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple, Self, final
 
@@ -136,12 +137,10 @@ class OnehouseClient:
         Raises:
             ConfigError: Credentials are missing (all are named at once) or cannot be used.
         """
-        credentials = Credentials.from_env(
-            profile=profile, environ=environ, credentials_file=credentials_file, **overrides
-        )
-
         return cls(
-            credentials,
+            Credentials.from_env(
+                profile=profile, environ=environ, credentials_file=credentials_file, **overrides
+            ),
             session=session,
             connect_timeout=connect_timeout,
             request_timeout=request_timeout,
@@ -217,10 +216,8 @@ class OnehouseClient:
 
             TrackerClosedError: Used outside ``async with``.
         """
-        reply = await self._exchange("GET", _wire.status_path(request_id))
-        if isinstance(reply, _Failure):
-            kind = StaleConnectionError if reply.stale else TransportError
-            raise kind(reply.reason, request_id=request_id)
+        path = _wire.status_path(request_id)
+        reply = await self._exchange("GET", path, failed=partial(_not_polled, request_id))
 
         return _wire.read_status(reply, request_id, now=time.time())
 
@@ -245,9 +242,7 @@ class OnehouseClient:
             TrackerClosedError: Used outside ``async with``.
         """
         body = json.dumps(_wire.submission_body(statement)).encode()
-        reply = await self._exchange("POST", _wire.SUBMISSION_PATH, body)
-        if isinstance(reply, _Failure):
-            raise (SubmissionUnknownError if reply.sent else SubmissionUnsentError)(reply.reason)
+        reply = await self._exchange("POST", _wire.SUBMISSION_PATH, body, failed=_not_submitted)
 
         return _wire.read_submission(reply, now=time.time())
 
@@ -262,23 +257,17 @@ class OnehouseClient:
         return self._session
 
     async def _exchange(
-        self, method: str, path: str, body: bytes | None = None
-    ) -> _wire.HttpReply | _Failure:
-        """
-        Send one request and read its reply.
-
-        What goes wrong is returned, not raised: an error raised while aiohttp's is handled
-        would carry it along, and with it our headers.
-        """
+        self, method: str, path: str, body: bytes | None = None, *, failed: _Translate
+    ) -> _wire.HttpReply:
+        """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
         headers = self._credentials.headers() | _HEADERS
         if body is not None:
             headers["Content-Type"] = "application/json"
         guard = _Guard(frozenset(name.lower() for name in headers))
-        # A reply that was read whole leaves one connection behind, a request takes one away if
-        # there is any.  Only a connection that was left behind can be stale; one that is lost
-        # while it is new is a failure like any other, or a server that hangs up on everybody
-        # would be asked again and again without a pause.
+        # A reply that was read whole leaves a connection behind, and a request takes one away if
+        # there is any.  Only such a connection can be stale: a new one that is lost is a failure,
+        # or a server that hangs up on everybody would be asked again and again without a pause.
         reused = self._idle > 0
         self._idle -= reused
         try:
@@ -298,27 +287,27 @@ class OnehouseClient:
             ) as response:
                 reply = await self._read(response)
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
+            sent = not isinstance(error, _NOTHING_SENT)
             lost = guard.refused or isinstance(error, _CONNECTION_LOST)
-            return _Failure(
-                reason=_wire.mask(self._explain(guard.lost or error), self._secrets),
-                sent=not isinstance(error, _NOTHING_SENT),
-                stale=reused and lost and not isinstance(error, _NOTHING_SENT),
-            )
-        if not reply.problem:
-            self._idle += 1
+            reason = _wire.mask(self._explain(guard.lost or error), self._secrets)
+            failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
+        else:
+            if not reply.problem:
+                self._idle += 1
+            return reply
 
-        return reply
+        # Not raised above: it would carry aiohttp's error along, and with it our headers.
+        raise failed(failure)
 
     async def _read(self, response: aiohttp.ClientResponse) -> _wire.HttpReply:
         limit = self._max_body
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             limit = min(limit, _MAX_ERROR_BODY)
-        data, problem = b"", ""
         try:
             data, problem = await _read_body(response, limit)
         except (aiohttp.ClientError, OSError) as error:
             # The status is known: a refusal stays one, even if the rest of it was lost.
-            problem = self._explain(error)
+            data, problem = b"", self._explain(error)
         if problem:
             response.close()
         else:
@@ -339,7 +328,6 @@ class OnehouseClient:
             return f"no connection within {self._timeout.connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no reply within {self._request_timeout:g} s"
-
         return str(error) or type(error).__name__
 
 
@@ -349,6 +337,18 @@ class _Failure(NamedTuple):
     reason: str
     sent: bool  # False only where it is certain that nothing was
     stale: bool
+
+
+_Translate = Callable[[_Failure], Exception]
+
+
+def _not_polled(request_id: str, failure: _Failure) -> Exception:
+    kind = StaleConnectionError if failure.stale else TransportError
+    return kind(failure.reason, request_id=request_id)
+
+
+def _not_submitted(failure: _Failure) -> Exception:
+    return (SubmissionUnknownError if failure.sent else SubmissionUnsentError)(failure.reason)
 
 
 @dataclass(slots=True)

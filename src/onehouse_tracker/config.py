@@ -132,7 +132,10 @@ class Credentials:
             "bearer_token": bearer_token,
             "base_url": base_url,
         }
-        self._fill(given, {name: f"keyword argument {name}" for name in given})
+        origins = {name: f"keyword argument {name}" for name in given}
+        if base_url == DEFAULT_BASE_URL:
+            origins["base_url"] = "default"
+        self._fill(given, origins)
 
     @classmethod
     def from_env(

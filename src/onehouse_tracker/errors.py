@@ -20,7 +20,12 @@ TrackerError
 └── ProjectError             nothing more can be learnt; carries ``results`` and ``pending``
     ├── AuthenticationError  the server refuses our credentials
     ├── OutageError          no good reply for ``patience`` seconds
-    └── TrackerClosedError   used outside ``async with``, or the engine failed
+    ├── TrackerClosedError   used outside ``async with``, or the engine failed
+    └── JournalError         the journal cannot be used; names the file and what to do
+        ├── JournalLockedError   another process, or another tracker, writes to it
+        ├── JournalVersionError  a newer version of this package wrote it
+        ├── JournalCorruptError  it is damaged, or no journal at all
+        └── JournalWriteError    it cannot be opened or written: disk full, read-only
 
 All of them can be copied and pickled, with their attributes.
 """
@@ -38,6 +43,11 @@ __all__ = [
     "ConfigError",
     "HandleCancelledError",
     "InvalidRequestError",
+    "JournalCorruptError",
+    "JournalError",
+    "JournalLockedError",
+    "JournalVersionError",
+    "JournalWriteError",
     "NotFoundError",
     "OutageError",
     "ProjectError",
@@ -294,3 +304,42 @@ class OutageError(ProjectError):
 
 class TrackerClosedError(ProjectError):
     """The tracker is not open: used outside ``async with``, closed, or its engine failed."""
+
+
+class JournalError(ProjectError):
+    """
+    The journal cannot be used, so nothing can be promised about a crash.
+
+    Raised when the journal is opened, and at every waiter at once when writing fails, unless
+    the tracker was told ``on_journal_error="warn"``.  The requests go on at the server.
+
+    Attributes:
+        path: The file; empty where there is none.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str = "",
+        results: Results | None = None,
+        pending: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, results=results, pending=pending)
+        self.path = path
+
+
+class JournalLockedError(JournalError):
+    """Another process, or another tracker in this one, writes to the file."""
+
+
+class JournalVersionError(JournalError):
+    """A newer version of this package wrote the file; it was not touched."""
+
+
+class JournalCorruptError(JournalError):
+    """The file is damaged, or is no journal at all; it was not repaired and not overwritten."""
+
+
+class JournalWriteError(JournalError):
+    """The file cannot be opened or written: the disk is full, the file is read-only, ..."""

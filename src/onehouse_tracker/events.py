@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from onehouse_tracker.models import Outcome
 
 __all__ = [
+    "BudgetDegraded",
     "BudgetRefused",
+    "BudgetRestored",
     "CallbackFailed",
     "CredentialsDoubted",
     "Emitter",
     "Event",
+    "JournalFailed",
+    "JournalRecovered",
     "Observer",
     "OutageBegan",
     "OutageEnded",
@@ -27,6 +31,7 @@ __all__ = [
     "RequestEnded",
     "RequestJoined",
     "StatementSubmitted",
+    "StatementsUnaccountedFor",
 ]
 
 _log = logging.getLogger(__name__)
@@ -104,6 +109,28 @@ class BudgetRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetDegraded(Event):
+    """A shared gate lost its shared state: it hands out its static share from now on."""
+
+    gate: str
+    """Which kind of gate."""
+
+    rate: float
+    """Requests per second that it hands out now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRestored(Event):
+    """A shared gate shares its budget again."""
+
+    gate: str
+    """Which kind of gate."""
+
+    rate: float
+    """Requests per second that all who share it may send now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutageBegan(Event):
     """Nothing succeeds any more; one probe a second from now on."""
 
@@ -141,6 +168,34 @@ class CallbackFailed(Event):
 
     request_id: str
     error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalFailed(Event):
+    """The journal could not be opened or written."""
+
+    path: str
+    error: str
+    message: str
+    lost: int
+    """Entries that are not on disk because of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRecovered(Event):
+    """The journal can be written again; what failed meanwhile is missing in it."""
+
+    path: str
+    lost: int
+    """Entries that are missing since it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementsUnaccountedFor(Event):
+    """An earlier run ended while it sent statements: they may or may not run."""
+
+    path: str
+    count: int
 
 
 Observer = Callable[[Event], None]

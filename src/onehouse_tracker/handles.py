@@ -7,14 +7,17 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
 from onehouse_tracker._roster import own_copy
-from onehouse_tracker.errors import HandleCancelledError
+from onehouse_tracker.errors import HandleCancelledError, TrackerClosedError
+from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
+    from onehouse_tracker._recorder import Recorder
     from onehouse_tracker._waits import Wait
     from onehouse_tracker.models import Result
 
@@ -40,15 +43,21 @@ class Handle:
         HandleCancelledError: `cancel` was called first.
     """
 
-    __slots__ = ("__weakref__", "_label", "_leave", "_request_id", "_wait")
+    __slots__ = ("__weakref__", "_label", "_leave", "_recorder", "_request_id", "_wait")
 
     def __init__(
-        self, request_id: str, label: str | None, wait: Wait, leave: Callable[[Wait], None]
+        self,
+        request_id: str,
+        label: str | None,
+        wait: Wait,
+        leave: Callable[[Wait], None],
+        recorder: Recorder | None = None,
     ) -> None:
         self._request_id = request_id
         self._label = label
         self._wait = wait
         self._leave = leave
+        self._recorder = recorder
 
     def __repr__(self) -> str:
         if not self._wait.over:
@@ -90,7 +99,38 @@ class Handle:
         if not self._wait.over:
             raise asyncio.InvalidStateError(f"request {self._request_id} is still pending")
         self._wait.raise_error()
-        return own_copy(self._stored())
+        result = own_copy(self._stored())
+        if self._recorder is not None:
+            self._recorder.told((result,))
+        return result
+
+    def ack(self) -> Awaitable[None]:
+        """
+        Tell the journal that the result has arrived where you wanted it.
+
+        Until then ``Tracker.resume()`` delivers it again after a crash.  It takes effect
+        without being awaited; awaiting it waits until it is on disk.  Without a journal it
+        does nothing.
+
+        Raises:
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerClosedError: The tracker was closed before, by an exception.
+
+            TrackerError: What awaiting the handle would raise.
+
+            JournalError: When awaited: it could not be written.
+        """
+        result = self.result()
+        acknowledge = None if self._recorder is None else self._recorder.acknowledge
+        return Results((result,), acknowledge=acknowledge).ack()
+
+    def remembered(self) -> Result | None:
+        """The outcome, if it is final, for another waiter; `None` otherwise."""
+        if not self._wait.over or self._wait.error is not None:
+            return None
+        result = self._stored()
+        return own_copy(result) if result.outcome.finished else None
 
     def cancel(self) -> bool:
         """
@@ -122,14 +162,29 @@ class Completions(AsyncIterator["Result"]):
     when the iterator is garbage-collected.  Several tasks may take from one iterator:
     each result goes to one of them.
 
+    With a journal, a task that asks for the next result acknowledges the one it got before,
+    and gets the next one when that is on disk.  What was taken last is delivered again by
+    ``Tracker.resume()`` unless the task asks once more, as a loop that runs to its end does.
+
     Raises:
         ProjectError: After the results that were known before it; ``pending`` names the
             requests that are still open.
     """
 
-    def __init__(self, wait: Wait, arrived: deque[Result], release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        wait: Wait,
+        arrived: deque[Result],
+        release: Callable[[], None],
+        recorder: Recorder | None = None,
+    ) -> None:
         self._wait = wait
         self._arrived = arrived
+        self._recorder = recorder
+        # What each task got last: one task that asks for more says nothing about another's.
+        self._taken: weakref.WeakKeyDictionary[asyncio.Task[object], str] = (
+            weakref.WeakKeyDictionary()
+        )
         # A finalizer may run in any thread, and must not refer to this object.
         self._finalizer = weakref.finalize(
             self, _release_soon, asyncio.get_running_loop(), release
@@ -150,13 +205,28 @@ class Completions(AsyncIterator["Result"]):
 
         Cancelling loses nothing: the next call gets the result.
         """
+        if self._recorder is not None:
+            await self._acknowledge_last(self._recorder)
         while not self._arrived:
             if self._wait.over:
                 self._close()
                 self._wait.raise_error()
                 raise StopAsyncIteration
             await self._wait.changed()
-        return self._arrived.popleft()
+        result = self._arrived.popleft()
+        if self._recorder is not None and result.outcome.finished:
+            task = asyncio.current_task()
+            if task is not None:
+                self._taken[task] = result.request_id
+        return result
+
+    async def _acknowledge_last(self, recorder: Recorder) -> None:
+        task = asyncio.current_task()
+        last = None if task is None else self._taken.pop(task, None)
+        if last is not None:
+            # After closing it is too late: what has arrived can be taken all the same.
+            with suppress(TrackerClosedError):
+                await recorder.acknowledge((last,))
 
     async def __aenter__(self) -> Self:
         return self

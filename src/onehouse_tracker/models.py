@@ -117,7 +117,7 @@ class Request:
 
     Raises:
         InvalidRequestError: The ID is not 1 to 256 characters without control characters,
-            or ``submitted_at`` has no time zone.
+            or ``submitted_at`` is no datetime with a time zone.
     """
 
     request_id: str
@@ -137,7 +137,14 @@ class Request:
             raise InvalidRequestError(
                 f"request {self.request_id}: a label is a str, not {type(self.label).__name__}"
             )
-        if self.submitted_at is not None and self.submitted_at.utcoffset() is None:
+        if self.submitted_at is None:
+            return
+        if not isinstance(self.submitted_at, datetime):
+            raise InvalidRequestError(
+                f"request {self.request_id}: submitted_at is a datetime,"
+                f" not {type(self.submitted_at).__name__}"
+            )
+        if self.submitted_at.utcoffset() is None:
             raise InvalidRequestError(
                 f"request {self.request_id}: submitted_at needs a time zone,"
                 " e.g. datetime.now(timezone.utc)"
@@ -151,7 +158,7 @@ class StatusReply:
     status: str | None
     """The server's word, verbatim; `None` where the reply had none."""
 
-    response: Mapping[str, Any] | None = field(default=None, repr=False)
+    response: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
     """``apiResponse`` verbatim.  It may hold secrets, so it is not in the `repr`."""
 
 
@@ -203,7 +210,7 @@ class Result:
     status: str | None = None
     """The server's last word, verbatim; `None` where it never said one."""
 
-    response: Mapping[str, Any] | None = field(default=None, repr=False)
+    response: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
     """``apiResponse`` verbatim.  It may hold secrets, so it is not in the `repr`."""
 
     error: StatusError | None = None

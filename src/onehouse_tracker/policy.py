@@ -4,7 +4,7 @@ When to ask again: the one group of settings that the engine obeys.
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -66,7 +66,8 @@ class PollPolicy:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ConfigError(f"PollPolicy: {item.name} is a number, not {value!r}")
-            if not math.isfinite(value) or value < 0:
+            # A comparison, because `math.isfinite` fails on whole numbers beyond a float.
+            if not 0 <= value <= sys.float_info.max:
                 raise ConfigError(
                     f"PollPolicy: {item.name} is finite and not negative, not {value!r}"
                 )

@@ -4,7 +4,7 @@ The results of one wait, in the order in which they were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from onehouse_tracker.errors import RequestFailedError
@@ -21,9 +21,11 @@ class Results(Mapping[str, Result]):
         results: The results; of several with one request ID the last one counts.
 
         callback_errors: What ``on_result`` raised, by request ID.
+
+        acknowledge: Writes down that these request IDs have arrived, see `ack`.
     """
 
-    __slots__ = ("_by_id", "callback_errors")
+    __slots__ = ("_acknowledge", "_by_id", "callback_errors")
 
     callback_errors: Mapping[str, Exception]
     """What ``on_result`` raised, by request ID.  Everybody else got their results all the same."""
@@ -33,9 +35,20 @@ class Results(Mapping[str, Result]):
         results: Iterable[Result] = (),
         *,
         callback_errors: Mapping[str, Exception] | None = None,
+        acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None,
     ) -> None:
         self._by_id = {result.request_id: result for result in results}
         self.callback_errors = dict(callback_errors or {})
+        self._acknowledge = acknowledge
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What acknowledges belongs to one tracker: a copy elsewhere is only data.
+        return {"_by_id": self._by_id, "callback_errors": self.callback_errors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._by_id = state["_by_id"]
+        self.callback_errors = state["callback_errors"]
+        self._acknowledge = None
 
     def __getitem__(self, request_id: str) -> Result:
         return self._by_id[request_id]
@@ -86,6 +99,31 @@ class Results(Mapping[str, Result]):
         if errors:
             raise ExceptionGroup(f"{len(errors)} of {len(self)} requests did not succeed", errors)
 
+    def ack(self) -> Awaitable[None]:
+        """
+        Tell the journal that these results have arrived where you wanted them.
+
+        Until then ``Tracker.resume()`` delivers them again after a crash.  It takes effect
+        without being awaited; awaiting it waits until it is on disk.  Without a journal it
+        does nothing, and so it does in a copy or in what was pickled.
+
+        Raises:
+            TrackerClosedError: The tracker was closed before, by an exception.
+
+            JournalError: When awaited: it could not be written.
+        """
+        if self._acknowledge is None:
+            return _Nothing()
+        finished = [key for key, result in self._by_id.items() if result.outcome.finished]
+        return self._acknowledge(finished)
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """Plain data, one dict per request: what ``pandas.DataFrame(...)`` takes."""
         return [result.to_dict() for result in self._by_id.values()]
+
+
+class _Nothing:
+    """What there is to wait for without a journal."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()

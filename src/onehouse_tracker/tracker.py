@@ -5,26 +5,37 @@ The tracker: what users hold in their hands.
 from __future__ import annotations
 
 import asyncio
+import random
 import weakref
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast, final
+from typing import Any, Literal, Self, cast, final
 
 from onehouse_tracker import events
 from onehouse_tracker._callbacks import Callbacks, OnResult
 from onehouse_tracker._engine import Engine
 from onehouse_tracker._intake import check, check_timeout, checked
-from onehouse_tracker._roster import own_copy
+from onehouse_tracker._recorder import Recorder
+from onehouse_tracker._resumption import Resumption
 from onehouse_tracker._submission import submit_once
+from onehouse_tracker._tracked import Joining
 from onehouse_tracker._waits import Wait
-from onehouse_tracker.errors import InvalidRequestError, TrackerClosedError
-from onehouse_tracker.gates import Gate, LocalGate
+from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
+from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.handles import Completions, Handle
+from onehouse_tracker.journal import Journal
 from onehouse_tracker.models import Request, Result, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
@@ -33,6 +44,7 @@ from onehouse_tracker.stats import TrackerStats
 __all__ = ["Completions", "Handle", "Tracker", "TrackerStats"]
 
 RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
+OnJournalError = Literal["raise", "warn"]
 
 
 @final
@@ -51,6 +63,11 @@ class Tracker:
 
         policy: When to ask again.
 
+        journal: Keeps what must survive a crash, see `resume`.  `None` keeps nothing.
+
+        on_journal_error: ``"raise"`` fails every waiter with `JournalError` where the journal
+            cannot be used; ``"warn"`` logs it, emits `JournalFailed`, and goes on without.
+
         observers: Told what happens, on the polling path.
 
         wall_clock: Tells the date, for `Result.detected_at` and `Request.submitted_at`.
@@ -64,6 +81,8 @@ class Tracker:
         *,
         gate: Gate | None = None,
         policy: PollPolicy | None = None,
+        journal: Journal | None = None,
+        on_journal_error: OnJournalError = "raise",
         observers: Sequence[events.Observer] = (),
         wall_clock: Callable[[], datetime] | None = None,
         seed: int | None = None,
@@ -72,6 +91,11 @@ class Tracker:
         self._owns_source = False
         self._gate = gate or LocalGate(project=_project_key(source))
         self._policy = policy or PollPolicy()
+        if on_journal_error not in {"raise", "warn"}:
+            raise ConfigError(f'on_journal_error is "raise" or "warn", not {on_journal_error!r}')
+        self._journal = journal
+        self._journal_is_strict = on_journal_error == "raise"
+        self._recorder: Recorder | None = None
         self._emit = events.Emitter(observers)
         self._observers = tuple(observers)
         self._wall_clock = wall_clock or _utc_now
@@ -89,8 +113,10 @@ class Tracker:
         *,
         limit: float = 10.0,
         share: float = 1.0,
-        gate: Gate | None = None,
+        gate: Gate | str | None = None,
         policy: PollPolicy | None = None,
+        journal: Journal | None = None,
+        on_journal_error: OnJournalError = "raise",
         observers: Sequence[events.Observer] = (),
         **settings: Any,
     ) -> Self:
@@ -105,23 +131,37 @@ class Tracker:
 
             share: Our part of it, more than 0 and at most 1.
 
-            gate: Hands out the budget, instead of a `LocalGate` of `limit` and `share`.
+            gate: Hands out the budget.  A word makes one of `limit` and `share`: ``local`` (as
+                by default), ``host``, ``host:PATH``, or the URL of a Redis; see `gate_from`.
 
             policy: When to ask again.
+
+            journal: Keeps what must survive a crash, see `resume`.
+
+            on_journal_error: What follows where the journal cannot be used.
 
             observers: Told what happens, on the polling path.
 
             **settings: Keywords of `OnehouseClient.from_env`, e.g. ``profile="staging"``.
 
         Raises:
-            ConfigError: Credentials are missing; all of them are named at once.
+            ConfigError: Credentials are missing, all of them are named at once; or there is
+                no such gate.
         """
         from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
         client = OnehouseClient.from_env(**settings)
-        if gate is None:
-            gate = LocalGate(limit, share=share, project=client.credentials.project_key)
-        tracker = cls(client, gate=gate, policy=policy, observers=observers)
+        if gate is None or isinstance(gate, str):
+            key = client.credentials.project_key
+            gate = gate_from(gate or "local", project=key, limit=limit, share=share)
+        tracker = cls(
+            client,
+            gate=gate,
+            policy=policy,
+            journal=journal,
+            on_journal_error=on_journal_error,
+            observers=observers,
+        )
         tracker._owns_source = True
         return tracker
 
@@ -145,6 +185,7 @@ class Tracker:
                 await stack.enter_async_context(cast("Any", self._source))
             await self._gate.start()
             stack.push_async_callback(self._gate.aclose)
+            recorder = await self._open_journal(stack)
             engine = Engine(
                 self._source,
                 self._gate,
@@ -152,6 +193,7 @@ class Tracker:
                 observers=self._observers,
                 wall_clock=self._wall_clock,
                 seed=self._seed,
+                recorder=recorder,
             )
             task = asyncio.create_task(engine.run(), name="onehouse-tracker engine")
             task.add_done_callback(partial(self._engine_ended, engine))
@@ -166,7 +208,24 @@ class Tracker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._stack.aclose()
+        async with self._stack:
+            if exc_type is None and self._recorder is not None:
+                await self._recorder.acknowledge_told()
+
+    async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
+        if self._journal is None:
+            return None
+        recorder = Recorder(
+            self._journal,
+            strict=self._journal_is_strict,
+            emit=self._emit,
+            wall_clock=self._wall_clock,
+        )
+        await recorder.open()
+        # Pushed before the engine, so closed after it: its last words are written.
+        stack.push_async_callback(recorder.aclose)
+        self._recorder = recorder
+        return recorder
 
     async def _stop(self, task: asyncio.Task[None]) -> None:
         """
@@ -246,19 +305,21 @@ class Tracker:
 
             OutageError: Nothing answered for ``PollPolicy.patience`` seconds.
 
+            JournalError: Something could not be written down, see ``on_journal_error``.
+
             TrackerClosedError: The tracker is not open, or was closed first.
 
-            The last three carry the results so far and the IDs that are still open.
+            The last four carry the results so far and the IDs that are still open.
         """
         engine = self._open()
         if on_result is None:
-            wait = Wait()
+            wait = Wait(acknowledge=self._acknowledge)
             async with self._waiting(engine, wait, request_ids, timeout, label):
                 await wait.until_over()
             wait.raise_error()
-            return wait.results()
-        callbacks = Callbacks(on_result, self._callback_executor, self._emit)
-        wait = Wait(tee=callbacks.put)
+            return self._handed_out(wait)
+        callbacks = Callbacks(on_result, self._callback_executor, self._emit, self._recorder)
+        wait = Wait(tee=callbacks.put, acknowledge=self._acknowledge)
         caller = self._start(callbacks.run(), "onehouse-tracker callbacks")
         try:
             async with self._waiting(engine, wait, request_ids, timeout, label):
@@ -267,8 +328,13 @@ class Tracker:
             await caller
         finally:
             await _cancel_and_wait(caller)
+        wait.error = wait.error or callbacks.failure
         wait.raise_error()
-        return Results(wait.results().values(), callback_errors=callbacks.errors)
+        return Results(
+            wait.results().values(),
+            callback_errors=callbacks.errors,
+            acknowledge=self._acknowledge,
+        )
 
     def as_completed(
         self,
@@ -300,9 +366,58 @@ class Tracker:
         """
         engine = self._open()
         arrived: deque[Result] = deque()
-        wait = Wait(deliver=arrived.append)
+        wait = Wait(deliver=arrived.append, acknowledge=self._acknowledge)
         release = self._begin(engine, wait, request_ids, timeout, label)
-        return Completions(wait, arrived, release)
+        return Completions(wait, arrived, release, self._recorder)
+
+    def resume(self, *, timeout: float | None = None) -> Completions:
+        """
+        Go on with everything that the journal holds and nobody acknowledged.
+
+        First come the results that earlier runs recorded, then, as they end, the requests
+        that were pending.  These keep their labels and ages, and each gets its first look at
+        a random moment, so that they do not all come at once.  What is added after this call
+        is not part of it.
+
+        A result is acknowledged, and never delivered by this method again: with
+        `as_completed` and here, when the next one is asked for; with ``on_result``, when the
+        callback returned without an error; with `wait_all` otherwise, and handles, by
+        ``results.ack()`` and ``handle.ack()``, or when the tracker's block ends without an
+        exception.  Where several wait for one request, the first acknowledgement counts.
+
+        Args:
+            timeout: Seconds from now; what is pending then comes as `TIMED_OUT`, and stays
+                pending in the journal.
+
+        Returns:
+            What `as_completed` returns.
+
+        Raises:
+            ConfigError: The tracker has no journal.
+
+            TrackerClosedError: The tracker is not open.
+
+            JournalError: From the iterator: the journal cannot be read.
+        """
+        engine = self._open()
+        check_timeout(timeout)
+        recorder = self._recorder
+        if recorder is None:
+            raise ConfigError("there is nothing to resume from: give the tracker a journal")
+        arrived: deque[Result] = deque()
+        wait = Wait(deliver=arrived.append, acknowledge=self._acknowledge)
+        engine.open(wait)
+        Resumption(
+            engine,
+            recorder,
+            wait,
+            policy=self._policy,
+            random=random.Random(self._seed).random,
+            wall_clock=self._wall_clock,
+        ).start()
+        timer = _expire_after(timeout, engine, wait)
+        release = partial(_release, engine, wait, None, timer)
+        return Completions(wait, arrived, release, recorder)
 
     def track(
         self,
@@ -367,6 +482,9 @@ class Tracker:
 
             AuthenticationError: The server refused our credentials.
 
+            JournalError: It could not be written down; ``pending`` holds the request ID if
+                the server had accepted it by then.
+
             TrackerClosedError: The tracker is not open.  If it was closed after the
                 server accepted the statement, ``pending`` holds the request ID.
         """
@@ -374,7 +492,14 @@ class Tracker:
         if not isinstance(statement, str) or not statement.strip():
             raise InvalidRequestError("a statement is a str that is not empty")
         request = Request(
-            await submit_once(engine, self._source, statement, timeout=self._policy.poll_timeout),
+            await submit_once(
+                engine,
+                self._source,
+                statement,
+                timeout=self._policy.poll_timeout,
+                label=label,
+                recorder=self._recorder,
+            ),
             label=label,
         )
         if self._engine is not engine:
@@ -466,10 +591,7 @@ class Tracker:
             for request in requests:
                 self._join(engine, wait, request, label)
             wait.fed()
-        timer: asyncio.TimerHandle | None = None
-        if timeout is not None:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_at(loop.time() + timeout, engine.expire, wait)
+        timer = _expire_after(timeout, engine, wait)
         return partial(_release, engine, wait, feeder, timer)
 
     async def _feed(
@@ -497,37 +619,44 @@ class Tracker:
         label: str | None,
         first_look: float = 0.0,
     ) -> None:
-        age = 0.0
         if isinstance(request, str):
-            request_id = request
+            joining = Joining(request, label, first_look=first_look)
         else:
-            request_id = request.request_id
+            age, submitted_at = 0.0, request.submitted_at
+            if submitted_at is not None:
+                age = max(0.0, (self._wall_clock() - submitted_at).total_seconds())
             label = request.label if request.label is not None else label
-            if request.submitted_at is not None:
-                age = max(0.0, (self._wall_clock() - request.submitted_at).total_seconds())
-        if request_id in wait:
+            joining = Joining(request.request_id, label, age, first_look, submitted_at)
+        if joining.request_id in wait:
             return
-        remembered = self._remembered(request_id)
+        remembered = self._remembered(joining.request_id)
         if remembered is None:
-            engine.join(wait, request_id, label, age=age, first_look=first_look)
+            engine.join(wait, joining)
         else:
-            wait.enter(request_id, label)
+            wait.enter(joining.request_id, joining.label)
             wait.settle(remembered)
 
     def _remembered(self, request_id: str) -> Result | None:
         """The outcome that a handle still holds, if there is one."""
         handle = self._handles.get(request_id)
-        if handle is None or not handle.done() or handle.failed:
-            return None
-        result = handle.result()
-        return own_copy(result) if result.outcome.finished else None
+        return None if handle is None else handle.remembered()
+
+    def _handed_out(self, wait: Wait) -> Results:
+        results = wait.results()
+        if self._recorder is not None:
+            self._recorder.told(results.values())
+        return results
+
+    @property
+    def _acknowledge(self) -> Callable[[Iterable[str]], Awaitable[None]] | None:
+        return None if self._recorder is None else self._recorder.acknowledge
 
     def _track(self, engine: Engine, request: Request, *, first_look: float) -> Handle:
-        wait = Wait()
+        wait = Wait(acknowledge=self._acknowledge)
         engine.open(wait)
         self._join(engine, wait, request, request.label, first_look)
         wait.fed()
-        handle = Handle(request.request_id, request.label, wait, engine.leave)
+        handle = Handle(request.request_id, request.label, wait, engine.leave, self._recorder)
         if wait.over:
             engine.leave(wait)
         self._handles[request.request_id] = handle
@@ -545,6 +674,15 @@ class Tracker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _expire_after(
+    timeout: float | None, engine: Engine, wait: Wait
+) -> asyncio.TimerHandle | None:
+    if timeout is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return loop.call_at(loop.time() + timeout, engine.expire, wait)
 
 
 def _release(

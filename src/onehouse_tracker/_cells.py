@@ -1,0 +1,177 @@
+"""
+Which of many requests deserves the next poll, at a cost that does not grow with their number.
+
+Bookkeeping only: no clock, no I/O, no tasks.  Callers pass the time in.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onehouse_tracker._durations import Durations, Factor, Label
+    from onehouse_tracker._tracked import Tracked
+
+__all__ = ["STALE", "Cell", "Cells"]
+
+STALE = 0.03
+"""A score is computed anew when the wait has grown by this share since it was computed."""
+
+STALE_AT_LEAST = 0.03
+"""Seconds for which a score is good enough, however short the wait."""
+
+_SLACK = 64
+_OLDEST = 1e9
+
+_Key = tuple[int, int, int, int]
+
+
+class Cell:
+    """
+    Requests that share one chance: born about together, of one label, at one place.
+
+    Among them the one that waited longest since its last look comes first, whatever was
+    learned, so only the heads of the cells compete.  *Born* is the middle of their births:
+    nobody's age is off by more than an eighth of the age at which it came in, or an eighth
+    of a second.
+    """
+
+    __slots__ = ("born", "heap", "key", "label", "live", "owner", "place", "score", "version")
+
+    def __init__(self, owner: Cells, key: _Key, label: Label, place: Factor, born: float) -> None:
+        self.owner = owner
+        self.key = key
+        self.label = label
+        self.place = place
+        self.born = born
+        self.heap: list[tuple[float, int, Tracked]] = []
+        self.live = 0
+        self.score = 0.0
+        self.version = 0
+
+
+class Cells:
+    """
+    A set of requests that can be asked about now, ordered by what a poll of each is worth.
+
+    A poll is worth (chance that the request has ended) x (seconds since its last look).
+    The choice is that of a full scan over all requests in which every age may be off as
+    `Cell` says, and every score as old as `STALE` says.
+    """
+
+    __slots__ = ("_best", "_cells", "_durations", "_live", "_stale", "_stale_share", "_version")
+
+    def __init__(self, durations: Durations, *, stale: float = STALE) -> None:
+        self._durations = durations
+        self._cells: dict[_Key, Cell] = {}
+        self._live = 0
+        self._version = 0
+        self._stale_share = stale
+        # Each cell has one valid entry in each: those that bear its version.
+        self._best: list[tuple[float, int, Cell]] = []
+        self._stale: list[tuple[float, int, Cell]] = []
+
+    def __len__(self) -> int:
+        return self._live
+
+    def add(self, tracked: Tracked, now: float) -> None:
+        """Take a request in.  Its schedule ticket is the tie-breaker, and proves it alive."""
+        label = self._durations.label(tracked.label)
+        # A quarter of the age, rounded down to a power of two; a quarter of a second at least.
+        age = min(max(now - tracked.born, 1.0), _OLDEST)
+        power = math.frexp(age)[1] - 3
+        width = math.ldexp(1.0, power)
+        cohort = math.floor(tracked.born / width)
+        key = (tracked.place, id(label), power, cohort)
+        cell = self._cells.get(key)
+        if cell is None:
+            place = self._durations.place(tracked.place)
+            cell = Cell(self, key, label, place, (cohort + 0.5) * width)
+            self._cells[key] = cell
+        self._put(cell, tracked)
+
+    def discard(self, tracked: Tracked) -> None:
+        """Let a request go that is in here."""
+        cell = tracked.cell
+        assert cell is not None  # noqa: S101 - only its own cells are asked
+        tracked.cell = None
+        self._live -= 1
+        cell.live -= 1
+        if not cell.live:
+            cell.version = 0
+            del self._cells[cell.key]
+        elif len(cell.heap) > 2 * cell.live + _SLACK:
+            cell.heap = [entry for entry in cell.heap if _is_alive(entry, cell)]
+            heapify(cell.heap)
+
+    def move(self, tracked: Tracked) -> None:
+        """The place of a request that is in here has changed."""
+        old = tracked.cell
+        assert old is not None  # noqa: S101 - only its own cells are asked
+        key = (tracked.place, *old.key[1:])
+        self.discard(tracked)
+        cell = self._cells.get(key)
+        if cell is None:
+            place = self._durations.place(tracked.place)
+            cell = self._cells[key] = Cell(self, key, old.label, place, old.born)
+        self._put(cell, tracked)
+
+    def best(self, now: float) -> Tracked | None:
+        """The request most worth a poll; it stays in here.  `None` if there is none."""
+        stale, best = self._stale, self._best
+        while stale and stale[0][0] <= now:
+            _, version, cell = heappop(stale)
+            if cell.version == version:
+                self._score(cell, now)
+        while best:
+            _, version, cell = best[0]
+            if cell.version != version:
+                heappop(best)
+            elif not _is_alive(cell.heap[0], cell):
+                self._score(cell, now)
+            else:
+                return cell.heap[0][2]
+        return None
+
+    def _put(self, cell: Cell, tracked: Tracked) -> None:
+        tracked.cell = cell
+        cell.live += 1
+        self._live += 1
+        entry = (tracked.looked, tracked.ticket, tracked)
+        heappush(cell.heap, entry)
+        if cell.heap[0] is entry:
+            # A new head: score it when the next choice is made, and not before it must be.
+            self._version += 1
+            cell.version = self._version
+            heappush(self._stale, (-math.inf, cell.version, cell))
+
+    def _score(self, cell: Cell, now: float) -> None:
+        heap = cell.heap
+        while not _is_alive(heap[0], cell):
+            heappop(heap)
+        looked = heap[0][0]
+        wait = max(0.0, now - looked)
+        born = cell.born
+        chance = self._durations.chance(cell.label, cell.place, looked - born, now - born)
+        cell.score = chance * wait
+        self._version = cell.version = version = self._version + 1
+        heappush(self._best, (-cell.score, version, cell))
+        again = now + max(STALE_AT_LEAST, wait * self._stale_share) if self._stale_share else now
+        heappush(self._stale, (again, version, cell))
+        if len(self._best) > 2 * len(self._cells) + _SLACK:
+            self._best = _valid(self._best)
+        if len(self._stale) > 2 * len(self._cells) + _SLACK:
+            self._stale = _valid(self._stale)
+
+
+def _is_alive(entry: tuple[float, int, Tracked], cell: Cell) -> bool:
+    tracked = entry[2]
+    return tracked.cell is cell and tracked.ticket == entry[1]
+
+
+def _valid(heap: list[tuple[float, int, Cell]]) -> list[tuple[float, int, Cell]]:
+    kept = [entry for entry in heap if entry[2].version == entry[1]]
+    heapify(kept)
+    return kept

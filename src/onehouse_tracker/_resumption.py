@@ -1,0 +1,96 @@
+"""
+Brings back what earlier runs left in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from onehouse_tracker._tracked import Joining
+from onehouse_tracker.errors import JournalError
+
+if TYPE_CHECKING:
+    from onehouse_tracker._engine import Engine
+    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker._waits import Wait
+    from onehouse_tracker.journal import Journalled
+    from onehouse_tracker.policy import PollPolicy
+
+__all__ = ["Resumption"]
+
+
+class Resumption:
+    """
+    Feeds one wait from the journal: first the results that nobody acknowledged, then what
+    was pending.
+
+    It is driven by the recorder, a chunk at a time, and needs no task.
+
+    Args:
+        random: Returns numbers from 0 to 1.  What is pending gets its first look at a random
+            moment of its own gap, as if polling had never stopped.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        recorder: Recorder,
+        wait: Wait,
+        *,
+        policy: PollPolicy,
+        random: Callable[[], float],
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._wait = wait
+        self._policy = policy
+        self._random = random
+        self._wall_clock = wall_clock
+
+    def start(self) -> None:
+        """Begin to read; the wait is fed until all is read, or it is over."""
+        self._recorder.read_unacknowledged(0, self._take_results)
+
+    def _take_results(self, found: Sequence[Journalled] | JournalError) -> None:
+        wait = self._wait
+        if wait.over:
+            return
+        if isinstance(found, JournalError):
+            wait.fail(found)
+            return
+        for item in found:
+            # It may be here already: it was pending when it was read, and was known since.
+            if item.result is not None and item.request.request_id not in wait:
+                wait.enter(item.request.request_id, item.request.label)
+                wait.settle(item.result)
+        if len(found) < self._recorder.CHUNK:
+            self._recorder.read_pending(0, self._take_pending)
+        else:
+            self._recorder.read_unacknowledged(found[-1].number, self._take_results)
+
+    def _take_pending(self, found: Sequence[Journalled] | JournalError) -> None:
+        wait = self._wait
+        if wait.over:
+            return
+        if isinstance(found, JournalError):
+            wait.fail(found)
+            return
+        now = self._wall_clock()
+        for item in found:
+            request = item.request
+            if request.request_id in wait:
+                continue
+            # A wall clock that was set back must not make anything younger than new.
+            age = max(0.0, (now - (request.submitted_at or item.added_at)).total_seconds())
+            first_look = self._random() * self._policy.gap(age)
+            self._engine.join(
+                wait,
+                Joining(request.request_id, request.label, age, first_look, on_disk=True),
+            )
+        if len(found) < self._recorder.CHUNK:
+            wait.fed()
+        else:
+            self._recorder.read_pending(found[-1].number, self._take_pending)

@@ -1,0 +1,108 @@
+"""
+The public test kit: time that jumps, sources that follow a script, a service that misbehaves.
+
+Names are loaded when they are first used: the pytest plugin lives in this package, and must
+not slow down runs that do not use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "After",
+    "Answer",
+    "Arrival",
+    "DeadlockError",
+    "Draw",
+    "Enforcer",
+    "Fault",
+    "FaultKind",
+    "FaultRule",
+    "FixedWindow",
+    "InlineExecutor",
+    "Kind",
+    "RecordedRequest",
+    "RunningSimulator",
+    "ScriptedSource",
+    "SimulatedProject",
+    "SimulatedRequest",
+    "SimulatedSource",
+    "SimulatorServer",
+    "SlidingLog",
+    "Step",
+    "Strict",
+    "TokenBucket",
+    "VirtualClockLoop",
+    "faults",
+    "hang",
+    "lognormal",
+    "make_enforcer",
+    "outage",
+]
+
+if TYPE_CHECKING:
+    from onehouse_tracker.testing import faults
+    from onehouse_tracker.testing.enforcers import (
+        Enforcer,
+        FixedWindow,
+        SlidingLog,
+        Strict,
+        TokenBucket,
+        make_enforcer,
+    )
+    from onehouse_tracker.testing.faults import (
+        Draw,
+        Fault,
+        FaultKind,
+        FaultRule,
+        lognormal,
+        outage,
+    )
+    from onehouse_tracker.testing.project import SimulatedProject
+    from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest
+    from onehouse_tracker.testing.scripted import After, ScriptedSource, Step, hang
+    from onehouse_tracker.testing.server import RecordedRequest, SimulatorServer
+    from onehouse_tracker.testing.source import SimulatedSource
+    from onehouse_tracker.testing.statements import Kind
+    from onehouse_tracker.testing.threaded import RunningSimulator
+    from onehouse_tracker.testing.virtual_clock import (
+        DeadlockError,
+        InlineExecutor,
+        VirtualClockLoop,
+    )
+else:
+    _NAMES_IN = {
+        "enforcers": (
+            "Enforcer",
+            "FixedWindow",
+            "SlidingLog",
+            "Strict",
+            "TokenBucket",
+            "make_enforcer",
+        ),
+        "faults": ("Draw", "Fault", "FaultKind", "FaultRule", "lognormal", "outage"),
+        "project": ("SimulatedProject",),
+        "records": ("Answer", "Arrival", "SimulatedRequest"),
+        "scripted": ("After", "ScriptedSource", "Step", "hang"),
+        "server": ("RecordedRequest", "SimulatorServer"),
+        "source": ("SimulatedSource",),
+        "statements": ("Kind",),
+        "threaded": ("RunningSimulator",),
+        "virtual_clock": ("DeadlockError", "InlineExecutor", "VirtualClockLoop"),
+    }
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 - loaded on first use
+
+        if name == "faults":
+            return import_module(f"{__name__}.faults")
+        for module, names in _NAMES_IN.items():
+            if name in names:
+                value = getattr(import_module(f"{__name__}.{module}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

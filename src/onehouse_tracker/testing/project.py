@@ -1,0 +1,380 @@
+"""
+The model of the service: which requests there are, how they end, who is let in, what goes wrong.
+
+Bookkeeping only: no I/O, no tasks, and no clock but the one it is given.  What it decides
+depends on the seed and on the order of the calls, on nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+from onehouse_tracker.models import ApiStatus, StatusReply
+from onehouse_tracker.testing.enforcers import Enforcer
+from onehouse_tracker.testing.faults import Fault, FaultRule, not_found, refuse, throttled
+from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest
+from onehouse_tracker.testing.statements import KINDS, Kind, kind_of, parse_error, response_key
+
+__all__ = ["SimulatedProject"]
+
+# One for all: most replies by far say this, and it costs a microsecond to say it anew.
+_PENDING = StatusReply(ApiStatus.PENDING.value)
+_RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_JOB_RUN = Kind(label="job run", duration=60.0)
+
+
+FaultScript: TypeAlias = "Iterable[Fault | None]"
+
+
+class SimulatedProject:
+    """
+    A project of the simulated service.
+
+    `SimulatedSource` and `SimulatorServer` serve it; both may serve the same one.
+
+    Args:
+        enforcer: Who is let in; `None` is no limit.
+
+        seed: Decides every draw: durations, final statuses, IDs, and which faults happen.
+
+        rules: Faults by chance.  The first rule that hits decides.
+
+        visible_after: Seconds after submission during which the server answers 404.
+
+        kinds: How statements behave.
+
+        speed: Divides every duration that is drawn, for demonstrations.
+
+        refusal: How the enforcer refuses.
+
+        record: Whether `arrivals` is kept; the counters always are.
+
+    Attributes:
+        requests: Every request, by ID.
+
+        arrivals: Every request on the wire, in the order of arrival.
+
+        arrived: How many there were.
+
+        refused: How many of them the enforcer refused.
+
+        rules: Faults by chance; can be changed at any time.
+    """
+
+    def __init__(
+        self,
+        *,
+        enforcer: Enforcer | None = None,
+        seed: int = 0,
+        rules: Sequence[FaultRule] = (),
+        visible_after: float = 0.0,
+        kinds: Sequence[Kind] = KINDS,
+        speed: float = 1.0,
+        refusal: Fault | None = None,
+        record: bool = True,
+    ) -> None:
+        self.requests: dict[str, SimulatedRequest] = {}
+        self.arrivals: list[Arrival] = []
+        self.arrived = 0
+        self.refused = 0
+        self.rules = list(rules)
+        self._enforcer = enforcer
+        self._visible_after = visible_after
+        self._kinds = tuple(kinds)
+        self._speed = speed
+        self._refusal = refusal or throttled()
+        self._record = record
+        # Apart, so that another number of faults does not change the durations.
+        self._work = Random(f"{seed} work")
+        self._luck = Random(f"{seed} luck")
+        self._scripts: dict[str, deque[Fault | None]] = {}
+        self._next_faults: deque[Fault | None] = deque()
+        self._job_runs: dict[str, SimulatedRequest] = {}
+        self._unplaced: list[SimulatedRequest] = []
+        self._clock: Callable[[], float] | None = None
+        self._epoch = 0.0
+
+    def __repr__(self) -> str:
+        return (
+            f"<SimulatedProject: {len(self.requests)} requests, {self.arrived} arrivals,"
+            f" {self.refused} refused>"
+        )
+
+    # --- arranging ---------------------------------------------------------------------
+
+    def begin(self, clock: Callable[[], float]) -> None:
+        """
+        Use *clock* from now on; sources and servers call this.
+
+        What was added before there was a clock is submitted now.
+        """
+        if self._clock is None:
+            self._epoch = clock()
+        self._clock = clock
+        for request in self._unplaced:
+            request.submitted_at = clock()
+        self._unplaced.clear()
+
+    def add(
+        self,
+        request_id: str,
+        duration: float,
+        status: str | None = ApiStatus.SUCCESS,
+        *,
+        label: str | None = None,
+        response: Mapping[str, Any] | None = None,
+        submitted_at: float | None = None,
+        visible_after: float | None = None,
+    ) -> SimulatedRequest:
+        """
+        Add a request that ends *duration* seconds after it was submitted.
+
+        Args:
+            request_id: Its ID.
+
+            duration: Seconds.
+
+            status: The server's word at its end; `None` for a reply without one.
+
+            label: What kind of statement it is; for the reader only.
+
+            response: ``apiResponse`` at its end.
+
+            submitted_at: Seconds on the project's clock; `None` is now, or the project's
+                first moment where it has no clock yet.
+
+            visible_after: Seconds during which the server answers 404; `None` takes the
+                project's.
+
+        Raises:
+            ValueError: There is such a request already.
+        """
+        if request_id in self.requests:
+            raise ValueError(f"there is a request {request_id!r} already")
+        if submitted_at is None and self._clock is not None:
+            submitted_at = self._clock()
+        request = SimulatedRequest(
+            request_id=request_id,
+            duration=duration,
+            status=None if status is None else str(status),
+            response=response or {},
+            label=label,
+            submitted_at=submitted_at,
+            visible_after=self._visible_after if visible_after is None else visible_after,
+        )
+        if submitted_at is None:
+            self._unplaced.append(request)
+        self.requests[request_id] = request
+
+        return request
+
+    def script(self, request_id: str, faults: FaultScript) -> None:
+        """Spoil the next polls of *request_id*, one after the other; `None` spares one."""
+        self._scripts.setdefault(request_id, deque()).extend(faults)
+
+    def script_next(self, faults: FaultScript) -> None:
+        """Spoil the next requests of any kind, one after the other; `None` spares one."""
+        self._next_faults.extend(faults)
+
+    # --- serving -----------------------------------------------------------------------
+
+    def status(self, request_id: str, now: float) -> StatusReply | None:
+        """The truth about *request_id* at *now*; `None` if the server does not know it."""
+        request = self.requests.get(request_id)
+        if request is None or request.submitted_at is None:
+            return None
+        age = now - request.submitted_at
+        # Ages are differences of decimals: what ends now has ended.
+        if age < request.visible_after - 1e-9:
+            return None
+        if age < request.duration - 1e-9:
+            return _PENDING
+        return StatusReply(request.status, request.response)
+
+    def poll(self, request_id: str, now: float) -> Answer:
+        """Answer a poll that arrives at *now*, as limit and faults have it."""
+        request = self.requests.get(request_id)
+        if request is not None:
+            request.polls += 1
+        fault = self._admit("status", request_id, now)
+        reply = self.status(request_id, now)
+        if reply is None and fault is not None and fault.kind in _SPOIL_A_PROPER_ANSWER:
+            fault = not_found()  # there is no proper answer that could be spoilt
+        elif fault is None:
+            if request is None or reply is None:
+                fault = not_found()
+                verdict = "unknown"
+            elif reply is _PENDING:
+                verdict = "pending"
+            else:
+                verdict = "final"
+                request.final_replies += 1
+                if request.first_final_at is None:
+                    request.first_final_at = now
+            self._arrive(now, "status", request_id, verdict)
+
+        return Answer(reply, request_id, fault)
+
+    def submit(self, statement: str, now: float) -> Answer:
+        """
+        Answer a submission that arrives at *now*.
+
+        A statement is not executed if the limit, a parse error or a REFUSE or REDIRECT
+        fault is in the way; every other fault spoils the answer only.
+        """
+        fault = self._admit("submit", "", now)
+        if fault is not None and fault.kind in _NOT_EXECUTED:
+            return Answer(None, "", fault)
+        reason = parse_error(statement)
+        if reason is not None:
+            self._arrive(now, "submit", "", "malformed")
+            return Answer(None, "", refuse(400, reason))
+        request_id = self._execute(statement, now)
+        if fault is None:
+            self._arrive(now, "submit", request_id, "accepted")
+
+        return Answer(None, request_id, fault)
+
+    def turn_away(
+        self, kind: Literal["status", "submit", "other"], request_id: str, now: float, verdict: str
+    ) -> None:
+        """Record a request that got no further than the door: it costs no budget."""
+        self._arrive(now, kind, request_id, verdict)
+
+    def delay_of(self, fault: Fault) -> float:
+        """Draw how many seconds late *fault* makes the answer."""
+        if isinstance(fault.seconds, int | float):
+            return fault.seconds
+        return fault.seconds(self._luck)
+
+    # --- judging -----------------------------------------------------------------------
+
+    def finished_at(self, request_id: str) -> float:
+        """The truth: when the server finished *request_id*, in seconds on the project's clock."""
+        return self.requests[request_id].finished_at
+
+    def times(self, request_id: str) -> list[float]:
+        """When polls of *request_id* arrived, in seconds on the project's clock."""
+        return [arrival.at for arrival in self.arrivals if arrival.request_id == request_id]
+
+    def budget_used(self, start: float, end: float, limit: float = 10.0) -> float:
+        """The share of *limit* requests a second that was admitted from *start* to *end*."""
+        admitted = sum(
+            start <= arrival.at < end and arrival.verdict not in _COST_NOTHING
+            for arrival in self.arrivals
+        )
+        return admitted / (limit * (end - start))
+
+    def peak_in_any_second(self, window: float = 1.0) -> int:
+        """The largest number of arrivals, refused ones included, in any *window* seconds."""
+        peak, first = 0, 0
+        times = [arrival.at for arrival in self.arrivals]
+        for last, at in enumerate(times):
+            while at - times[first] >= window - 1e-9:
+                first += 1
+            peak = max(peak, last - first + 1)
+
+        return peak
+
+    # --- private -----------------------------------------------------------------------
+
+    def _admit(
+        self, kind: Literal["status", "submit"], request_id: str, now: float
+    ) -> Fault | None:
+        if self._enforcer is not None and not self._enforcer.admit(now):
+            self.refused += 1
+            self._arrive(now, kind, request_id, "refused")
+            return self._refusal
+        fault = self._fault(kind, request_id, now)
+        if fault is not None:
+            self._arrive(now, kind, request_id, f"fault:{fault.kind}")
+        return fault
+
+    def _fault(self, kind: str, request_id: str, now: float) -> Fault | None:
+        if self._next_faults:
+            return self._next_faults.popleft()
+        if self._scripts and kind == "status":
+            script = self._scripts.get(request_id)
+            if script:
+                return script.popleft()
+        moment = now - self._epoch
+        for rule in self.rules:
+            if (
+                rule.start <= moment < rule.end
+                and rule.on in (kind, "any")
+                and (rule.request_ids is None or request_id in rule.request_ids)
+                # Drawn last, so that a rule that does not apply uses no luck.
+                and (rule.rate >= 1 or self._luck.random() < rule.rate)
+            ):
+                return rule.fault
+        return None
+
+    def _arrive(
+        self,
+        now: float,
+        kind: Literal["status", "submit", "other"],
+        request_id: str,
+        verdict: str,
+    ) -> None:
+        self.arrived += 1
+        if self._record:
+            self.arrivals.append(Arrival(now, kind, request_id, verdict))
+
+    def _execute(self, statement: str, now: float) -> str:
+        kind = kind_of(statement, self._kinds)
+        if kind is None:
+            kind = KINDS[0]
+        duration, status = kind.draw(self._work)
+        request_id = self._new_id()
+        request = self.add(
+            request_id,
+            # Whole microseconds, as on the virtual clock: who sleeps that long finds it done.
+            round(duration / self._speed, 6),
+            status,
+            label=kind.label or None,
+            submitted_at=now,
+        )
+        if status in (ApiStatus.SUCCESS, ApiStatus.SUCCESS_PARTIAL):
+            request.response = kind.response or self._response(statement, request)
+
+        return request_id
+
+    def _response(self, statement: str, request: SimulatedRequest) -> Mapping[str, Any]:
+        key = response_key(statement)
+        if key == "runJobApiResponse":
+            # SUCCESS of RUN JOB says that the run was started; the run itself goes on.
+            run_id = self._new_id()
+            self._job_runs[run_id] = SimulatedRequest(
+                request_id=run_id,
+                duration=_JOB_RUN.draw(self._work)[0] / self._speed,
+                status="SPARK_JOB_RUN_STATUS_COMPLETED",
+                response={},
+                label=None,
+                submitted_at=request.finished_at,
+                visible_after=0.0,
+            )
+            return {key: {"jobRunId": run_id}}
+        if key == "describeJobRunApiResponse":
+            return {key: {"sparkJobRun": {"status": self._run_status(statement, request)}}}
+        return {key: {}}
+
+    def _run_status(self, statement: str, request: SimulatedRequest) -> str:
+        named = (self._job_runs.get(found) for found in _RUN_ID.findall(statement.lower()))
+        run = next((run for run in named if run is not None), None)
+        if run is None:
+            return "SPARK_JOB_RUN_STATUS_INVALID"
+        over = run.finished_at <= request.finished_at
+        return "SPARK_JOB_RUN_STATUS_COMPLETED" if over else "SPARK_JOB_RUN_STATUS_RUNNING"
+
+    def _new_id(self) -> str:
+        return str(UUID(int=self._work.getrandbits(128), version=4))
+
+
+_COST_NOTHING = frozenset({"refused", "unauthorized"})
+_NOT_EXECUTED = frozenset({"refuse", "redirect"})
+_SPOIL_A_PROPER_ANSWER = frozenset({"delay", "truncated"})

@@ -1,0 +1,85 @@
+"""
+What the simulated service writes down: its requests, who came to the door, what it decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal, NamedTuple
+
+from onehouse_tracker.models import StatusReply
+from onehouse_tracker.testing.faults import Fault
+
+__all__ = ["Answer", "Arrival", "SimulatedRequest"]
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedRequest:
+    """One request at the server, and what the server knows about its polls."""
+
+    request_id: str
+    """Its ID."""
+
+    duration: float
+    """Seconds from submission to its end."""
+
+    status: str | None
+    """The server's word at its end; `None` for a reply without one."""
+
+    response: Mapping[str, Any]
+    """``apiResponse`` at its end."""
+
+    label: str | None
+    """What kind of statement it is."""
+
+    submitted_at: float | None
+    """When it was submitted, on the project's clock; `None` while that has not begun."""
+
+    visible_after: float
+    """Seconds from submission during which the server answers 404."""
+
+    polls: int = 0
+    """Polls that arrived, refused ones included."""
+
+    final_replies: int = 0
+    """How often the server said how it ended; more than once is a poll too many."""
+
+    first_final_at: float | None = None
+    """When the server first said how it ended."""
+
+    @property
+    def finished_at(self) -> float:
+        """The truth: when the server finished it, on the project's clock; infinite if unknown."""
+        return inf if self.submitted_at is None else self.submitted_at + self.duration
+
+
+class Arrival(NamedTuple):
+    """One request on the wire, as the server saw it."""
+
+    at: float
+    """When it arrived, in seconds on the project's clock."""
+
+    kind: Literal["status", "submit", "other"]
+    """What it wanted."""
+
+    request_id: str
+    """The ID it asked about, or the one it was given; empty where there is none."""
+
+    verdict: str
+    """``pending``, ``final``, ``unknown``, ``accepted``, ``refused`` (429 of the enforcer),
+    ``unauthorized``, ``malformed``, or ``fault:`` and its kind."""
+
+
+class Answer(NamedTuple):
+    """What the server decided: a reply, spoilt by a fault where there is one."""
+
+    reply: StatusReply | None
+    """The proper reply to a poll; `None` where it was refused, or is a submission."""
+
+    request_id: str
+    """The ID asked about or newly given; empty for a statement that was not executed."""
+
+    fault: Fault | None
+    """What happens to the reply on its way, or instead of it."""

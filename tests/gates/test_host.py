@@ -1,0 +1,570 @@
+"""
+The host gate: one budget in one file, between gates on a virtual clock and real processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates import HostGate, _budget_file
+from tests.support import now, run
+
+INTERVAL = 1 / 9.8
+"""Seconds between two slots at 10 requests a second, less 2 %: 102.04 ms."""
+
+WORKER = Path(__file__).with_name("host_worker.py")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """
+    A budget file of the test's own, not made yet.
+    """
+    return tmp_path / "some" / "where" / "p.budget"
+
+
+@contextlib.asynccontextmanager
+async def _gates(path: Path, count: int = 1, **settings: Any) -> AsyncIterator[list[HostGate]]:
+    clock = asyncio.get_running_loop().time
+    gates = [HostGate(path=path, clock=clock, **settings) for _ in range(count)]
+    async with contextlib.AsyncExitStack() as stack:
+        for gate in gates:
+            await gate.start()
+            stack.push_async_callback(gate.aclose)
+        yield gates
+
+
+async def _spend(gates: list[HostGate], each: int) -> list[tuple[float, int]]:
+    grants: list[tuple[float, int]] = []
+
+    async def spend(number: int, gate: HostGate) -> None:
+        for _ in range(each):
+            await gate.acquire()
+            grants.append((now(), number))
+
+    await asyncio.gather(*(spend(number, gate) for number, gate in enumerate(gates)))
+    return grants
+
+
+# --- One budget --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_all_who_share_take_turns_at_an_even_pace(path: Path, count: int) -> None:
+    """
+    Together they send what one may send, and nobody gets more than the others.
+    """
+
+    async def scenario() -> list[tuple[float, int]]:
+        async with _gates(path, count) as gates:
+            return await _spend(gates, 10)
+
+    grants = run(scenario())
+
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(grants)]
+    assert gaps == pytest.approx([INTERVAL] * (10 * count - 1), abs=1e-4)
+    # The first has its first slot, and books the next, before the others have begun.
+    turns = [number for _, number in grants]
+    assert turns == [0, *range(count)] + list(range(count)) * 8 + list(range(1, count))
+
+
+def test_the_budget_outlives_those_who_spend_it(path: Path) -> None:
+    """
+    A script that is run again and again must not send one request more each time.
+    """
+
+    async def scenario() -> list[float]:
+        times = []
+        for _ in range(4):
+            async with _gates(path) as (gate,):
+                await gate.acquire()
+                times.append(now())
+        return times
+
+    times = run(scenario())
+
+    assert [b - a for a, b in pairwise(times)] == pytest.approx([INTERVAL] * 3, abs=1e-4)
+
+
+def test_time_spent_idle_is_not_saved(path: Path) -> None:
+    """
+    A burst after a rest is what fixed limiters refuse.
+    """
+
+    async def scenario() -> list[tuple[float, int]]:
+        async with _gates(path, 2) as gates:
+            await gates[0].acquire()
+            await asyncio.sleep(100)
+            return await _spend(gates, 2)
+
+    grants = run(scenario())
+
+    assert [b[0] - a[0] for a, b in pairwise(grants)] == pytest.approx([INTERVAL] * 3, abs=1e-4)
+
+
+def test_who_gives_up_costs_its_slot_and_no_more(path: Path) -> None:
+    """
+    A tracker that is closed while it waits must not hold up the others.
+    """
+
+    async def scenario() -> float:
+        async with _gates(path, 3) as (one, two, three):
+            await one.acquire()
+            begin = now()
+            quitter = asyncio.ensure_future(two.acquire())
+            await asyncio.sleep(0.01)
+            quitter.cancel()
+            await asyncio.gather(quitter, return_exceptions=True)
+            await three.acquire()
+            return now() - begin
+
+    assert run(scenario()) == pytest.approx(2 * INTERVAL, abs=1e-4)
+
+
+def test_a_slot_that_comes_too_late_is_dropped(path: Path) -> None:
+    """
+    A process that was stopped for a while would come too close to the next one's slot.
+    """
+
+    async def scenario() -> tuple[float, int]:
+        late = 0.0
+        loop = asyncio.get_running_loop()
+        gate = HostGate(path=path, clock=lambda: loop.time() + late)
+        await gate.start()
+        await gate.acquire()
+        waiting = asyncio.ensure_future(gate.acquire())
+        await asyncio.sleep(0.01)
+        # The timer fires on the loop's clock; for the others half a second went by.
+        gate._is_usable = _late_once(gate)  # type: ignore[method-assign]
+        await waiting
+        await gate.aclose()
+        return now(), gate.stats().dropped
+
+    at, dropped = run(scenario())
+
+    assert dropped == 1
+    assert at == pytest.approx(2 * INTERVAL, abs=1e-4)
+
+
+def _late_once(gate: HostGate) -> Any:
+    original = gate._is_usable
+    delays = [0.011]
+
+    def is_usable(slot: float) -> bool:
+        return original(slot - (delays.pop() if delays else 0.0))
+
+    return is_usable
+
+
+# --- Pauses and the margin ---------------------------------------------------------------
+
+
+def test_a_pause_stops_everybody_even_who_has_booked(path: Path) -> None:
+    """
+    The server refuses the project, not the process.
+    """
+
+    async def scenario() -> list[float]:
+        async with _gates(path, 3) as gates:
+            await _spend(gates, 1)
+            waiting = [asyncio.ensure_future(_spend([gate], 1)) for gate in gates[1:]]
+            await asyncio.sleep(0.01)
+            begin = now()
+            gates[0].throttled(begin - 0.1, 2.0)
+            await asyncio.gather(*waiting)
+            await gates[0].acquire()
+            assert {round(gate.stats().margin, 6) for gate in gates} == {0.03}
+            return [task.result()[0][0] - begin for task in waiting]
+
+    first, second = sorted(run(scenario()))
+
+    assert 2.0 <= first <= 2.1 + 1e-4  # a little is added, so that not all come back at once
+    assert second - first == pytest.approx(1 / 9.7, abs=1e-4)
+
+
+def test_refusals_of_several_processes_are_one_episode(path: Path) -> None:
+    """
+    They say the same thing once, whoever hears it.
+    """
+
+    async def scenario() -> None:
+        async with _gates(path, 3) as gates:
+            await _spend(gates, 1)
+            sent_at = now() - 0.1
+            for gate in gates:
+                gate.throttled(sent_at, None)
+            await _spend(gates, 1)
+            assert gates[0].stats().margin == pytest.approx(0.03)
+            assert sum(gate.stats().refusals for gate in gates) == 3
+
+    run(scenario())
+
+
+def test_pauses_double_for_all_until_a_good_reply(path: Path) -> None:
+    """
+    The length of the next pause belongs to the project, as the pause does.
+    """
+
+    async def scenario() -> list[float]:
+        pauses = []
+        async with _gates(path, 2) as (one, other):
+            for gate in (one, other, one):
+                await gate.acquire()
+                gate.throttled(now(), None)
+                pauses.append(round(gate.stats().paused_for, 3))
+            await other.acquire()
+            other.answered(now())
+            await other.acquire()
+            await one.acquire()
+            one.throttled(now(), None)
+            pauses.append(round(one.stats().paused_for, 3))
+        return pauses
+
+    assert run(scenario()) == [0.2, 0.4, 0.8, 0.2]
+
+
+def test_a_refusal_reaches_the_file_when_the_lock_is_free_again(path: Path) -> None:
+    """
+    Nobody waits for the lock in the middle of a reply.
+    """
+
+    async def scenario() -> float:
+        async with _gates(path, 2) as (one, other):
+            await one.acquire()
+            with path.open() as holder:
+                fcntl.flock(holder, fcntl.LOCK_EX)
+                one.throttled(now(), 1.0)
+                assert one.paused_until > now()
+                asyncio.get_running_loop().call_later(0.5, fcntl.flock, holder, fcntl.LOCK_UN)
+                waiting = asyncio.ensure_future(one.acquire())
+                await asyncio.sleep(0.6)
+            await other.acquire()
+            await waiting
+            return other.stats().margin
+
+    assert run(scenario()) == pytest.approx(0.03)
+
+
+# --- What a crash leaves behind ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 2}',
+        '{"version": 1, "boot": "%s"}',
+        '{"version": 1, "boot": "%s", "next_slot": "x", "pace": {}, "born_at": 0, "at": 0}',
+    ],
+)
+def test_a_file_that_cannot_be_read_begins_anew(path: Path, content: str) -> None:
+    """
+    Half a record, or none, must not stop anybody.
+    """
+    path.parent.mkdir(parents=True)
+    path.write_text(content.replace("%s", _budget_file.boot_id()))
+
+    async def scenario() -> float:
+        async with _gates(path) as (gate,):
+            await gate.acquire()
+            await gate.acquire()
+            return now()
+
+    assert run(scenario()) == pytest.approx(INTERVAL, abs=1e-4)
+
+
+def _rewrite(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_nothing_of_another_boot_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The clock begins anew with each boot: what was booked on the old one means nothing.
+    """
+
+    async def scenario() -> float:
+        async with _gates(path) as (gate,):
+            await gate.acquire()
+        _rewrite(path, boot="another", next_slot=1e6, written=0)
+        async with _gates(path) as (gate,):
+            await gate.acquire()
+            return now()
+
+    assert run(scenario()) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_boot_without_an_id_is_known_by_its_clock(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    Not every system tells its boots apart; but a clock that went back was started again.
+    """
+    monkeypatch.setattr(_budget_file, "_BOOT_ID", tmp_path / "missing")
+
+    async def scenario() -> float:
+        async with _gates(path) as (gate,):
+            await asyncio.sleep(1000)
+            await gate.acquire()
+        clock = asyncio.get_running_loop().time
+        gate = HostGate(path=path, clock=lambda: clock() - 900)
+        await gate.start()
+        await gate.acquire()
+        await gate.aclose()
+        return now()
+
+    assert run(scenario()) == pytest.approx(1000.0, abs=1e-3)
+
+
+def test_a_file_of_another_machine_is_refused(path: Path) -> None:
+    """
+    Two machines have two clocks; on a shared directory they would overwrite each other.
+    """
+    path.parent.mkdir(parents=True)
+    record = {"version": 1, "boot": "another", "written": time.time()}
+    path.write_text(json.dumps(record))
+
+    with pytest.raises(ConfigError, match="another machine"):
+        run(HostGate(path=path).start())
+
+
+def test_a_file_that_was_removed_is_made_again(path: Path) -> None:
+    """
+    Whoever cleans up splits the processes: all must find each other in the new file, and
+    what was booked in the old one is given a second to pass.
+    """
+
+    async def scenario() -> list[tuple[float, int]]:
+        async with _gates(path, 2) as gates:
+            await _spend(gates, 2)
+            os.unlink(path)  # noqa: PTH108 - the linter takes a Path's for slow
+            begin = now()
+            grants = await _spend(gates, 2)
+            return [(at - begin, number) for at, number in grants]
+
+    grants = run(scenario())
+
+    assert len({number for _, number in grants}) == 2
+    assert grants[0][0] >= 1.0
+    assert all(b[0] - a[0] >= INTERVAL - 1e-4 for a, b in pairwise(grants))
+
+
+def test_a_lock_that_is_held_is_waited_for(path: Path) -> None:
+    """
+    It is held for microseconds, and a process that dies gives it back.
+    """
+
+    async def scenario() -> float:
+        async with _gates(path) as (gate,):
+            await gate.acquire()
+            with path.open() as holder:
+                fcntl.flock(holder, fcntl.LOCK_EX)
+                asyncio.get_running_loop().call_later(0.5, fcntl.flock, holder, fcntl.LOCK_UN)
+                await gate.acquire()
+                return now()
+
+    assert run(scenario()) == pytest.approx(0.5, abs=0.01)
+
+
+# --- The file ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_the_file_has_the_mode_that_was_asked_for(path: Path, mode: int) -> None:
+    """
+    Others may share the budget only where somebody decided so, whatever the umask.
+    """
+    before = os.umask(0o077)
+    try:
+        run(_start_and_close(HostGate(path=path, mode=mode)))
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+async def _start_and_close(gate: HostGate) -> None:
+    await gate.start()
+    await gate.aclose()
+    await gate.aclose()  # twice does no harm
+
+
+def test_without_a_path_each_user_has_one_file_per_project() -> None:
+    """
+    Processes that were told nothing but the project must meet.
+    """
+    one, same, other = (HostGate(project=name) for name in ("a", "a", "b"))
+
+    assert one.path == same.path != other.path
+    assert str(os.getuid()) in str(one.path)
+
+
+def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """
+    In a directory where others can write, it may lead to a file that is not theirs to change.
+    """
+    path.parent.mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+
+    with pytest.raises(ConfigError, match="cannot be used"):
+        run(HostGate(path=path).start())
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+def test_what_is_no_file_is_refused(path: Path, kind: str) -> None:
+    """
+    A mistyped path is told at the start, in a sentence.
+    """
+    path.parent.mkdir(parents=True)
+    if kind == "directory":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+
+    with pytest.raises(ConfigError, match="budget file"):
+        run(HostGate(path=path).start())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """
+    Some network file systems have none: the error says what to do instead.
+    """
+
+    def flock(fd: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with pytest.raises(ConfigError, match="has no locks: name a budget file on a local disk"):
+        run(HostGate(path=path).start())
+
+
+def test_a_system_without_locks_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Not every operating system has them.
+    """
+    monkeypatch.setattr(_budget_file, "fcntl", None)
+
+    with pytest.raises(ConfigError, match="this system has no file locks"):
+        HostGate(path=path)
+    with pytest.raises(ConfigError, match="this system has no file locks"):
+        HostGate(project="p")
+
+
+def test_other_errors_of_the_lock_are_not_hidden(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Only what we can explain is explained.
+    """
+
+    def flock(fd: int, operation: int) -> None:
+        raise OSError(errno.EIO, "disk on fire")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with pytest.raises(OSError, match="disk on fire"):
+        run(HostGate(path=path).start())
+
+
+def test_a_gate_needs_a_place_and_a_start(path: Path) -> None:
+    """
+    Both are mistakes of the program, told at once.
+    """
+    with pytest.raises(ConfigError, match="needs a path, or a project"):
+        HostGate()
+    with pytest.raises(RuntimeError, match="not started"):
+        run(HostGate(path=path).acquire())
+
+
+def test_the_statistics_tell_the_budget(path: Path) -> None:
+    """
+    Users must see which gate it is and what it does.
+    """
+
+    async def scenario() -> None:
+        async with _gates(path, share=0.5) as (gate,):
+            await gate.acquire()
+            await gate.acquire()
+            stats = gate.stats()
+            assert (stats.kind, stats.granted, stats.degraded) == ("host", 2, False)
+            assert stats.rate == pytest.approx(4.9)
+            assert stats.waited == pytest.approx(1 / 4.9, abs=1e-4)
+            assert gate.limit == 5.0
+            assert repr(gate) == "<HostGate: 5 requests/s, 2 granted>"
+
+    run(scenario())
+
+
+# --- Real processes ----------------------------------------------------------------------
+
+
+def _start_workers(path: Path, count: int, limit: float) -> list[subprocess.Popen[str]]:
+    command = [sys.executable, str(WORKER), str(path), str(limit)]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    return workers
+
+
+def _kill(worker: subprocess.Popen[str]) -> list[float]:
+    worker.kill()
+    out, _ = worker.communicate()
+    return [float(line) for line in out.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def test_processes_share_one_stream_and_survive_each_other(path: Path) -> None:
+    """
+    SIGKILL, at whatever moment, costs the others the slot that was booked and no more.
+    """
+    workers = _start_workers(path, 3, 50.0)
+    try:
+        time.sleep(0.5)
+        killed_at = time.monotonic()
+        lists = [_kill(workers[0])]
+        time.sleep(0.6)
+    finally:
+        lists += [_kill(worker) for worker in workers[1:]]
+
+    grants = sorted(at for times in lists for at in times)
+    gaps = [later - earlier for earlier, later in pairwise(grants)]
+    assert min(gaps) >= 1 / 49 - 0.012
+    counts = Counter(
+        number for number, times in enumerate(lists) for at in times if at < killed_at
+    )
+    assert max(counts.values()) - min(counts.values()) <= 3
+    after = [later - earlier for earlier, later in pairwise(grants) if later > killed_at]
+    # The slot of the one that was killed, and now and then one that came too late.
+    assert max(after) <= 3 / 49 + 0.012
