@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import pytest
 
-from onehouse_tracker import Handle, Outcome, Request, Result, Tracker
+from onehouse_tracker import Handle, Outcome, PollPolicy, Request, Result, Tracker
 from onehouse_tracker.errors import (
     ConfigError,
     HandleCancelledError,
     InvalidRequestError,
     TrackerClosedError,
 )
+from onehouse_tracker.events import Event, ProjectFailed
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import After, ScriptedSource, hang
 from tests.support import FAILED, PENDING, SUCCESS, now, run
@@ -169,7 +170,7 @@ def test_timeout_loses_nothing() -> None:
     source = ScriptedSource({"slow": pending_for(8), "quick": [SUCCESS]})
 
     async def scenario() -> None:
-        async with Tracker(source) as tracker:
+        async with Tracker(source, policy=PollPolicy(idle_share=0)) as tracker:
             results = await tracker.wait_all(["slow", "quick"], timeout=2.5)
             assert now() == 2.5
             assert results["slow"].outcome is Outcome.TIMED_OUT
@@ -547,3 +548,19 @@ def test_waiter_cancelled_in_the_turn_in_which_its_wait_ends() -> None:
 
 async def _result_of(handle: Handle) -> Result:
     return await handle
+
+
+def test_closing_on_purpose_is_no_failure_of_the_project() -> None:
+    """
+    Observers are told of failures; the end of a block, even with somebody waiting, is none.
+    """
+    seen: list[Event] = []
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({"a": [PENDING]}), observers=[seen.append]) as tracker:
+            tracker.track("a")
+            await asyncio.sleep(1)
+
+    run(scenario())
+    assert not [event for event in seen if isinstance(event, ProjectFailed)]
+    assert seen

@@ -1,0 +1,310 @@
+"""
+The commands, their options and their help; each command's work is loaded when it is run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from onehouse_tracker.cli._frame import CODES, epilog, guarded, run, settings
+from onehouse_tracker.cli._journal_commands import (
+    JOURNAL_EXAMPLES,
+    RESUME_EXAMPLES,
+    resume,
+    show_journal,
+)
+from onehouse_tracker.cli._options import (
+    Enforcer,
+    From,
+    Ids,
+    JournalFile,
+    Label,
+    Limit,
+    Output,
+    OutputOption,
+    Profile,
+    Quiet,
+    Share,
+    SqlFrom,
+    Timeout,
+    Verbose,
+    positive,
+)
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="onehouse-tracker",
+    help=f"""
+    Follow Onehouse SQL requests to their end, within the project's rate limit.
+
+    Credentials come from the environment (ONEHOUSE_...) or from ~/.onehouse/credentials, as
+    for the vendor's own tools. Without any, try: onehouse-tracker demo
+
+    {CODES.replace(chr(10), chr(10) + "    ")}
+    """,
+    no_args_is_help=True,
+    # Plain help is there in half the time, and reads the same in a pipe.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from onehouse_tracker import __version__  # noqa: PLC0415 - slow, and seldom asked for
+
+        typer.echo(f"onehouse-tracker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and leave.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog=epilog(
+        "onehouse-tracker wait 6f1c2a 9b07de",
+        "onehouse-tracker wait --from ids.txt --timeout 2h --output jsonl > results.jsonl",
+        "some-producer | onehouse-tracker wait --from -",
+    )
+)
+@guarded
+def wait(  # noqa: PLR0913 - one for each option
+    context: typer.Context,
+    ids: Ids = None,
+    *,
+    source: From = None,
+    timeout: Timeout = None,
+    limit: Limit = 10.0,
+    share: Share = 1.0,
+    profile: Profile = None,
+    label: Label = None,
+    journal: JournalFile = None,
+    output: OutputOption = Output.TEXT,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Wait until every request has ended, and print how."""
+    if not ids and source is None:
+        context.fail("give request IDs, or --from FILE")
+    from onehouse_tracker.cli import _follow  # noqa: PLC0415 - loads the tracker
+
+    chosen = settings(
+        profile=profile,
+        limit=limit,
+        share=share,
+        label=label,
+        timeout=timeout,
+        journal=journal,
+        output=output,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    run(lambda terminal: _follow.wait(terminal, chosen, ids or [], source), quiet=quiet)
+
+
+@app.command(
+    epilog=epilog(
+        "onehouse-tracker status 6f1c2a",
+        "onehouse-tracker status --from ids.txt --output jsonl",
+    )
+)
+@guarded
+def status(  # noqa: PLR0913 - one for each option
+    context: typer.Context,
+    ids: Ids = None,
+    *,
+    source: From = None,
+    limit: Limit = 10.0,
+    share: Share = 1.0,
+    profile: Profile = None,
+    label: Label = None,
+    output: OutputOption = Output.TEXT,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Ask once about each request, and print where it stands. One that is pending is ok."""
+    if not ids and source is None:
+        context.fail("give request IDs, or --from FILE")
+    from onehouse_tracker.cli import _status  # noqa: PLC0415 - loads the client
+
+    chosen = settings(
+        profile=profile,
+        limit=limit,
+        share=share,
+        label=label,
+        output=output,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    run(lambda terminal: _status.status(terminal, chosen, ids or [], source), quiet=quiet)
+
+
+@app.command(
+    epilog=epilog(
+        'onehouse-tracker submit "RUN JOB nightly"',
+        "onehouse-tracker submit --from jobs.sql --wait",
+        "onehouse-tracker submit --from jobs.sql > ids.txt",
+    )
+)
+@guarded
+def submit(  # noqa: PLR0913 - one for each option
+    context: typer.Context,
+    statements: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STATEMENT", help="One SQL statement each.", show_default=False),
+    ] = None,
+    *,
+    source: SqlFrom = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow what was accepted, and print how it ended.")
+    ] = False,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going", help="Go on with the next statement when one is not accepted."
+        ),
+    ] = False,
+    timeout: Timeout = None,
+    limit: Limit = 10.0,
+    share: Share = 1.0,
+    profile: Profile = None,
+    label: Label = None,
+    journal: JournalFile = None,
+    output: OutputOption = Output.TEXT,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """
+    Submit SQL statements, in order, and print their request IDs.
+
+    Each statement is sent once. With --wait, success of RUN JOB means that the run was
+    started, not that the job has finished.
+    """
+    if not statements and source is None:
+        context.fail("give statements, or --from FILE")
+    from onehouse_tracker.cli import _submit  # noqa: PLC0415 - loads the tracker
+
+    chosen = settings(
+        profile=profile,
+        limit=limit,
+        share=share,
+        label=label,
+        timeout=timeout,
+        journal=journal,
+        output=output,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    run(
+        lambda terminal: _submit.submit(
+            terminal, chosen, statements or [], source, wait=wait, keep_going=keep_going
+        ),
+        quiet=quiet,
+    )
+
+
+app.command(epilog=RESUME_EXAMPLES)(resume)
+app.command("journal", epilog=JOURNAL_EXAMPLES)(show_journal)
+
+
+@app.command(
+    short_help="Serve a simulated Onehouse on 127.0.0.1.",
+    epilog=epilog(
+        "onehouse-tracker simulate --port 8099 --limit 10 --enforcer sliding",
+        "onehouse-tracker simulate --durations 1-25 --fail-rate 0.1 --accept-any",
+    ),
+)
+@guarded
+def simulate(
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one."),
+    ] = 8099,
+    limit: Limit = 10.0,
+    enforcer: Annotated[
+        Enforcer, typer.Option("--enforcer", help="How the limit is enforced.")
+    ] = Enforcer.SLIDING,
+    seed: Annotated[int, typer.Option("--seed", help="Decides all that is drawn.")] = 0,
+    durations: Annotated[
+        str | None,
+        typer.Option(
+            "--durations", metavar="TIME[-TIME]", help="How long statements take: 5, or 1-25."
+        ),
+    ] = None,
+    fail_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-rate", metavar="PART", min=0, max=1, help="Which part of them fails."
+        ),
+    ] = None,
+    accept_any: Annotated[
+        bool,
+        typer.Option(
+            "--accept-any", help="Make up a request for each unknown ID, instead of a 404."
+        ),
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """
+    Serve a simulated Onehouse on 127.0.0.1, for trying things out and for tests.
+
+    It prints the environment variables that its clients need, and serves until it is
+    stopped; that is exit code 0.
+    """
+    from onehouse_tracker.cli import _simulate  # noqa: PLC0415 - loads the server
+    from onehouse_tracker.cli._codes import ExitCode  # noqa: PLC0415
+
+    run(
+        lambda terminal: _simulate.simulate(
+            terminal,
+            port=port,
+            limit=limit,
+            enforcer=enforcer,
+            seed=seed,
+            durations=durations,
+            fail_rate=fail_rate,
+            accept_any=accept_any,
+        ),
+        quiet=quiet,
+        interrupted=ExitCode.OK,
+    )
+
+
+@app.command(
+    short_help="Watch simulated statements being followed.",
+    epilog=epilog("onehouse-tracker demo", "onehouse-tracker demo --count 30 --seed 7"),
+)
+@guarded
+def demo(
+    count: Annotated[
+        int, typer.Option("--count", min=1, max=10000, help="How many statements.")
+    ] = 150,
+    seed: Annotated[int, typer.Option("--seed", help="Decides all that is drawn.")] = 0,
+    speed: Annotated[
+        float,
+        typer.Option("--speed", metavar="FACTOR", help="How much faster.", callback=positive),
+    ] = 1.0,
+    quiet: Quiet = False,
+) -> None:
+    """
+    Watch simulated statements being submitted and followed, within 10 requests a second.
+
+    It needs no credentials, talks to this machine only, and takes less than a minute. Some
+    of the statements end badly by design.
+    """
+    from onehouse_tracker.cli import _demo  # noqa: PLC0415 - loads the tracker
+
+    run(lambda terminal: _demo.demo(terminal, count=count, seed=seed, speed=speed), quiet=quiet)

@@ -1,0 +1,179 @@
+"""
+Shows the whole product at work on a simulated project, without credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from random import Random
+
+from onehouse_tracker import events
+from onehouse_tracker.cli._codes import ExitCode
+from onehouse_tracker.cli._follow import consume
+from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._output import duration
+from onehouse_tracker.cli._progress import live
+from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._statements import label_of
+from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.client import OnehouseClient
+from onehouse_tracker.config import Credentials
+from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.models import Outcome, Request
+from onehouse_tracker.testing.enforcers import SlidingLog
+from onehouse_tracker.testing.faults import Draw
+from onehouse_tracker.testing.project import SimulatedProject
+from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.statements import Kind
+from onehouse_tracker.tracker import Tracker
+
+__all__ = ["demo", "percentile"]
+
+_LIMIT = 10
+
+
+def _between(low: float, high: float) -> Draw:
+    return lambda rng: rng.uniform(low, high)
+
+
+# Short, so that the whole demonstration is: real ones take minutes.
+_KINDS = (
+    Kind(label="SHOW", duration=_between(0.5, 2)),
+    Kind(label="DESCRIBE", duration=_between(0.5, 3)),
+    Kind(label="RUN JOB", duration=_between(4, 16), failed=0.12),
+    Kind(label="CREATE TABLE", duration=_between(2, 8), invalid=0.15),
+    Kind(label="ALTER TABLE", duration=_between(3, 9), partial=0.2),
+    Kind(label="CREATE CLUSTER", duration=_between(10, 18), failed=0.1),
+)
+_STATEMENTS = (
+    "SHOW TABLES IN lake_{0}",
+    "DESCRIBE JOB_RUN run_{0}",
+    "RUN JOB nightly_{0}",
+    "RUN JOB hourly_{0}",
+    "CREATE TABLE orders_{0} (id BIGINT)",
+    "ALTER TABLE orders_{0} ADD COLUMN note STRING",
+    "CREATE CLUSTER cluster_{0}",
+)
+
+
+async def demo(terminal: Terminal, *, count: int, seed: int, speed: float) -> ExitCode:
+    """
+    Submit *count* statements to a simulator, follow them, and print a summary.
+
+    Nothing of the user's environment is used.  The requests go through real sockets.
+
+    Args:
+        terminal: Where to print.
+
+        count: Statements.
+
+        seed: Decides which statements there are, how long they take and how they end.
+
+        speed: Divides every duration.
+    """
+    rng = Random(f"{seed} demo")
+    statements = [rng.choice(_STATEMENTS).format(number) for number in range(1, count + 1)]
+    project = SimulatedProject(enforcer=SlidingLog(_LIMIT), kinds=_KINDS, seed=seed, speed=speed)
+    ledger = Ledger()
+    known_at: dict[str, float] = {}
+
+    def observe(event: events.Event) -> None:
+        if isinstance(event, events.RequestEnded):
+            known_at[event.request_id] = event.at
+
+    loop = asyncio.get_running_loop()
+    async with SimulatorServer(project, record=False) as server:
+        terminal.note(
+            f"submitting {count} statements to a simulated Onehouse at {server.url},\n"
+            f"which allows {_LIMIT} requests a second, and following them to their end ..."
+        )
+        client = OnehouseClient(Credentials.from_env(environ=server.environment()))
+        gate = LocalGate(_LIMIT)
+        began = loop.time()
+        async with (
+            client,
+            Tracker(client, gate=gate, observers=[observe], seed=seed) as tracker,
+            live(terminal, ledger, tracker.stats),
+        ):
+            requests = _submitted(tracker, statements, ledger)
+            await consume(terminal, Settings(), ledger, tracker, requests)
+        took = loop.time() - began
+    for line in _summary(project, ledger, known_at, took):
+        await terminal.emit(line)
+
+    return ExitCode.OK
+
+
+async def _submitted(
+    tracker: Tracker, statements: Sequence[str], ledger: Ledger
+) -> AsyncIterator[Request]:
+    handles = []
+    for statement in statements:
+        handle = await tracker.submit(statement, label=label_of(statement))
+        handles.append(handle)  # a handle that is let go is not followed
+        ledger.join(handle.request_id)
+        yield Request(handle.request_id, label=handle.label)
+    ledger.complete = True
+
+
+def _summary(
+    project: SimulatedProject, ledger: Ledger, known_at: dict[str, float], took: float
+) -> list[str]:
+    results = ledger.results()
+    ended = Counter((result.label or "", result.outcome) for result in results)
+    delays = sorted(
+        max(0.0, at - project.finished_at(request_id)) for request_id, at in known_at.items()
+    )
+    arrivals = project.arrivals
+    submissions = sum(arrival.kind == "submit" for arrival in arrivals)
+    lines = [f"{len(results)} statements followed to their end in {duration(took)}", ""]
+    lines += _by_label(ended)
+    p50, p99, most = (percentile(delays, percent) for percent in (50, 99, 100))
+    polls = project.arrived - submissions
+    lines += [
+        "",
+        f"known after the end    p50 {p50:.2f} s, p99 {p99:.2f} s, max {most:.2f} s",
+        f"requests on the wire   {project.arrived}: {submissions} submissions, {polls} polls",
+    ]
+    if arrivals and arrivals[-1].at > arrivals[0].at:
+        used = project.budget_used(arrivals[0].at, arrivals[-1].at, _LIMIT)
+        lines.append(f"budget used            {used:.0%} of {_LIMIT} requests a second")
+    lines += [
+        f"refused by the server  {project.refused}",
+        f"lost                   {len(project.requests) - len(results)}",
+        "",
+        "some statements end badly by design, so this is a success: exit code 0",
+    ]
+    return lines
+
+
+def _by_label(ended: Counter[tuple[str, Outcome]]) -> list[str]:
+    outcomes = [outcome for outcome in Outcome if any(key[1] is outcome for key in ended)]
+    labels = sorted({label for label, _ in ended})
+    names = [str(outcome).removesuffix("_SUCCEEDED") for outcome in outcomes]
+    head = ["", "ALL", *names]
+    rows = [head]
+    for label in labels:
+        counts = [ended[label, outcome] for outcome in outcomes]
+        rows.append([label, str(sum(counts)), *(str(count or "") for count in counts)])
+    totals = [sum(ended[label, outcome] for label in labels) for outcome in outcomes]
+    rows.append(["all", str(sum(totals)), *map(str, totals)])
+    widths = [max(len(row[index]) for row in rows) for index in range(len(head))]
+
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of the sorted *values* that *percent* of them do not exceed; 0 for none."""
+    if not values:
+        return 0.0
+    return values[max(0, math.ceil(len(values) * percent / 100) - 1)]

@@ -1,0 +1,136 @@
+"""
+Journals from the shell: go on with one, and look into one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_results, most_serious
+from onehouse_tracker.cli._follow import follow
+from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._output import Row, json_line, print_rows, result_row, summary
+from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.errors import JournalError
+from onehouse_tracker.journal import JournalReader, JournalRequest, JournalStatement
+from onehouse_tracker.models import Outcome
+
+__all__ = ["resume", "show"]
+
+_T = TypeVar("_T")
+
+
+async def resume(terminal: Terminal, settings: Settings, path: str) -> ExitCode:
+    """
+    Go on with all that the journal at *path* holds, and print how it ended.
+
+    Raises:
+        CommandError: There is no such journal, or it cannot be read.
+
+        ConfigError: Credentials are missing, or a setting makes no sense.
+    """
+    ledger = Ledger()
+    # The tracker would begin a new journal; a path that is misspelt must not look finished.
+    for item in _read(JournalReader(path).requests()):
+        if item.state != "acknowledged":
+            ledger.join(item.request.request_id)
+    ledger.complete = True
+
+    return await follow(terminal, settings, ledger, lambda _: None)
+
+
+async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
+    """
+    Print what the journal at *path* holds.
+
+    Raises:
+        CommandError: There is no such journal, or it cannot be read.
+    """
+    reader = JournalReader(path)
+    rows: list[Row] = []
+    states: Counter[str] = Counter()
+    outcomes: Counter[Outcome] = Counter()
+    codes: set[ExitCode] = set()
+    for item in _read(reader.requests()):
+        states[item.state] += 1
+        if item.result is not None:
+            outcomes[item.result.outcome] += 1
+            codes.add(code_of_results([item.result]))
+        if output is Output.JSONL:
+            await terminal.emit(json_line(_request_data(item)))
+        else:
+            rows.append(_row(item))
+    await print_rows(terminal, rows)
+    unknown = 0
+    for statement in _read(reader.statements()):
+        if output is Output.JSONL:
+            await terminal.emit(json_line(_statement_data(statement)))
+        if statement.fate_unknown:
+            unknown += 1
+            codes.add(ExitCode.NOT_OK)
+            terminal.say(_unknown(statement))
+    terminal.note(summary(outcomes, states["pending"]))
+    if states["recorded"]:
+        terminal.note(f"{states['recorded']} not delivered yet: 'resume' does that")
+    if unknown:
+        terminal.say(
+            f"{unknown} of unknown fate: look in the Onehouse console before you submit again"
+        )
+
+    return most_serious(codes)
+
+
+def _read(items: Iterator[_T]) -> Iterator[_T]:
+    try:
+        yield from items
+    except JournalError as error:
+        raise CommandError(str(error)) from None
+
+
+def _row(item: JournalRequest) -> Row:
+    if item.result is not None:
+        return result_row(item.result)
+    return (clean(item.request.request_id), "PENDING", clean(item.request.label or ""), "", "", "")
+
+
+def _request_data(item: JournalRequest) -> dict[str, Any]:
+    request, result = item.request, item.result
+    data: dict[str, Any] = {"kind": "request", "state": item.state}
+    if result is None:
+        data |= {"request_id": request.request_id, "label": request.label, "outcome": None}
+    else:
+        data |= result.to_dict()
+    submitted = request.submitted_at
+    return data | {
+        "submitted_at": None if submitted is None else submitted.isoformat(),
+        "added_at": item.added_at.isoformat(),
+        "acknowledged_at": None
+        if item.acknowledged_at is None
+        else item.acknowledged_at.isoformat(),
+    }
+
+
+def _statement_data(statement: JournalStatement) -> dict[str, Any]:
+    return {
+        "kind": "statement",
+        "state": statement.state,
+        "fate_unknown": statement.fate_unknown,
+        "request_id": statement.request_id,
+        "label": statement.label,
+        "words": statement.kind,
+        "sha256": statement.sha256,
+        "statement": statement.statement,
+        "intended_at": statement.intended_at.isoformat(),
+        "reason": statement.reason,
+    }
+
+
+def _unknown(statement: JournalStatement) -> str:
+    what = statement.label or statement.kind or "a statement"
+    when = statement.intended_at.isoformat(timespec="seconds")
+    why = f" ({statement.reason})" if statement.reason else ""
+    return f"fate unknown: {what}, {when}, SHA-256 {statement.sha256[:12]}...{why}"

@@ -1,0 +1,130 @@
+"""
+How results look: JSON lines for programs, a table for people.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.models import Outcome, Result
+
+__all__ = ["Row", "duration", "json_line", "print_rows", "result_row", "summary"]
+
+_STYLES = {
+    "SUCCEEDED": "green",
+    "PARTIALLY_SUCCEEDED": "yellow",
+    "PENDING": "cyan",
+    "TIMED_OUT": "yellow",
+}
+_HEAD = ("REQUEST", "OUTCOME", "LABEL", "POLLS", "WAITED", "REASON")
+_REASON = 5
+_DISPENSABLE = (3, 4, 2)  # columns that a narrow terminal does without, this one first
+
+Row = Sequence[str]
+"""One line of a table: the columns of `_HEAD`, as text."""
+
+
+def json_line(data: Mapping[str, Any]) -> str:
+    """One JSON object on one line; ASCII only, so that no terminal and no pipe can spoil it."""
+    return json.dumps(data, default=str)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, for people: ``4.2 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 59.95:  # noqa: PLR2004 - what would be written as 60.0 s
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def result_row(result: Result) -> Row:
+    """What the table tells about one result."""
+    return (
+        clean(result.request_id),
+        str(result.outcome),
+        clean(result.label or ""),
+        str(result.polls),
+        duration(result.waited),
+        _reason(result),
+    )
+
+
+def _reason(result: Result) -> str:
+    """The reason, where it says more than the outcome does."""
+    if result.error is None and result.reason == result.status:
+        word = result.reason.removeprefix("API_OPERATION_STATUS_")
+        return "" if word == result.outcome else clean(word)
+    return clean(result.reason)
+
+
+def summary(outcomes: Mapping[Outcome, int], still_open: int = 0) -> str:
+    """How many ended how, in one line."""
+    parts = [
+        f"{outcomes[outcome]} {outcome.replace('_', ' ').lower()}"
+        for outcome in Outcome
+        if outcomes.get(outcome)
+    ]
+    if still_open:
+        parts.append(f"{still_open} still open")
+    return ", ".join(parts) or "nothing to follow"
+
+
+async def print_rows(terminal: Terminal, rows: Sequence[Row]) -> None:
+    """Print a table: with rich on a terminal, plain and aligned elsewhere."""
+    if not rows:
+        return
+    if not terminal.out_is_terminal:
+        for line in _aligned([_HEAD, *rows]):
+            await terminal.emit(line)
+        return
+    from rich.table import Table  # noqa: PLC0415 - only where somebody looks
+    from rich.text import Text  # noqa: PLC0415
+
+    console = terminal.console(sys.stdout)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    shown = _columns(rows, console.width)
+    for index in shown:
+        table.add_column(
+            _HEAD[index],
+            justify="right" if _HEAD[index] in ("POLLS", "WAITED") else "left",
+            # IDs are copied from here, so they stay whole as long as there is room.
+            no_wrap=index != _REASON and (index > 0 or _needed(rows, shown) <= console.width),
+            overflow="fold",
+        )
+    for row in rows:
+        style = _STYLES.get(row[1], "red")
+        table.add_row(*(Text(row[index], style if index == 1 else "") for index in shown))
+    console.print(table)
+
+
+def _columns(rows: Sequence[Row], width: int) -> list[int]:
+    """Which columns to show: none that is empty, and on a narrow terminal the best ones."""
+    shown = [index for index in range(len(_HEAD)) if any(row[index] for row in rows)]
+    for index in _DISPENSABLE:
+        if _needed(rows, shown) > width:
+            shown = [other for other in shown if other != index]
+    return shown
+
+
+def _needed(rows: Sequence[Row], shown: Sequence[int]) -> int:
+    """The width of the columns *shown*, where a reason is folded as far as it is readable."""
+    widths = {index: max(len(row[index]) for row in (_HEAD, *rows)) for index in shown}
+    if _REASON in widths:
+        widths[_REASON] = min(widths[_REASON], 20)
+
+    return sum(widths.values()) + 2 * len(widths)
+
+
+def _aligned(rows: Iterable[Row]) -> list[str]:
+    table = [list(row) for row in rows]
+    shown = [index for index in range(len(_HEAD)) if any(row[index] for row in table[1:])]
+    widths = {index: max(len(row[index]) for row in table) for index in shown}
+    return [
+        "  ".join(row[index].ljust(widths[index]) for index in shown).rstrip() for row in table
+    ]

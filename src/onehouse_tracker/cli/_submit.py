@@ -1,0 +1,193 @@
+"""
+Submits statements one after the other, and tells the fate of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
+from onehouse_tracker.cli._follow import follow, open_tracker
+from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._output import json_line
+from onehouse_tracker.cli._progress import live
+from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._sources import STDIN, read_bytes
+from onehouse_tracker.cli._statements import label_of, split
+from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.errors import (
+    InvalidRequestError,
+    ProjectError,
+    SubmissionError,
+    SubmissionUnknownError,
+    SubmissionUnsentError,
+)
+from onehouse_tracker.handles import Handle
+from onehouse_tracker.models import Request
+from onehouse_tracker.tracker import Tracker
+
+__all__ = ["submit"]
+
+
+async def submit(
+    terminal: Terminal,
+    settings: Settings,
+    arguments: Sequence[str],
+    source: str | None,
+    *,
+    wait: bool,
+    keep_going: bool,
+) -> ExitCode:
+    """
+    Submit each of *arguments*, and each statement in *source*, and print the request IDs.
+
+    Args:
+        terminal: Where to print.
+
+        settings: The options.
+
+        arguments: One statement each, sent as it is.
+
+        source: A file of SQL, ``-`` for stdin.
+
+        wait: Follow what was accepted, and print how it ended.
+
+        keep_going: Go on after a statement that was not accepted.
+
+    Raises:
+        CommandError: *source* cannot be read, or cannot be cut into statements.
+
+        ConfigError: Credentials are missing, or a setting makes no sense.
+    """
+    statements = [*arguments, *(() if source is None else _read(source))]
+    if not statements:
+        raise CommandError("there is no statement to submit")
+    run = _Submission(terminal, settings, statements, wait=wait, keep_going=keep_going)
+    ledger = run.ledger
+    if wait:
+        try:
+            code = await follow(terminal, settings, ledger, run.accepted)
+        finally:
+            run.tell_the_rest()
+        return most_serious([code, *run.codes])
+    try:
+        tracker = open_tracker(settings)
+        async with tracker, live(terminal, ledger, tracker.stats, off=True):
+            async for _ in run.accepted(tracker):
+                pass
+    except ProjectError as error:
+        terminal.say(f"error: {error.message}")
+        run.codes.append(code_of_error(error))
+    finally:
+        run.tell_the_rest()
+
+    return most_serious(run.codes)
+
+
+def _read(source: str) -> list[str]:
+    name = "stdin" if source == STDIN else source
+    try:
+        text = read_bytes(source).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CommandError(f"{name}: not UTF-8") from None
+    return split(text, name)
+
+
+class _Submission:
+    """One run through all statements."""
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        settings: Settings,
+        statements: Sequence[str],
+        *,
+        wait: bool,
+        keep_going: bool,
+    ) -> None:
+        self.ledger = Ledger()
+        self.codes: list[ExitCode] = []
+        self._terminal = terminal
+        self._settings = settings
+        self._statements = statements
+        self._wait = wait
+        self._keep_going = keep_going
+        self._handles: list[Handle] = []
+        self._tried = 0
+        self._on_its_way = False
+
+    async def accepted(self, tracker: Tracker) -> AsyncIterator[Request]:
+        """Submit, print and yield one request after the other."""
+        for number, statement in enumerate(self._statements, 1):
+            label = self._settings.label or label_of(statement)
+            self._tried, self._on_its_way = number, True
+            try:
+                handle = await tracker.submit(statement, label=label)
+            except (SubmissionError, InvalidRequestError) as error:
+                self._on_its_way = False
+                self._refused(number, label, error)
+                if not self._keep_going:
+                    break
+                continue
+            except ProjectError as error:
+                self._on_its_way = False
+                if not error.pending:  # else it was accepted in the very last moment
+                    self._tried = number - 1
+                raise
+            self._on_its_way = False
+            if self._wait:
+                self._handles.append(handle)  # a handle that is let go is not followed
+                self.ledger.join(handle.request_id)
+            else:
+                handle.cancel()
+            await self._print(number, handle.request_id, label)
+            yield Request(handle.request_id, label=label)
+        self.ledger.complete = True
+
+    def tell_the_rest(self) -> None:
+        """Say which statements were not submitted, and whose fate is unknown."""
+        count = len(self._statements)
+        if self._on_its_way:
+            self._terminal.say(
+                f"statement {self._tried} of {count} may or may not have been submitted: look"
+                " in the Onehouse console before you submit it again"
+            )
+        if self._tried < count:
+            first = self._tried + 1
+            which = f"statement {first}" if first == count else f"statements {first} to {count}"
+            self._terminal.say(f"not submitted: {which} of {count}")
+
+    async def _print(self, number: int, request_id: str, label: str | None) -> None:
+        if self._settings.output is Output.JSONL:
+            await self._terminal.emit(
+                json_line(
+                    {
+                        "request_id": request_id,
+                        "label": label,
+                        "outcome": None,
+                        "statement": number,
+                        "submitted_at": datetime.now(UTC).isoformat(),
+                    }
+                )
+            )
+        elif self._wait:
+            self._terminal.note(f"submitted {number}: {request_id}  {label or ''}".rstrip())
+        else:
+            await self._terminal.emit(f"{request_id}\t{label}" if label else request_id)
+
+    def _refused(
+        self, number: int, label: str | None, error: SubmissionError | InvalidRequestError
+    ) -> None:
+        name = f"statement {number}{f' ({label})' if label else ''}"
+        if isinstance(error, SubmissionUnknownError):
+            what = f"{name}: {error}. Look in the Onehouse console before you submit it again"
+        elif isinstance(error, SubmissionUnsentError):
+            what = f"{name} was not sent: {error}. It is safe to submit it again"
+        else:
+            what = f"{name} was not accepted: {error}"
+        self.codes.append(
+            ExitCode.PROJECT if isinstance(error, SubmissionUnsentError) else ExitCode.NOT_OK
+        )
+        self._terminal.say(f"error: {what}")

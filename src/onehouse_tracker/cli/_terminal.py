@@ -1,0 +1,98 @@
+"""
+Writes for people and for programs: results on stdout, everything else on stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Terminal", "clean"]
+
+
+def clean(text: str) -> str:
+    """Replace what would steer a terminal: servers and files may put anything into a text."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        "?" if unicodedata.category(character) in _STEER else character
+        for character in text.replace("\t", " ").replace("\n", " ")
+    )
+
+
+_STEER = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+class Terminal:
+    """
+    The two streams of the command.
+
+    Args:
+        quiet: Nothing is written to stderr but errors, and what to do about them.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.out_is_terminal = _is_terminal(sys.stdout)
+        self.err_is_terminal = _is_terminal(sys.stderr)
+        self._above: Callable[[str], None] | None = None
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show a character must not end the command.
+            if stream is not None and hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+
+    def console(self, stream: TextIO) -> Console:
+        """A rich console for a terminal; colours as NO_COLOR and TERM have it."""
+        from rich.console import Console  # noqa: PLC0415 - only where somebody looks
+
+        return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+    def print_above(self, write: Callable[[str], None] | None) -> None:
+        """Write through *write* while a live display stands on the terminal; `None` ends it."""
+        self._above = write
+
+    async def emit(self, line: str) -> None:
+        """
+        Write one line to stdout, at once.
+
+        In a thread: a reader that is slow, such as a pager, must not stop the polling.
+
+        Raises:
+            BrokenPipeError: Nobody reads it any more.
+        """
+        if self._above is not None and self.out_is_terminal:
+            self._above(line)
+        else:
+            await asyncio.to_thread(_write, sys.stdout, line)
+
+    def note(self, text: str) -> None:
+        """Tell people something on stderr, unless they want quiet."""
+        if not self.quiet:
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Tell people something that matters on stderr."""
+        text = "\n".join(clean(line) for line in text.splitlines())
+        if self._above is not None:
+            self._above(text)
+            return
+        # Without anybody to tell, the exit code must do.
+        with suppress(BrokenPipeError):
+            _write(sys.stderr, text)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # closed by the shell: `>&-`
+        stream.write(f"{line}\n")
+        stream.flush()

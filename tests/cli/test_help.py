@@ -1,0 +1,141 @@
+"""
+The help, the version, and mistakes in the arguments: quick, plain and complete.
+"""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from onehouse_tracker import __version__
+from onehouse_tracker.cli._app import app
+from onehouse_tracker.cli._codes import ExitCode, most_serious
+from onehouse_tracker.cli._settings import parse_duration
+
+COMMANDS = ("wait", "status", "submit", "resume", "journal", "simulate", "demo")
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with *arguments*."""
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_loads_neither_the_client_nor_the_tracker(arguments: list[str]) -> None:
+    """
+    Whoever asks for help, or completes a word with the tab key, waits for every import.
+    """
+    heavy = {"aiohttp", "asyncio", "rich", "sqlglot", "structlog", "onehouse_tracker.tracker"}
+    if arguments == ["--help"]:
+        heavy.add("pydantic")  # typer itself prepares the options of a command with it
+    program = (
+        "import sys; from onehouse_tracker.cli._app import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit: pass\n"
+        f"heavy = {heavy!r}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+
+    assert python("-c", program).stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_has_examples_and_the_exit_codes(name: str) -> None:
+    """
+    Scripts are written from the help text; line breaks in the lists must survive.
+    """
+    ended = CliRunner().invoke(app, [name, "--help"])
+
+    assert ended.exit_code == 0
+    assert ended.output.count(f"\n    onehouse-tracker {name}") >= 2
+    assert "\n    124  timed out\n    130  interrupted\n" in ended.output
+
+
+def test_the_module_runs_like_the_command() -> None:
+    """
+    Where scripts are not on the path, ``python -m`` is.
+    """
+    ended = python("-m", "onehouse_tracker", "--version")
+
+    assert (ended.returncode, ended.stdout) == (0, f"onehouse-tracker {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["wait"], "give request IDs, or --from FILE"),
+        (["status"], "give request IDs, or --from FILE"),
+        (["submit"], "give statements, or --from FILE"),
+        (["wait", "a", "--limit", "0"], "more than 0"),
+        (["wait", "a", "--limit", "nan"], "more than 0"),
+        (["wait", "a", "--share", "1.5"], "at most 1"),
+        (["wait", "a", "--timeout", "soon"], "90, 90s, 15m or 2h"),
+        (["wait", "a", "--output", "xml"], "xml"),
+        (["simulate", "--durations", "x"], "--durations"),
+        (["wait", ""], "a request ID cannot be empty"),
+        (["waits"], "waits"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], complaint: str) -> None:
+    """
+    A typing mistake is told as such, before anything is sent.
+    """
+    ended = CliRunner().invoke(app, arguments)
+
+    assert ended.exit_code == 2
+    assert complaint in ended.output
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), (".5", 0.5), ("0", 0)],
+)
+def test_time_spans_have_units(text: str, seconds: float) -> None:
+    """
+    Nobody wants to count the seconds of two hours.
+    """
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1d", "1 2", "inf"])
+def test_other_time_spans_are_refused(text: str) -> None:
+    """
+    A time-out that is misread is worse than one that is refused.
+    """
+    with pytest.raises(ValueError, match="time span"):
+        parse_duration(text)
+
+
+def test_of_several_exit_codes_the_most_serious_counts() -> None:
+    """
+    Interrupted, then project, then timed out, then not ok: what to mend first.
+    """
+    order = [
+        ExitCode.INTERRUPTED,
+        ExitCode.PROJECT,
+        ExitCode.USAGE,
+        ExitCode.TIMED_OUT,
+        ExitCode.NOT_OK,
+        ExitCode.OK,
+    ]
+
+    for position in range(len(order)):
+        assert most_serious(reversed(order[position:])) is order[position]
+    assert most_serious([]) is ExitCode.OK
+
+
+def test_without_typer_the_command_says_which_extra_it_needs() -> None:
+    """
+    The library is installed without it on servers; the command is there all the same.
+    """
+    ended = python(
+        "-c",
+        "import sys; sys.modules['typer'] = None\n"
+        "from onehouse_tracker.cli import main; sys.exit(main())",
+    )
+
+    assert ended.returncode == 2
+    assert "pip install 'onehouse-tracker[cli]'" in ended.stderr
