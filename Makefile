@@ -15,11 +15,13 @@ VENDOR := .venv-vendor
 VENDOR_READY := $(VENDOR)/.ready
 AIRFLOW := .venv-vendor-airflow
 AIRFLOW_READY := $(AIRFLOW)/.ready
+FUZZ := .venv-fuzz
+FUZZ_READY := $(FUZZ)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test demo bench lint format types imports cover check \
-	test-vendor test-vendor-sdk test-vendor-airflow \
+.PHONY: help install test test-all test-long demo bench lint format types imports cover check \
+	test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow constraints clean
 
 help:  ## Show this list
@@ -44,6 +46,14 @@ else
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 endif
+
+test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, a day of polling
+
+# A test that takes more than a minute is stuck, but for these.
+test-long: $(READY)
+	@$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 --jobs 2
+	@KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py
+	@SOAK_IDS=100000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/test_soak.py
 
 demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
 	@$(BIN)/onehouse-tracker demo
@@ -95,6 +105,20 @@ $(AIRFLOW_READY): tests/vendor/requirements-airflow.txt
 	@$(AIRFLOW)/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
+SECONDS ?= 60
+fuzz: $(FUZZ_READY)  ## Fuzz the parser of replies for SECONDS seconds
+	@$(FUZZ)/bin/python -I tests/fuzz/fuzz_reply.py -max_total_time=$(SECONDS) \
+		-dict=tests/fuzz/reply.dict -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
+		-artifact_prefix=$(FUZZ)/
+
+install-fuzz: $(FUZZ_READY)
+
+$(FUZZ_READY): pyproject.toml constraints.txt tests/fuzz/requirements.txt
+	@echo "installing into $(FUZZ) ..."
+	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python $(PIP_INSTALL) -c constraints.txt -r tests/fuzz/requirements.txt -e .
+	@touch $@
+
 constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints && mkdir -p build
 	@$(PYTHON) -m venv build/constraints
@@ -106,6 +130,6 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) build dist site .coverage .coverage.* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(FUZZ) build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

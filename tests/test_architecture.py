@@ -15,8 +15,9 @@ STARTS_TASKS = frozenset(
     {"create_task", "ensure_future", "gather", "run_coroutine_threadsafe", "TaskGroup"}
 )
 
-# The command owns its loop; the simulator's server and the virtual clock are loops of their own.
-MAY_START_TASKS = ("_engine.py", "tracker.py", "cli/", "testing/")
+# The command owns its loop, and so does the thread that works for blocking callers; the
+# simulator's server and the virtual clock are loops of their own.
+MAY_START_TASKS = ("_engine.py", "tracker.py", "sync/_loop_thread.py", "cli/", "testing/")
 
 LINES_AT_MOST = 400
 

@@ -9,10 +9,16 @@ import threading
 
 import pytest
 
-from onehouse_tracker import PollPolicy, Result, Tracker
-from onehouse_tracker.errors import OutageError
-from onehouse_tracker.events import CallbackFailed, Event
-from onehouse_tracker.testing import ScriptedSource, hang
+from onehouse_tracker import Handle, PollPolicy, Result, Tracker
+from onehouse_tracker.errors import (
+    OutageError,
+    ThrottledError,
+    TrackerClosedError,
+    TransportError,
+    UnauthorizedError,
+)
+from onehouse_tracker.events import CallbackFailed, Event, PollFinished
+from onehouse_tracker.testing import ScriptedSource, Step, hang
 from tests.support import PENDING, SUCCESS, now, run
 
 IDS = ["a", "b", "c"]
@@ -199,3 +205,100 @@ def test_observer_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixture) 
 
     run(scenario())
     assert "an observer failed on RequestJoined" in caplog.text
+
+
+def test_callback_at_the_end_of_an_iterator_hangs_nobody() -> None:
+    """
+    No future takes a StopIteration: raised in the worker thread, it would never come back.
+    """
+    numbers = iter([1])
+
+    async def scenario() -> None:
+        async with Tracker(source()) as tracker:
+            results = await tracker.wait_all(IDS, on_result=lambda _result: next(numbers))
+            assert list(results.callback_errors) == ["b", "c"]
+            assert isinstance(results.callback_errors["b"], StopIteration)
+
+    run(scenario())
+
+
+def test_callback_cancelled_from_within_disturbs_nobody() -> None:
+    """
+    Its own task was cancelled, not whoever waits here: the others are called back all the same.
+    """
+    seen: list[str] = []
+
+    async def save(result: Result) -> None:
+        seen.append(result.request_id)
+        if result.request_id == "a":
+            upload = asyncio.create_task(asyncio.sleep(1))
+            upload.cancel()
+            await upload
+
+    async def scenario() -> None:
+        async with Tracker(source()) as tracker:
+            results = await tracker.wait_all(IDS, on_result=save)
+            assert list(results.callback_errors) == ["a"]
+            assert isinstance(results.callback_errors["a"].__cause__, asyncio.CancelledError)
+
+    run(scenario())
+    assert seen == IDS
+
+
+@pytest.mark.parametrize("last", [SUCCESS, PENDING])
+def test_closing_is_an_error_and_no_cancellation_for_a_wait_with_callbacks(last: str) -> None:
+    """
+    Closing cancels the task that calls back, not the task that waits: a cancellation that
+    nobody asked for would end a task group without a word.
+    """
+
+    async def save(_result: Result) -> None:
+        await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({"a": [SUCCESS], "b": [last]})) as tracker:
+            task = asyncio.create_task(tracker.wait_all(["a", "b"], on_result=save))
+            await asyncio.sleep(1)
+        with pytest.raises(TrackerClosedError) as caught:
+            await task
+        assert caught.value.results is not None
+        assert "a" in caught.value.results
+        assert caught.value.pending == (() if last == SUCCESS else ("b",))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        SUCCESS,
+        PENDING,
+        "NO_SUCH_STATUS",
+        TransportError,
+        ThrottledError("slow down", retry_after=1.0),
+        UnauthorizedError("not yours", http_status=403),
+    ],
+)
+def test_observer_may_let_a_request_go(step: Step) -> None:
+    """
+    An observer is told on the polling path: what it cancels there is not asked about again,
+    and nobody else is disturbed.
+    """
+    handles: list[Handle] = []
+
+    def let_go(event: Event) -> None:
+        if isinstance(event, PollFinished) and event.request_id == "a":
+            handles.pop().cancel()
+
+    async def scenario() -> None:
+        scripted = ScriptedSource({"a": [step], "b": [PENDING, PENDING, PENDING, SUCCESS]})
+        async with Tracker(scripted, observers=[let_go]) as tracker:
+            waiter = asyncio.create_task(tracker.wait_all(["b"]))
+            await asyncio.sleep(0.05)
+            handles.append(tracker.track("a"))
+            assert (await waiter).ok
+            await asyncio.sleep(60)
+            assert len(scripted.times("a")) == 1
+            assert tracker.stats().pending == 0
+
+    run(scenario())

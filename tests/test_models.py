@@ -111,6 +111,7 @@ def test_only_text_can_be_a_request_id(value: object, message: str) -> None:
     ("settings", "message"),
     [
         ({"label": 7}, "request r-1: a label is a str, not int"),
+        ({"label": "\ud800"}, "request r-1: a label is text in Unicode"),
         ({"submitted_at": datetime(2026, 1, 1)}, "submitted_at needs a time zone"),  # noqa: DTZ001
         ({"submitted_at": "2026-01-01"}, "request r-1: submitted_at is a datetime, not str"),
         ({"submitted_at": 1.7e9}, "request r-1: submitted_at is a datetime, not float"),
@@ -211,13 +212,25 @@ def test_the_words_of_the_server() -> None:
                 outcome=Outcome.REJECTED,
                 error=RejectedError(request_id="r", http_status=409),
             ),
-            "",
+            "HTTP 409",
+        ),
+        (Result(request_id="r", outcome=Outcome.TIMED_OUT, error=TransportError()), ""),
+        (
+            Result(
+                request_id="r", outcome=Outcome.FAILED, response={"error": "a\n\x1b[2Jb\u202e"}
+            ),
+            "a [2Jb",
+        ),
+        (
+            Result(request_id="r", outcome=Outcome.FAILED, response={"error": "x" * 9_000_000}),
+            "x" * 497 + "...",
         ),
     ],
 )
 def test_the_reason_is_the_best_we_know(result: Result, reason: str) -> None:
     """
-    An error of ours first, then what the response says, then the bare status.
+    An error of ours first, then what the response says, then the bare status; one short line,
+    since it goes into errors, logs and terminals.
     """
     assert result.reason == reason
 

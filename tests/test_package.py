@@ -130,3 +130,20 @@ def test_the_package_says_that_it_is_typed() -> None:
     Without the marker, type checkers of our users ignore every annotation.
     """
     assert files("onehouse_tracker").joinpath("py.typed").is_file()
+
+
+def test_an_application_without_logging_prints_nothing() -> None:
+    """
+    Python prints the warnings of a library to stderr if nobody configured logging; ours stand
+    in results and errors, and belong to the application.
+    """
+    program = """
+import logging, onehouse_tracker
+logging.getLogger("onehouse_tracker._engine").error("ours")
+logging.getLogger("another.library").error("theirs")
+"""
+    completed = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert (completed.stdout, completed.stderr) == ("", "theirs\n")

@@ -20,6 +20,9 @@ from onehouse_tracker.testing import After, ScriptedSource, hang
 from onehouse_tracker.testing.scripted import Step
 from tests.support import FAILED, INVALID, PARTIAL, PENDING, SUCCESS, now, run
 
+NO_IDLE_LOOKS = PollPolicy(idle_share=0)
+"""Where the gaps alone decide, the times are round."""
+
 
 def wide_gate() -> LocalGate:
     """A gate that never matters here: ten thousand slots a second."""
@@ -35,7 +38,8 @@ def follow(
     """Wait for *ids* and return their results; the source keeps the times."""
 
     async def scenario() -> Results:
-        async with Tracker(source, gate=wide_gate(), policy=policy, seed=1) as tracker:
+        settings = policy or NO_IDLE_LOOKS
+        async with Tracker(source, gate=wide_gate(), policy=settings, seed=1) as tracker:
             return await tracker.wait_all(ids or list(source._script), timeout=timeout)
 
     return run(scenario())
@@ -64,7 +68,7 @@ def test_gap_follows_the_policy() -> None:
     """
     source = ScriptedSource({"r": [PENDING, PENDING, PENDING, SUCCESS]})
 
-    follow(source, policy=PollPolicy(gap_min=1, gap_max=4))
+    follow(source, policy=PollPolicy(gap_min=1, gap_max=4, idle_share=0))
 
     assert source.calls == [(0, "r"), (1, "r"), (2, "r"), (3, "r")]
 
@@ -227,7 +231,8 @@ def test_hanging_poll_delays_nobody_else() -> None:
     source = ScriptedSource({"a": [PENDING, hang, SUCCESS], "b": [PENDING, PENDING, SUCCESS]})
 
     async def scenario() -> None:
-        async with Tracker(source, gate=wide_gate(), policy=PollPolicy(poll_timeout=5)) as tracker:
+        policy = PollPolicy(poll_timeout=5, idle_share=0)
+        async with Tracker(source, gate=wide_gate(), policy=policy) as tracker:
             b = tracker.track("b")
             a = tracker.track("a")
             assert (await b).ok

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Awaitable, Iterable, Mapping
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
@@ -236,3 +237,101 @@ def test_without_a_journal_there_is_nothing_to_acknowledge() -> None:
 
     run(scenario())
     copy.copy(original).ack()  # needs no loop and no await
+
+
+def _shown(results: Results) -> tuple[list[list[str]], str]:
+    """The rows of a notebook's view, and its text as a browser would show it."""
+
+    class Reader(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows: list[list[str]] = []
+            self.open: list[str] = []
+            self.text = ""
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            assert tag in {"div", "table", "thead", "tr", "th", "td", "p"}
+            self.open.append(tag)
+            if tag == "tr":
+                self.rows.append([])
+            elif tag in {"td", "th"}:
+                self.rows[-1].append("")
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+        def handle_data(self, data: str) -> None:
+            self.text += data
+            if self.open[-1] in {"td", "th"}:
+                self.rows[-1][-1] += data
+
+    reader = Reader()
+    reader.feed(results._repr_html_())
+    reader.close()
+    assert not reader.open
+    return reader.rows, reader.text
+
+
+def test_a_notebook_shows_totals_and_what_went_wrong() -> None:
+    """
+    The last line of a cell tells at a glance how many ended how, and why.
+    """
+    rows, _ = _shown(
+        Results(
+            [
+                *_results(Outcome.SUCCEEDED, Outcome.SUCCEEDED).values(),
+                Result(
+                    request_id="bad",
+                    label="RUN JOB",
+                    outcome=Outcome.FAILED,
+                    response={"message": "no cluster", "secret": "s3cr3t"},
+                ),
+            ]
+        )
+    )
+
+    assert rows == [
+        ["outcome", "requests"],
+        ["SUCCEEDED", "2"],
+        ["FAILED", "1"],
+        ["request ID", "label", "outcome", "reason"],
+        ["bad", "RUN JOB", "FAILED", "no cluster"],
+    ]
+    assert _shown(_results(Outcome.SUCCEEDED))[0] == [["outcome", "requests"], ["SUCCEEDED", "1"]]
+    assert _shown(Results()) == ([["outcome", "requests"]], "outcomerequests")
+
+
+def test_what_a_notebook_shows_is_text() -> None:
+    """
+    A label is the user's and a reason is the server's: neither is HTML.
+    """
+    evil = "<script>alert('&amp;')</script>"
+
+    rows, _ = _shown(
+        Results(
+            [
+                Result(
+                    request_id=evil, label=evil, outcome=Outcome.FAILED, response={"message": evil}
+                )
+            ]
+        )
+    )
+
+    assert rows[-1] == [evil, evil, "FAILED", evil]
+
+
+def test_what_a_notebook_shows_is_bounded() -> None:
+    """
+    A cell with 5,000 rows, or with a reason of megabytes, makes a notebook unusable.
+    """
+    results = Results(
+        Result(request_id=f"r-{number}", outcome=Outcome.FAILED, response={"message": "x" * 9999})
+        for number in range(5000)
+    )
+
+    rows, text = _shown(results)
+
+    assert len(rows) == 2 + 1 + 50
+    assert rows[1] == ["FAILED", "5,000"]
+    assert "4,950 more" in text
+    assert len(results._repr_html_()) < 30_000

@@ -24,12 +24,12 @@ def _tracked(name: str = "r", *, born: float = 0.0) -> Tracked:
 
 
 def _schedule() -> Schedule:
-    return Schedule(PollPolicy(gap_coefficient=0, gap_min=1, gap_max=1))
+    return Schedule(PollPolicy(order="due", gap_coefficient=0, gap_min=1, gap_max=1))
 
 
 def _drain(schedule: Schedule) -> list[str]:
     names = []
-    while (tracked := schedule.pop_earliest()) is not None:
+    while (tracked := schedule.pop_earliest(0)) is not None:
         names.append(tracked.request_id)
 
     return names
@@ -44,7 +44,7 @@ def test_an_empty_schedule_has_nothing_to_say() -> None:
     assert len(schedule) == 0
     assert schedule.next_due() is None
     assert schedule.pop(1e9) is None
-    assert schedule.pop_earliest() is None
+    assert schedule.pop_earliest(0) is None
     schedule.clear_backoff(0)
     schedule.finished(_tracked(), 0)
 
@@ -80,7 +80,7 @@ def test_the_gap_runs_from_the_sending() -> None:
     """
     A slow reply must not make the questions rarer; one slower than its gap is due at once.
     """
-    schedule = Schedule(PollPolicy())
+    schedule = Schedule(PollPolicy(order="due"))
     young, slow = _tracked(born=92.0), _tracked(born=92.0)
 
     schedule.pending(young, 100.0, 100.5)  # 8 s old: a gap of 0.6 s
@@ -95,7 +95,7 @@ def test_absurd_ages_give_ordinary_gaps(born: float, due: float) -> None:
     """
     A date of submission may be wrong by centuries, in both directions.
     """
-    schedule = Schedule(PollPolicy())
+    schedule = Schedule(PollPolicy(order="due"))
 
     schedule.pending(_tracked(born=born), 100.0, 100.0)
 
@@ -291,7 +291,7 @@ class Model(RuleBasedStateMachine):
         """A probe."""
         first = min(self.waiting, default=None, key=lambda entry: entry[:2])
         expected = None if first is None else first[2]
-        assert self.schedule.pop_earliest() is expected
+        assert self.schedule.pop_earliest(0) is expected
         if expected is not None:
             self._forget(expected)
             self.out.append(expected)

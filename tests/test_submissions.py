@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from onehouse_tracker import Tracker
+from onehouse_tracker import Handle, Tracker
 from onehouse_tracker.errors import (
+    AuthenticationError,
     ConfigError,
     InvalidRequestError,
     SubmissionRejectedError,
@@ -16,10 +17,12 @@ from onehouse_tracker.errors import (
     ThrottledError,
     TrackerClosedError,
     TransportError,
+    UnauthorizedError,
 )
+from onehouse_tracker.events import Event, ProjectFailed
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.policy import PollPolicy
-from onehouse_tracker.testing import ScriptedSource
+from onehouse_tracker.testing import After, ScriptedSource, hang
 from tests.support import PENDING, SUCCESS, now, run
 
 
@@ -30,7 +33,7 @@ def test_submitted_statement_is_followed() -> None:
     source = ScriptedSource({"id-1": [PENDING, SUCCESS]}, submissions=["id-1"], latency=0.1)
 
     async def scenario() -> None:
-        async with Tracker(source) as tracker:
+        async with Tracker(source, policy=PollPolicy(idle_share=0)) as tracker:
             handle = await tracker.submit("RUN JOB nightly", label="RUN JOB")
             assert handle.request_id == "id-1"
             assert (await handle).label == "RUN JOB"
@@ -217,5 +220,52 @@ def test_closing_while_a_statement_is_accepted_tells_its_id() -> None:
         with pytest.raises(TrackerClosedError, match="id-1") as caught:
             await task
         assert caught.value.pending == ("id-1",)
+
+    run(scenario())
+
+
+def test_statement_refused_for_its_rate_while_the_tracker_closes_is_told() -> None:
+    """
+    There is no slot for another attempt any more: waiting for one would last for ever.
+    """
+    source = ScriptedSource({}, submissions=[ThrottledError(retry_after=5.0)], latency=1.0)
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            task = asyncio.create_task(tracker.submit("RUN JOB x"))
+            await asyncio.sleep(0.5)
+        with pytest.raises(TrackerClosedError):
+            await task
+        assert now() == pytest.approx(1.0)
+
+    run(scenario())
+    assert len(source.submitted) == 1
+
+
+def test_submission_cancelled_in_the_turn_in_which_the_project_fails() -> None:
+    """
+    It had no slot to give back: a count below zero would let two polls out where the
+    credentials allow for one.
+    """
+    waiting: list[asyncio.Task[Handle]] = []
+
+    def give_up(event: Event) -> None:
+        if isinstance(event, ProjectFailed):
+            waiting.pop().cancel()
+
+    async def scenario() -> None:
+        refused = After(1.0, UnauthorizedError("no", http_status=401))
+        source = ScriptedSource({"a": [refused], "b": [hang], "c": [hang]})
+        async with Tracker(source, observers=[give_up]) as tracker:
+            handle = tracker.track("a")
+            waiting.append(task := asyncio.create_task(tracker.submit("SHOW TABLES")))
+            with pytest.raises(AuthenticationError):
+                await handle
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            tracker.track("b")
+            tracker.track("c")
+            await asyncio.sleep(5)
+            assert source.max_in_flight == 1
 
     run(scenario())

@@ -258,6 +258,68 @@ def test_failing_async_iterable_fails_its_waiter() -> None:
     run(scenario())
 
 
+def test_iterable_cancelled_from_within_fails_its_waiter() -> None:
+    """
+    It awaited something that others cancelled: whoever waits is told, and does not hang.
+    """
+
+    async def ids() -> AsyncIterator[str]:
+        yield "a"
+        query = asyncio.create_task(asyncio.sleep(1))
+        query.cancel()
+        await query
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({"a": [SUCCESS]})) as tracker:
+            with pytest.raises(RuntimeError, match="cancelled from within") as caught:
+                await tracker.wait_all(ids())
+            assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+    run(scenario())
+
+
+def test_other_threads_are_refused() -> None:
+    """
+    A plain callback runs in a thread: what it told the engine from there would be lost or
+    late, because nothing wakes the loop.
+    """
+    caught: list[TrackerClosedError] = []
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({"a": [SUCCESS]})) as tracker:
+
+            def follow_up(_result: Result) -> None:
+                with pytest.raises(TrackerClosedError, match="another event loop") as error:
+                    tracker.track("b")
+                caught.append(error.value)
+
+            assert (await tracker.wait_all(["a"], on_result=follow_up)).callback_errors == {}
+            assert tracker.stats().pending == 0
+
+    run(scenario())
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("status", [7, ["API_OPERATION_STATUS_SUCCESS"], {}])
+def test_senseless_status_harms_its_own_request_only(status: object) -> None:
+    """
+    A source of the user's own may hand on what it got: one bad reply must not end the polling.
+    """
+
+    async def senseless(_request_id: str) -> StatusReply:
+        return StatusReply(status)  # type: ignore[arg-type] # that is the point
+
+    async def scenario() -> None:
+        source = ScriptedSource({"a": [senseless], "b": pending_for(2)})
+        async with Tracker(source) as tracker:
+            results = await tracker.wait_all(["a", "b"], timeout=30)
+            assert results["a"].outcome is Outcome.TIMED_OUT
+            assert results["a"].reason == "TypeError"
+            assert results["b"].ok
+
+    run(scenario())
+
+
 def test_as_completed_yields_in_the_order_of_ending() -> None:
     """
     The first to end comes first; leaving the block lets the rest go.

@@ -7,6 +7,7 @@ the HTTP client nor the validation library.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "Handle",
     "HandleCancelledError",
     "InvalidRequestError",
+    "Journal",
     "JournalCorruptError",
     "JournalError",
     "JournalLockedError",
+    "JournalReader",
     "JournalVersionError",
     "JournalWriteError",
     "NotFoundError",
@@ -34,6 +37,7 @@ __all__ = [
     "RequestFailedError",
     "Result",
     "Results",
+    "SqliteJournal",
     "StaleConnectionError",
     "StatusError",
     "StatusReply",
@@ -52,6 +56,9 @@ __all__ = [
     "UnauthorizedError",
     "__version__",
 ]
+
+# An application that configures no logging gets none: what matters is in results and errors.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from onehouse_tracker.client import OnehouseClient
@@ -84,6 +91,7 @@ if TYPE_CHECKING:
         UnauthorizedError,
     )
     from onehouse_tracker.handles import Completions, Handle
+    from onehouse_tracker.journal import Journal, JournalReader, SqliteJournal
     from onehouse_tracker.models import (
         ApiStatus,
         Outcome,
@@ -106,9 +114,12 @@ else:
         "Completions": "handles",
         "Credentials": "config",
         "Handle": "handles",
+        "Journal": "journal",
+        "JournalReader": "journal",
         "OnehouseClient": "client",
         "PollPolicy": "policy",
         "Results": "results",
+        "SqliteJournal": "journal",
         "Tracker": "tracker",
         "TrackerStats": "stats",
     } | dict.fromkeys(

@@ -9,11 +9,14 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from typing import TYPE_CHECKING, NamedTuple
 
 from onehouse_tracker import events
-from onehouse_tracker._recorder import Recorder
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
+
+if TYPE_CHECKING:
+    from onehouse_tracker._recorder import Recorder
 
 __all__ = ["Callbacks", "OnResult"]
 
@@ -75,9 +78,8 @@ class Callbacks:
         Cancelling interrupts an async callback; a plain one runs to its end in its thread.
         """
         while (result := await self._queue.get()) is not None:
-            try:
-                await self._call(result)
-            except Exception as error:  # noqa: BLE001 - it is the user's
+            error = await self._call(result)
+            if error is not None:
                 self.errors[result.request_id] = error
                 # The exception's text may quote the response: the log names its type only.
                 _log.error(
@@ -91,9 +93,8 @@ class Callbacks:
                             error=type(error).__name__,
                         )
                     )
-            else:
-                if self._recorder is not None and result.outcome.finished:
-                    await self._acknowledge(self._recorder, result)
+            elif self._recorder is not None and result.outcome.finished:
+                await self._acknowledge(self._recorder, result)
 
     async def _acknowledge(self, recorder: Recorder, result: Result) -> None:
         # Before the next call: at most one result is delivered and not acknowledged.
@@ -102,12 +103,43 @@ class Callbacks:
         except JournalError as error:
             self.failure = error
 
-    async def _call(self, result: Result) -> None:
-        if self._is_async:
-            answer = self._callback(result)
-        else:
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._executor(), self._callback, result)
-        # A lambda or a partial around a coroutine function shows it only by its answer.
-        if inspect.isawaitable(answer):
-            await answer
+    async def _call(self, result: Result) -> Exception | None:
+        """Call back once, and return what that raised."""
+        try:
+            if self._is_async:
+                answer = self._callback(result)
+            else:
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(
+                    self._executor(), _call_plain, self._callback, result
+                )
+            if isinstance(answer, _Raised):
+                return answer.error
+            # A lambda or a partial around a coroutine function shows it only by its answer.
+            if inspect.isawaitable(answer):
+                await answer
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # It awaited something that others cancelled: that is its own trouble.
+            failure = RuntimeError("on_result was cancelled from within")
+            failure.__cause__ = error
+            return failure
+        except Exception as error:  # noqa: BLE001 - it is the user's
+            return error
+        return None
+
+
+class _Raised(NamedTuple):
+    """What a plain callback raised."""
+
+    error: Exception
+
+
+def _call_plain(callback: Callable[[Result], object], result: Result) -> object:
+    # Returned and not raised: a future takes no StopIteration, and who awaits it would hang.
+    try:
+        return callback(result)
+    except Exception as error:  # noqa: BLE001 - it is the user's
+        return _Raised(error)

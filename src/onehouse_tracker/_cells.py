@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["STALE", "Cell", "Cells"]
 
 STALE = 0.03
-"""A score is computed anew when the wait has grown by this share since it was computed."""
+"""A score may be so old, as a share of the wait, or of a second where the wait is shorter."""
 
-STALE_AT_LEAST = 0.03
-"""Seconds for which a score is good enough, however short the wait."""
+STALE_BEHIND = 0.25
+"""The same for a score that is far behind the best: half of what it needs to catch up."""
 
 _SLACK = 64
 _OLDEST = 1e9
+_URGENT = 1e12
 
 _Key = tuple[int, int, int, int]
 
@@ -38,7 +39,7 @@ class Cell:
     of a second.
     """
 
-    __slots__ = ("born", "heap", "key", "label", "live", "owner", "place", "score", "version")
+    __slots__ = ("born", "heap", "key", "label", "live", "owner", "place", "version")
 
     def __init__(self, owner: Cells, key: _Key, label: Label, place: Factor, born: float) -> None:
         self.owner = owner
@@ -48,7 +49,6 @@ class Cell:
         self.born = born
         self.heap: list[tuple[float, int, Tracked]] = []
         self.live = 0
-        self.score = 0.0
         self.version = 0
 
 
@@ -58,10 +58,21 @@ class Cells:
 
     A poll is worth (chance that the request has ended) x (seconds since its last look).
     The choice is that of a full scan over all requests in which every age may be off as
-    `Cell` says, and every score as old as `STALE` says.
+    `Cell` says, and every score as old as `STALE` says.  Whoever has waited for `longest`
+    goes before all others.
     """
 
-    __slots__ = ("_best", "_cells", "_durations", "_live", "_stale", "_stale_share", "_version")
+    __slots__ = (
+        "_best",
+        "_cells",
+        "_durations",
+        "_live",
+        "_stale",
+        "_stale_share",
+        "_top",
+        "_version",
+        "longest",
+    )
 
     def __init__(self, durations: Durations, *, stale: float = STALE) -> None:
         self._durations = durations
@@ -69,6 +80,9 @@ class Cells:
         self._live = 0
         self._version = 0
         self._stale_share = stale
+        self._top = 0.0
+        self.longest = math.inf
+        """Seconds after which a request goes first, whatever was learned."""
         # Each cell has one valid entry in each: those that bear its version.
         self._best: list[tuple[float, int, Cell]] = []
         self._stale: list[tuple[float, int, Cell]] = []
@@ -103,7 +117,9 @@ class Cells:
             cell.version = 0
             del self._cells[cell.key]
         elif len(cell.heap) > 2 * cell.live + _SLACK:
-            cell.heap = [entry for entry in cell.heap if _is_alive(entry, cell)]
+            # By request: whoever left and came back under one ticket has two entries.
+            alive = {entry[2]: entry for entry in cell.heap if _is_alive(entry, cell)}
+            cell.heap = [*alive.values()]
             heapify(cell.heap)
 
     def move(self, tracked: Tracked) -> None:
@@ -120,18 +136,18 @@ class Cells:
 
     def best(self, now: float) -> Tracked | None:
         """The request most worth a poll; it stays in here.  `None` if there is none."""
-        stale, best = self._stale, self._best
-        while stale and stale[0][0] <= now:
-            _, version, cell = heappop(stale)
+        while self._stale and self._stale[0][0] <= now:
+            _, version, cell = heappop(self._stale)
             if cell.version == version:
                 self._score(cell, now)
-        while best:
-            _, version, cell = best[0]
+        while self._best:
+            _, version, cell = self._best[0]
             if cell.version != version:
-                heappop(best)
+                heappop(self._best)
             elif not _is_alive(cell.heap[0], cell):
                 self._score(cell, now)
             else:
+                self._top = -self._best[0][0]
                 return cell.heap[0][2]
         return None
 
@@ -155,15 +171,28 @@ class Cells:
         wait = max(0.0, now - looked)
         born = cell.born
         chance = self._durations.chance(cell.label, cell.place, looked - born, now - born)
-        cell.score = chance * wait
+        # Whoever has waited too long goes first, the longest wait before all others.
+        score = chance * wait if wait <= self.longest else _URGENT + wait
         self._version = cell.version = version = self._version + 1
-        heappush(self._best, (-cell.score, version, cell))
-        again = now + max(STALE_AT_LEAST, wait * self._stale_share) if self._stale_share else now
-        heappush(self._stale, (again, version, cell))
+        heappush(self._best, (-score, version, cell))
+        heappush(self._stale, (self._good_until(now, wait, score), version, cell))
         if len(self._best) > 2 * len(self._cells) + _SLACK:
             self._best = _valid(self._best)
         if len(self._stale) > 2 * len(self._cells) + _SLACK:
             self._stale = _valid(self._stale)
+
+    def _good_until(self, now: float, wait: float, score: float) -> float:
+        stale = self._stale_share
+        if not stale:
+            return math.nextafter(now, math.inf)  # not now, or the caller's loop would not end
+        age = stale if wait < 1.0 else stale * wait
+        if 0.0 < score < self._top:
+            # At a constant rate a score grows with the square of the wait.
+            behind = 0.5 * (math.sqrt(self._top / score) - 1.0)
+            age = max(age, wait * min(STALE_BEHIND, behind))
+        if wait < self.longest < wait + age:
+            age = self.longest - wait
+        return max(now + age, math.nextafter(now, math.inf))
 
 
 def _is_alive(entry: tuple[float, int, Tracked], cell: Cell) -> bool:

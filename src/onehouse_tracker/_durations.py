@@ -120,9 +120,7 @@ class Durations:
             weighted = ages[first].value * own[first].value * (_EDGES[first + 1] - max(since, 0.0))
             for octave in range(first + 1, last):
                 weighted += (
-                    ages[octave].value
-                    * own[octave].value
-                    * (_EDGES[octave + 1] - _EDGES[octave])
+                    ages[octave].value * own[octave].value * (_EDGES[octave + 1] - _EDGES[octave])
                 )
             weighted += ages[last].value * own[last].value * (until - _EDGES[last])
         weighted *= place.value * label.overall.value

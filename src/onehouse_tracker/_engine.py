@@ -67,7 +67,7 @@ class Engine:
         self._gate = gate
         self._policy = policy
         self._emit = events.Emitter(observers)
-        self._schedule = Schedule(policy)
+        self._schedule = Schedule(policy, gate.limit)
         self._health = Health(policy.patience)
         self._roster = Roster(
             self._schedule,
@@ -90,7 +90,10 @@ class Engine:
         if recorder is not None:
             recorder.attach(on_failure=self._journal_failed, on_written=self._wake)
         self._sleeper: asyncio.Future[None] | None = None
+        self._closed: BaseException | None = None
         self._polls_go_first = True
+        # A source that bounds its calls itself, as the client does, needs no second timer.
+        self._times_out = getattr(source, "request_timeout", math.inf) > policy.poll_timeout
         self._max_in_flight = policy.max_in_flight or (
             math.ceil(gate.limit * policy.poll_timeout) + 20
         )
@@ -152,11 +155,14 @@ class Engine:
         gives up the place; a slot that was granted already is lost.
         """
         future = self._slots.join(submission=submission)
+        if self._closed is not None:
+            self._slots.fail_all(self._closed)  # or it would wait for ever
         self._wake()
         try:
             await future
         except asyncio.CancelledError:
-            if submission and not future.cancelled():
+            granted = not future.cancelled() and future.exception() is None
+            if submission and granted:
                 self.submitted()  # granted and cancelled in the same turn of the loop
             raise
         except ProjectError as error:
@@ -187,7 +193,8 @@ class Engine:
         self._replies.fail(error, self._loop.time())
 
     def close(self, error: BaseException) -> None:
-        """Fail everyone who waits for anything.  For when `run` has ended."""
+        """Fail everyone who waits for anything, and who will.  For when `run` has ended."""
+        self._closed = error
         self._slots.fail_all(error)
         self._roster.fail(error, self._loop.time())
 
@@ -311,9 +318,9 @@ class Engine:
         if confirming:
             tracked = self._roster.witness()
             if tracked is not None:
-                self._schedule.remove(tracked)
+                self._schedule.take(tracked)
         elif health.outage:
-            tracked = self._schedule.pop_earliest()
+            tracked = self._schedule.pop_earliest(now)
         else:
             tracked = self._schedule.pop(now)
         if tracked is None:
@@ -361,6 +368,8 @@ class Engine:
 
     async def _ask(self, request_id: str) -> StatusReply | StatusError:
         try:
+            if not self._times_out:
+                return await self._source.fetch(request_id)
             async with asyncio.timeout(self._policy.poll_timeout):
                 return await self._source.fetch(request_id)
         except StatusError as error:

@@ -105,6 +105,8 @@ def _read(path: Path, *, required: bool) -> str | None:
         raise ConfigError(f"there is no credentials file {path}") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:  # a zero byte, or half of a character
+        raise ConfigError(f"no path of a credentials file: {str(path)!r}") from None
     if os.name == "posix" and mode & _READABLE_BY_OTHERS:
         warnings.warn(
             f"{path} holds secrets and other users can read it; run: chmod 600 {path}",

@@ -7,6 +7,7 @@ they say.  No task, nothing to await.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Replies"]
 
+_LOOK = 0.05
+"""Seconds between two looks at the state of the budget, at least."""
+
+_GOOD = (StatusReply, RejectedError)
+"""Answers that show that the server works."""
+
 
 class Replies:
     """Where every reply of one project arrives."""
@@ -66,11 +73,13 @@ class Replies:
         self.last_failure: ProjectError | None = None
         """The last error that failed every waiter."""
         self._degraded = False
+        self._next_look = -math.inf
 
     def note_budget(self, now: float) -> None:
         """Tell the observers if a shared budget was lost, or is shared again."""
-        if not self._emit:
+        if not self._emit or now < self._next_look:
             return
+        self._next_look = now + _LOOK
         stats = self._gate.stats()
         if stats.degraded is self._degraded:
             return
@@ -94,12 +103,12 @@ class Replies:
             self._emit(_poll_finished(tracked, answer, now, sent_at))
         if isinstance(answer, ThrottledError):
             self.throttled(sent_at, answer, now)
-            self._schedule.again(tracked, sent_at)  # unharmed, and not behind the others
+            self._again(tracked, sent_at)  # unharmed, and not behind the others
             return
         if isinstance(answer, UnauthorizedError):
             self._refused(tracked, answer, now, confirming=confirming)
             return
-        if isinstance(answer, StatusReply | RejectedError):
+        if isinstance(answer, _GOOD):
             self._gate.answered(sent_at)
             self.good(now)
             if confirming:
@@ -109,7 +118,13 @@ class Replies:
         else:
             self._error(tracked, answer, sent_at, now)
 
+    def _again(self, tracked: Tracked, due: float) -> None:
+        if self._roster.follows(tracked):
+            self._schedule.again(tracked, due)
+
     def _reply(self, tracked: Tracked, reply: StatusReply, sent_at: float, now: float) -> None:
+        if not self._roster.follows(tracked):
+            return  # an observer, told of the poll, let it go
         verdict = judge_reply(
             tracked, reply, sent_at=sent_at, now=now, policy=self._policy, random=self._random
         )
@@ -117,9 +132,10 @@ class Replies:
             case Pending():
                 self._schedule.pending(tracked, sent_at, now)
             case Again(due):
-                self._schedule.again(tracked, due)
+                self._again(tracked, due)
             case Ended(outcome):
-                self._schedule.finished(tracked, sent_at)
+                if outcome is not Outcome.UNRECOGNISED:  # of which nobody knows when it ended
+                    self._schedule.finished(tracked, sent_at)
                 self._roster.end(tracked, outcome, reply, now)
 
     def _error(self, tracked: Tracked, error: StatusError, sent_at: float, now: float) -> None:
@@ -140,7 +156,7 @@ class Replies:
         )
         match verdict:
             case Again(due):
-                self._schedule.again(tracked, due)
+                self._again(tracked, due)
             case Ended(outcome):
                 self._roster.end(tracked, outcome, None, now)
 
@@ -151,6 +167,8 @@ class Replies:
         blame = self._health.refused(
             now, tracked, is_confirmation=confirming, is_only_one=self._is_alone
         )
+        if not self._roster.follows(tracked):
+            self._health.suspects.pop(tracked, None)
         if blame is Blame.PROJECT:
             self.condemn(error, now)
         elif self._emit:

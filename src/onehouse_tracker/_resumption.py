@@ -49,48 +49,51 @@ class Resumption:
         self._policy = policy
         self._random = random
         self._wall_clock = wall_clock
+        self._pending_is_read = False
 
     def start(self) -> None:
         """Begin to read; the wait is fed until all is read, or it is over."""
         self._recorder.read_unacknowledged(0, self._take_results)
 
     def _take_results(self, found: Sequence[Journalled] | JournalError) -> None:
+        items = self._usable(found)
+        if items is None:
+            return
         wait = self._wait
-        if wait.over:
-            return
-        if isinstance(found, JournalError):
-            wait.fail(found)
-            return
-        for item in found:
-            # It may be here already: it was pending when it was read, and was known since.
-            if item.result is not None and item.request.request_id not in wait:
-                wait.enter(item.request.request_id, item.request.label)
+        for item in items:
+            if item.result is not None and item.request_id not in wait:
+                wait.enter(item.request_id, item.label)
                 wait.settle(item.result)
-        if len(found) < self._recorder.CHUNK:
-            self._recorder.read_pending(0, self._take_pending)
-        else:
-            self._recorder.read_unacknowledged(found[-1].number, self._take_results)
-
-    def _take_pending(self, found: Sequence[Journalled] | JournalError) -> None:
-        wait = self._wait
-        if wait.over:
-            return
-        if isinstance(found, JournalError):
-            wait.fail(found)
-            return
-        now = self._wall_clock()
-        for item in found:
-            request = item.request
-            if request.request_id in wait:
-                continue
-            # A wall clock that was set back must not make anything younger than new.
-            age = max(0.0, (now - (request.submitted_at or item.added_at)).total_seconds())
-            first_look = self._random() * self._policy.gap(age)
-            self._engine.join(
-                wait,
-                Joining(request.request_id, request.label, age, first_look, on_disk=True),
-            )
-        if len(found) < self._recorder.CHUNK:
+        if len(items) == self._recorder.CHUNK:
+            self._recorder.read_unacknowledged(items[-1].number, self._take_results)
+        elif self._pending_is_read:
             wait.fed()
         else:
-            self._recorder.read_pending(found[-1].number, self._take_pending)
+            self._recorder.read_pending(0, self._take_pending)
+
+    def _take_pending(self, found: Sequence[Journalled] | JournalError) -> None:
+        items = self._usable(found)
+        if items is None:
+            return
+        now = self._wall_clock()
+        for item in items:
+            # A wall clock that was set back must not make anything younger than new.
+            age = max(0.0, (now - (item.submitted_at or item.added_at)).total_seconds())
+            first_look = self._random() * self._policy.gap(age)
+            self._engine.join(
+                self._wait, Joining(item.request_id, item.label, age, first_look, on_disk=True)
+            )
+        if len(items) == self._recorder.CHUNK:
+            self._recorder.read_pending(items[-1].number, self._take_pending)
+        else:
+            # Once more: what others wait for may have ended between the two readings.
+            self._pending_is_read = True
+            self._recorder.read_unacknowledged(0, self._take_results)
+
+    def _usable(self, found: Sequence[Journalled] | JournalError) -> Sequence[Journalled] | None:
+        if self._wait.over:
+            return None
+        if isinstance(found, JournalError):
+            self._wait.fail(found)
+            return None
+        return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
 from onehouse_tracker._tracked import Tracked
-from onehouse_tracker.errors import JournalError
+from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.models import Outcome, Result
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class Roster:
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
     ) -> None:
         """Hand the outcome to everyone who waits for it, once it is on disk."""
+        if not self.follows(tracked):
+            return
         result = self._result(tracked, outcome, reply, now)
         if self._recorder is None or not outcome.finished:
             self._tell(tracked, result, now)
@@ -127,7 +129,7 @@ class Roster:
         self, tracked: Tracked, due: float, known: Result | JournalError | None, now: float
     ) -> None:
         """It is on disk that *tracked* is followed: now it may be asked about."""
-        if not self._is_followed(tracked) or isinstance(known, JournalError):
+        if not self.follows(tracked) or isinstance(known, JournalError):
             return
         if known is None:
             self._schedule.add(tracked, due)
@@ -139,11 +141,16 @@ class Roster:
         self, tracked: Tracked, result: Result, failure: Result | JournalError | None, now: float
     ) -> None:
         """The outcome of *tracked* is on disk: now it may be told."""
-        if self._is_followed(tracked) and not isinstance(failure, JournalError):
+        if self.follows(tracked) and not isinstance(failure, JournalError):
             self._tell(tracked, result, now)
 
-    def _is_followed(self, tracked: Tracked) -> bool:
-        # Meanwhile nobody may wait for it any more, and others may have joined it anew.
+    def follows(self, tracked: Tracked) -> bool:
+        """
+        Whether anybody still waits for *tracked*.
+
+        An observer, or the time that a write took, may have let everybody go, and others
+        may have joined the same request anew.
+        """
         return self._tracked.get(tracked.request_id) is tracked
 
     def _tell(self, tracked: Tracked, result: Result, now: float) -> None:
@@ -170,12 +177,13 @@ class Roster:
     def fail(self, error: BaseException, now: float) -> None:
         """Fail every waiter of this moment and forget all requests."""
         pending = len(self._tracked)
+        closed_on_purpose = isinstance(error, TrackerClosedError) and error.__cause__ is None
         for tracked in tuple(self._tracked.values()):
-            self._forget(tracked, now)
+            (self._drop if closed_on_purpose else self._forget)(tracked, now)
         waits, self._waits = self._waits, {}
         for wait in waits:
             wait.fail(error)
-        if self._emit:
+        if self._emit and not closed_on_purpose:
             self._emit(
                 events.ProjectFailed(
                     at=now, error=type(error).__name__, message=str(error), pending=pending
@@ -202,7 +210,14 @@ class Roster:
     def _let_go(self, tracked: Tracked, wait: Wait, now: float) -> None:
         tracked.waits = tuple(other for other in tracked.waits if other is not wait)
         if not tracked.waits:
-            self._forget(tracked, now)
+            self._drop(tracked, now)
+
+    def _drop(self, tracked: Tracked, now: float) -> None:
+        self._forget(tracked, now)
+        if self._emit:
+            self._emit(
+                events.RequestDropped(at=now, request_id=tracked.request_id, label=tracked.label)
+            )
 
     def _forget(self, tracked: Tracked, now: float) -> None:
         del self._tracked[tracked.request_id]

@@ -25,7 +25,7 @@ from onehouse_tracker.models import check_request_id
 if TYPE_CHECKING:
     from onehouse_tracker._engine import Engine
     from onehouse_tracker._recorder import Recorder
-    from onehouse_tracker.journal._protocol import Fate
+    from onehouse_tracker.journal import Fate
     from onehouse_tracker.models import StatusSource, SubmissionSource
 
 __all__ = ["submit_once"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asyncio import Task
     from datetime import datetime
 
+    from onehouse_tracker._cells import Cell
     from onehouse_tracker._waits import Wait
     from onehouse_tracker.errors import StatusError
 
@@ -54,12 +55,17 @@ class Tracked:
 
     __slots__ = (
         "added_at",
+        "after",
+        "before",
         "born",
+        "cell",
         "error",
         "first_sent_at",
         "label",
+        "looked",
         "not_found_since",
         "pending_sent_at",
+        "place",
         "polls",
         "request_id",
         "run",
@@ -77,12 +83,22 @@ class Tracked:
         self.request_id = request_id
         self.label = label
         self.born = born
-        self.added_at = now
+        # One object where both are the same, as they nearly always are.
+        self.added_at = born if born == now else now
         # A tuple, because nearly every request has one waiter and all requests of one
         # wait can share it.
         self.waits: tuple[Wait, ...] = wait.alone
         self.ticket = 0
         """Its place in the schedule; 0 while it is not there."""
+        self.looked = born
+        """When the last poll was sent that said PENDING; before that, when it was born."""
+        self.place = 0
+        """Its place among all in the order of submission, see `Places`; 0 while it has none."""
+        self.before: Tracked | None = None
+        self.after: Tracked | None = None
+        """Its neighbours in that order."""
+        self.cell: Cell | None = None
+        """Whose members it competes with for the next poll, while it may be asked about."""
         self.task: Task[None] | None = None
         """The poll in flight."""
         self.polls = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import string
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -19,7 +18,7 @@ from typing import Annotated, Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from onehouse_tracker.errors import (
     InvalidRequestError,
@@ -38,26 +37,26 @@ from onehouse_tracker.models import StatusReply, check_request_id
 __all__ = [
     "SUBMISSION_PATH",
     "HttpReply",
-    "decode_body",
     "mask",
     "read_status",
     "read_submission",
     "retry_after",
     "status_path",
     "submission_body",
-    "too_large",
 ]
 
 SUBMISSION_PATH = "/v1/resource/"
 
 _MAX_REASON = 500
 _MIN_MASKED = 8  # a shorter secret is a placeholder, and would blot out ordinary words
+_MAX_WORD = 200
 _YEAR = 365 * 86400.0
 # What the gateway makes of each gRPC status; for a refusal that arrives as HTTP 200.
 # CANCELLED (1) and UNKNOWN (2) may pass, so they count as the server's fault.
 _HTTP_OF_GRPC = {3: 400, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 16: 401}
 _LAST_GRPC_STATUS = 16
-_TRANSIENT_4XX = frozenset({408, 425})
+# 407 is said by a proxy, which knows nothing about the request.
+_TRANSIENT_4XX = frozenset({407, 408, 425})
 # 408 and 499 end a call that had arrived; 303 follows a call that was carried out.
 _UNKNOWN_FATE = frozenset({303, 408, 499})
 
@@ -90,10 +89,17 @@ def _only(kind: type) -> BeforeValidator:
     return BeforeValidator(lambda value: value if isinstance(value, kind) else None)
 
 
+def _word(value: object) -> str | None:
+    # Longer, or with control codes in it, it is no word, and would spoil logs and terminals.
+    if not isinstance(value, str) or len(value) > _MAX_WORD or not value.isprintable():
+        return None
+    return value
+
+
 class _StatusBody(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    api_status: Annotated[str | None, _only(str)] = Field(None, alias="apiStatus")
+    api_status: Annotated[str | None, BeforeValidator(_word)] = Field(None, alias="apiStatus")
     api_response: Annotated[dict[str, Any] | None, _only(dict)] = Field(None, alias="apiResponse")
 
 
@@ -232,34 +238,6 @@ def retry_after(value: str | None, *, now: float) -> float | None:
     return min(max(wait, 0.0), _YEAR)
 
 
-def decode_body(data: bytes, encoding: str, *, max_body: int) -> tuple[bytes, str]:
-    """
-    Undo a ``Content-Encoding`` without ever holding more than *max_body* bytes of its result.
-
-    Returns:
-        The body, and the problem with it; empty where there is none.
-    """
-    encoding = encoding.strip().lower()
-    if encoding in {"", "identity"}:
-        return data, ""
-    if encoding not in {"gzip", "x-gzip", "deflate"}:
-        return b"", "the body has an encoding that was not asked for"
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, whichever it turns out
-    try:
-        body = inflate.decompress(data, max_body + 1)
-    except zlib.error:
-        return b"", "the compressed body is damaged"
-    if len(body) > max_body:
-        return b"", too_large(max_body)
-
-    return (body, "") if inflate.eof else (b"", "the compressed body is cut off")
-
-
-def too_large(max_body: int) -> str:
-    """Say that a body is larger than *max_body* bytes."""
-    return f"the body is larger than {max_body} bytes"
-
-
 def mask(text: str, secrets: tuple[str, ...]) -> str:
     """Make *text* fit for an error: one short line, with nothing secret and no control codes."""
     for secret in secrets:
@@ -311,7 +289,7 @@ def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
         return None, reply.problem
     try:
         # Bounded in depth and strict about UTF-8, where json.loads is neither.
-        content = from_json(reply.body, allow_inf_nan=False)
+        content = from_json(_without_ours(reply), allow_inf_nan=False)
     except ValueError:
         # Not the parser's words: they may quote the body, which may hold secrets.
         return None, "the body is not JSON" if reply.body.strip() else "the body is empty"
@@ -319,6 +297,17 @@ def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
         return None, "the body is JSON, but not an object"
 
     return content, ""
+
+
+def _without_ours(reply: HttpReply) -> bytes:
+    """Leave our credentials out, should the server repeat them: answers are kept and shown."""
+    body = reply.body
+    for secret in reply.secrets:
+        if len(secret) >= _MIN_MASKED:
+            for written in {secret, to_json(secret)[1:-1].decode()}:
+                body = body.replace(written.encode(), b"**********")
+
+    return body
 
 
 def _error_body(reply: HttpReply) -> _ErrorBody:

@@ -5,12 +5,13 @@ The HTTP client: the only module that opens sockets to Onehouse.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple, Self, final
@@ -18,7 +19,8 @@ from typing import NamedTuple, Self, final
 import aiohttp
 from yarl import URL
 
-from onehouse_tracker import __version__, _wire
+from onehouse_tracker import __version__, _body, _wire
+from onehouse_tracker._connections import CONNECTION_LOST, Connector, Guard
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -30,7 +32,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.models import StatusReply
 
-__all__ = ["OnehouseClient"]
+__all__ = ["Connector", "OnehouseClient"]
 
 _MAX_BODY = 8 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not read
@@ -39,6 +41,7 @@ _MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not
 _MAX_HEADER = 64 * 1024
 # Bodies are small, and nobody can blow up what is not compressed.
 _HEADERS = {"User-Agent": f"onehouse-tracker/{__version__}", "Accept-Encoding": "identity"}
+_QUOTED = re.compile(r"""[:'"\n]""")
 _MAX_CONNECTIONS = 320  # 10 requests a second, each hanging for 30 s, and 20 more
 
 # All of them are raised before the first byte of a request is written.
@@ -47,12 +50,6 @@ _NOTHING_SENT = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
-)
-# What a kept-alive connection that the server has closed meanwhile looks like.
-_CONNECTION_LOST = (
-    aiohttp.ClientOSError,
-    aiohttp.ServerDisconnectedError,
-    aiohttp.ClientConnectionResetError,
 )
 
 
@@ -70,7 +67,8 @@ class OnehouseClient:
 
         session: Send through this session, which stays yours to close.  Its connector and
             its proxy serve our requests; its middlewares, its cookies, and default headers
-            that would speak for somebody else do not touch them.
+            that would speak for somebody else do not touch them.  Make its connector with
+            `Connector`: others may take a reply that comes twice for the next one's.
 
         connect_timeout: Seconds until a connection must stand, waiting for a free one included.
 
@@ -109,6 +107,9 @@ class OnehouseClient:
         self._max_connections = max_connections or _MAX_CONNECTIONS
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=connect_timeout)
         self._secrets = credentials.secret_values()
+        self._get_headers = credentials.headers() | _HEADERS
+        self._post_headers = self._get_headers | {"Content-Type": "application/json"}
+        self._ours = frozenset(name.lower() for name in self._post_headers)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._users = 0
@@ -175,7 +176,7 @@ class OnehouseClient:
             self._loop = asyncio.get_running_loop()
             self._users = self._idle = 0
             self._session = self._foreign or aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                connector=Connector(limit=self._max_connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -246,6 +247,26 @@ class OnehouseClient:
 
         return _wire.read_submission(reply, now=time.time())
 
+    async def warm_up(self, connections: int = 4) -> None:
+        """
+        Make sure that so many connections stand and are free; nothing is sent.
+
+        A poll that must first shake hands reaches the server late, close to the next one: where
+        every millisecond between two requests counts, the server would refuse one.  It never
+        fails, the polls will tell; with a session that was given it does nothing.  Cancelling
+        it does no harm.
+
+        Raises:
+            TrackerClosedError: Used outside ``async with``.
+        """
+        connector = self._open_session().connector
+        if not isinstance(connector, Connector) or self._foreign is not None:
+            return
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            url = URL(self._credentials.base_url, encoded=True)
+            await connector.warm_up(url, connections, self._timeout)
+            self._idle = max(self._idle, connections)
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise TrackerClosedError("the client is not open: use it inside `async with`")
@@ -261,10 +282,8 @@ class OnehouseClient:
     ) -> _wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
-        headers = self._credentials.headers() | _HEADERS
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        guard = _Guard(frozenset(name.lower() for name in headers))
+        # A session of ours adds nothing of its own.
+        guard = Guard(self._ours if session is self._foreign else None)
         # A reply that was read whole leaves a connection behind, and a request takes one away if
         # there is any.  Only such a connection can be stale: a new one that is lost is a failure,
         # or a server that hangs up on everybody would be asked again and again without a pause.
@@ -276,11 +295,12 @@ class OnehouseClient:
                 # Encoded already: yarl would take "%2E" for a dot.
                 URL(self._credentials.base_url + path, encoded=True),
                 data=body,
-                headers=headers,
+                # In no variable: tools that show those of each frame would show the secrets.
+                headers=self._get_headers if body is None else self._post_headers,
                 timeout=self._timeout,
                 allow_redirects=False,
                 raise_for_status=False,
-                auto_decompress=False,  # it has no bound; see `_wire.decode_body`
+                auto_decompress=False,  # it has no bound; see `_body.decode_body`
                 max_line_size=_MAX_HEADER,
                 max_field_size=_MAX_HEADER,
                 middlewares=(guard,),
@@ -288,7 +308,7 @@ class OnehouseClient:
                 reply = await self._read(response)
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
             sent = not isinstance(error, _NOTHING_SENT)
-            lost = guard.refused or isinstance(error, _CONNECTION_LOST)
+            lost = guard.refused or isinstance(error, CONNECTION_LOST)
             reason = _wire.mask(self._explain(guard.lost or error), self._secrets)
             failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
         else:
@@ -312,14 +332,14 @@ class OnehouseClient:
             response.close()
         else:
             encoding = response.headers.get("Content-Encoding", "")
-            data, problem = _wire.decode_body(data, encoding, max_body=limit)
+            data, problem = _body.decode_body(data, encoding, max_body=limit)
 
         return _wire.HttpReply(
             status=response.status,
             phrase=response.reason or "",
             headers=response.headers,
             body=data,
-            problem=_wire.mask(problem, self._secrets),
+            problem=_wire.mask(problem, self._secrets) if problem else "",
             secrets=self._secrets,
         )
 
@@ -328,6 +348,14 @@ class OnehouseClient:
             return f"no connection within {self._timeout.connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no reply within {self._request_timeout:g} s"
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return f"the proxy answered {error.status} {error.message}"
+        if isinstance(error, aiohttp.ClientResponseError):
+            # Its text has the proxy's URL, password included; and the message may quote what
+            # was received, up to the first quote or colon it is aiohttp's own.
+            return f"the reply cannot be read: {_QUOTED.split(error.message, maxsplit=1)[0]}"
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return "the body is not whole"
         return str(error) or type(error).__name__
 
 
@@ -351,50 +379,13 @@ def _not_submitted(failure: _Failure) -> Exception:
     return (SubmissionUnknownError if failure.sent else SubmissionUnsentError)(failure.reason)
 
 
-@dataclass(slots=True)
-class _Guard:
-    """
-    A client middleware for one request: nothing but that request, and only once.
-
-    aiohttp sends an idempotent request again when its connection is lost before the reply; it
-    then asks its middlewares a second time.  That request would escape the budget.
-    """
-
-    ours: frozenset[str]
-    refused: bool = False
-    lost: BaseException | None = None
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        if self.lost is not None:
-            self.refused = True
-            raise _ResendRefusedError
-        # Defaults of a session that is not ours: with two ways to authenticate the server
-        # refuses a call, and another project's UID would be plainly wrong.
-        for name in list(request.headers):
-            lower = name.lower()
-            foreign = lower.startswith("x-onehouse-") or lower in {"authorization", "cookie"}
-            if foreign and lower not in self.ours:
-                del request.headers[name]
-        try:
-            return await handler(request)
-        except _CONNECTION_LOST as error:
-            self.lost = error
-            raise
-
-
-class _ResendRefusedError(Exception):
-    """The second attempt of aiohttp at one request; nothing was sent."""
-
-
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, str]:
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > limit:
-            return b"", _wire.too_large(limit)
+            return b"", _body.too_large(limit)
         chunks.append(chunk)
 
     return b"".join(chunks), ""

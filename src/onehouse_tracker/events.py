@@ -28,11 +28,17 @@ __all__ = [
     "OutageEnded",
     "PollFinished",
     "ProjectFailed",
+    "RequestDropped",
     "RequestEnded",
     "RequestJoined",
     "StatementSubmitted",
     "StatementsUnaccountedFor",
+    "WaitBegan",
+    "WaitEnded",
 ]
+
+FEW = 100
+"""How many requests an event names at most, where it is about many."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +92,53 @@ class RequestEnded(Event):
     polls: int
     waited: float
     delay_bound: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDropped(Event):
+    """A request without an outcome is not asked about any more: nobody waits for it."""
+
+    request_id: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitBegan(Event):
+    """A call of ``wait_all`` began to wait; its requests were joined already."""
+
+    wait: int
+    """Tells the waits of this process apart."""
+
+    requests: int
+    """How many requests it waits for, as far as they are known: an async iterable may bring
+    more."""
+
+    request_ids: tuple[str, ...]
+    """The first `FEW` of them."""
+
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitEnded(Event):
+    """A call of ``wait_all`` has its results, or an error in their place."""
+
+    wait: int
+    """That of its `WaitBegan`."""
+
+    took: float
+    """Seconds since it began; callbacks that still run are not part of it."""
+
+    succeeded: int
+    failed: int
+    unfinished: int
+    """Results of each kind, see `Results`."""
+
+    not_ok: tuple[tuple[str, Outcome], ...]
+    """The first `FEW` requests that are not ok, each with its outcome."""
+
+    error: str | None
+    """The class of the error, `CancelledError` among them; `None` where there are results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

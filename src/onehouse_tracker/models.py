@@ -6,6 +6,7 @@ Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_w
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 MAX_ID_LENGTH = 256
+_MAX_REASON = 500
+_MAX_TEXT = 10_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class ApiStatus(StrEnum):
@@ -117,7 +121,7 @@ class Request:
 
     Raises:
         InvalidRequestError: The ID is not 1 to 256 characters without control characters,
-            or ``submitted_at`` is no datetime with a time zone.
+            the label is no text, or ``submitted_at`` is no datetime with a time zone.
     """
 
     request_id: str
@@ -137,6 +141,9 @@ class Request:
             raise InvalidRequestError(
                 f"request {self.request_id}: a label is a str, not {type(self.label).__name__}"
             )
+        if self.label is not None and _SURROGATE.search(self.label):
+            # It could be neither printed nor written down.
+            raise InvalidRequestError(f"request {self.request_id}: a label is text in Unicode")
         if self.submitted_at is None:
             return
         if not isinstance(self.submitted_at, datetime):
@@ -153,13 +160,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class StatusReply:
-    """What one poll brought: the server's word, and its answer if there is one."""
+    """
+    What one poll brought: the server's word, and its answer if there is one.
+
+    Raises:
+        TypeError: The status is neither a str nor `None`.
+    """
 
     status: str | None
     """The server's word, verbatim; `None` where the reply had none."""
 
     response: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
     """``apiResponse`` verbatim.  It may hold secrets, so it is not in the `repr`."""
+
+    def __post_init__(self) -> None:
+        # Here, where a source of your own makes it: the engine compares and cuts the word.
+        if self.status is not None and not isinstance(self.status, str):
+            raise TypeError(f"a status is a str or None, not {type(self.status).__name__}")
 
 
 class StatusSource(Protocol):
@@ -169,8 +186,9 @@ class StatusSource(Protocol):
         """
         Ask once; asking again is the engine's business.
 
-        The engine bounds the call with its own time-out and cancels it when nobody waits
-        for the answer any more.
+        The engine bounds the call with its own time-out, unless the source has an attribute
+        ``request_timeout``, in seconds, that is no longer.  It cancels the call when nobody
+        waits for the answer any more.
 
         Raises:
             StatusError: Its subclass decides what happens next, see `errors`.  Any other
@@ -244,11 +262,12 @@ class Result:
 
     @property
     def reason(self) -> str:
-        """Why it is not ok, for people; empty where it is ok or nobody said."""
+        """Why it is not ok, for people, in one short line; empty where it is ok or nobody said."""
         if self.ok:
             return ""
         if self.error is not None:
-            return self.error.reason
+            status = self.error.http_status
+            return self.error.reason or ("" if status is None else f"HTTP {status}")
         return _reason_in(self.response) or (self.status or "")
 
     def to_dict(self) -> dict[str, Any]:
@@ -280,5 +299,11 @@ def _reason_in(response: Mapping[str, Any] | None) -> str:
     for key in ("errorMessage", "message", "error", "reason"):
         value = response.get(key)
         if isinstance(value, str) and value:
-            return value
+            return _one_line(value)
     return ""
+
+
+def _one_line(text: str) -> str:
+    # It goes into errors and logs: no line breaks, nothing that steers a terminal, no novels.
+    text = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT]).split())
+    return text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 3]}..."

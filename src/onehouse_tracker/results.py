@@ -4,7 +4,9 @@ The results of one wait, in the order in which they were asked for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from html import escape
 from typing import Any
 
 from onehouse_tracker.errors import RequestFailedError
@@ -65,6 +67,27 @@ class Results(Mapping[str, Result]):
             f" {len(self.unfinished)} unfinished>"
         )
 
+    def _repr_html_(self) -> str:
+        """
+        What a notebook shows: how many ended how, and why those that are not ok are not.
+
+        Everything is escaped, at most `_ROWS` requests are shown, and no response is.
+        """
+        totals = Counter(str(result.outcome) for result in self._by_id.values())
+        cells = "".join(_row(outcome, f"{count:,}") for outcome, count in totals.most_common())
+        html = f"<table><thead>{_row('outcome', 'requests', tag='th')}</thead>{cells}</table>"
+        wrong = [result for result in self._by_id.values() if not result.ok]
+        if wrong:
+            head = _row("request ID", "label", "outcome", "reason", tag="th")
+            rows = "".join(
+                _row(result.request_id, result.label or "", result.outcome, _shorten(result))
+                for result in wrong[:_ROWS]
+            )
+            html += f"<table><thead>{head}</thead>{rows}</table>"
+        if len(wrong) > _ROWS:
+            html += f"<p>... and {len(wrong) - _ROWS:,} more that are not ok</p>"
+        return f"<div>{html}</div>"
+
     @property
     def succeeded(self) -> tuple[Result, ...]:
         """What succeeded, wholly or in part."""
@@ -120,6 +143,19 @@ class Results(Mapping[str, Result]):
     def to_dicts(self) -> list[dict[str, Any]]:
         """Plain data, one dict per request: what ``pandas.DataFrame(...)`` takes."""
         return [result.to_dict() for result in self._by_id.values()]
+
+
+_ROWS = 50
+_LONGEST_REASON = 300
+
+
+def _row(*cells: str, tag: str = "td") -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _shorten(result: Result) -> str:
+    reason = result.reason
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
 
 
 class _Nothing:

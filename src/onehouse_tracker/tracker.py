@@ -21,27 +21,35 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, cast, final
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, final
 
 from onehouse_tracker import events
+from onehouse_tracker._announcements import announced
 from onehouse_tracker._callbacks import Callbacks, OnResult
 from onehouse_tracker._engine import Engine
 from onehouse_tracker._intake import check, check_timeout, checked
-from onehouse_tracker._recorder import Recorder
 from onehouse_tracker._resumption import Resumption
 from onehouse_tracker._submission import submit_once
 from onehouse_tracker._tracked import Joining
 from onehouse_tracker._waits import Wait
 from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
 from onehouse_tracker.gates import Gate, LocalGate, gate_from
+from onehouse_tracker.gates._connected import ConnectedGate
 from onehouse_tracker.handles import Completions, Handle
-from onehouse_tracker.journal import Journal
+from onehouse_tracker.logs import with_logs
 from onehouse_tracker.models import Request, Result, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
 
+if TYPE_CHECKING:
+    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker.journal import Journal
+
 __all__ = ["Completions", "Handle", "Tracker", "TrackerStats"]
+
+_SERVED_BY_ONE = 2
+"""Requests that one connection can serve without ever being late."""
 
 RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
 OnJournalError = Literal["raise", "warn"]
@@ -68,7 +76,7 @@ class Tracker:
         on_journal_error: ``"raise"`` fails every waiter with `JournalError` where the journal
             cannot be used; ``"warn"`` logs it, emits `JournalFailed`, and goes on without.
 
-        observers: Told what happens, on the polling path.
+        observers: Told what happens, on the polling path.  A `LogObserver` is added.
 
         wall_clock: Tells the date, for `Result.detected_at` and `Request.submitted_at`.
 
@@ -89,19 +97,21 @@ class Tracker:
     ) -> None:
         self._source = source
         self._owns_source = False
-        self._gate = gate or LocalGate(project=_project_key(source))
+        self._gate = _connected(gate or LocalGate(project=_project_key(source)), source)
         self._policy = policy or PollPolicy()
         if on_journal_error not in {"raise", "warn"}:
             raise ConfigError(f'on_journal_error is "raise" or "warn", not {on_journal_error!r}')
         self._journal = journal
         self._journal_is_strict = on_journal_error == "raise"
         self._recorder: Recorder | None = None
-        self._emit = events.Emitter(observers)
-        self._observers = tuple(observers)
+        self._observers = with_logs(observers)
+        self._emit = events.Emitter(self._observers)
         self._wall_clock = wall_clock or _utc_now
         self._seed = seed
         self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._warm = False
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._executor: ThreadPoolExecutor | None = None
@@ -199,6 +209,7 @@ class Tracker:
             task.add_done_callback(partial(self._engine_ended, engine))
             stack.push_async_callback(self._stop, task)
             self._engine = engine
+            self._loop = asyncio.get_running_loop()
             self._stack = stack.pop_all()
         return self
 
@@ -215,6 +226,8 @@ class Tracker:
     async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
         if self._journal is None:
             return None
+        from onehouse_tracker._recorder import Recorder  # noqa: PLC0415 - loads SQLite
+
         recorder = Recorder(
             self._journal,
             strict=self._journal_is_strict,
@@ -262,6 +275,11 @@ class Tracker:
                 "the tracker is closed"
                 if self._closed
                 else "the tracker is not open: use `async with tracker:`"
+            )
+        if self._loop is not _running_loop():
+            raise TrackerClosedError(
+                "the tracker is open on another event loop: a thread, such as that of a plain"
+                " on_result, reaches it with `loop.call_soon_threadsafe`"
             )
         return self._engine
 
@@ -325,10 +343,13 @@ class Tracker:
             async with self._waiting(engine, wait, request_ids, timeout, label):
                 await wait.until_over()
             callbacks.finish()
-            await caller
+            # Not awaited itself: closing cancels it, and that cancels nobody who waits here.
+            await asyncio.wait([caller])
         finally:
             await _cancel_and_wait(caller)
         wait.error = wait.error or callbacks.failure
+        if caller.cancelled() and wait.error is None:
+            wait.error = TrackerClosedError("the tracker was closed before every callback had run")
         wait.raise_error()
         return Results(
             wait.results().values(),
@@ -565,7 +586,8 @@ class Tracker:
     ) -> AsyncIterator[None]:
         release = self._begin(engine, wait, request_ids, timeout, label)
         try:
-            yield
+            with announced(self._emit, wait, label):
+                yield
         finally:
             release()
 
@@ -607,6 +629,14 @@ class Tracker:
                     return
                 self._join(engine, wait, check(item), label)
             wait.fed()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # It awaited something that others cancelled.  Nobody cancelled whoever waits.
+            failure = RuntimeError("the iterable of request IDs was cancelled from within")
+            failure.__cause__ = error
+            wait.fail(failure)
         except Exception as error:  # noqa: BLE001
             # The user's own iterable failed: whoever waits for it is told so.
             wait.fail(error)
@@ -632,9 +662,17 @@ class Tracker:
         remembered = self._remembered(joining.request_id)
         if remembered is None:
             engine.join(wait, joining)
+            self._warm_up(engine)
         else:
             wait.enter(joining.request_id, joining.label)
             wait.settle(remembered)
+
+    def _warm_up(self, engine: Engine) -> None:
+        """Have connections ready as soon as more requests are followed than one can serve."""
+        warm_up = getattr(self._source, "warm_up", None)
+        if warm_up is not None and not self._warm and engine.pending > _SERVED_BY_ONE:
+            self._warm = True
+            self._start(warm_up(), "onehouse-tracker warm-up")
 
     def _remembered(self, request_id: str) -> Result | None:
         """The outcome that a handle still holds, if there is one."""
@@ -676,9 +714,7 @@ class Tracker:
         return task
 
 
-def _expire_after(
-    timeout: float | None, engine: Engine, wait: Wait
-) -> asyncio.TimerHandle | None:
+def _expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.TimerHandle | None:
     if timeout is None:
         return None
     loop = asyncio.get_running_loop()
@@ -703,6 +739,19 @@ def _release(
 async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _connected(gate: Gate, source: StatusSource) -> Gate:
+    """The gate, with a connection for each slot where the source has connections."""
+    warm_up = getattr(source, "warm_up", None)
+    return gate if warm_up is None else ConnectedGate(gate, warm_up)
 
 
 def _project_key(source: StatusSource) -> str | None:

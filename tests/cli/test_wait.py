@@ -62,7 +62,7 @@ async def test_a_failed_request_is_exit_code_1() -> None:
     assert head.split() == ["REQUEST", "OUTCOME", "POLLS", "WAITED", "REASON"]
     assert good.split()[:3] == ["good", "SUCCEEDED", "1"]
     assert bad.split()[:3] == ["bad", "FAILED", "1"]
-    assert bad.endswith("no?[2J space")  # a reason cannot steer the terminal
+    assert bad.endswith("no [2J space")  # a reason cannot steer the terminal
     assert head.index("OUTCOME") == good.index("SUCCEEDED") == bad.index("FAILED")
 
 

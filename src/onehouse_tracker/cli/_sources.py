@@ -83,7 +83,7 @@ def parse_line(line: bytes, where: str) -> Request | None:
         return _request(request_id.strip(), label.strip() or None, where)
     try:
         row = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CommandError(f"{where}: begins like JSON and is not") from None
     label = row.get("label")
     return _request(row.get("request_id"), label if isinstance(label, str) else None, where)

@@ -35,6 +35,9 @@ class GateStats:
     paused_for: float
     """Seconds until the project-wide pause ends; 0 where there is none."""
 
+    dropped: int = 0
+    """Slots that a busy process woke up for too late to use them."""
+
     degraded: bool = False
     """Whether a shared gate lost its shared state and sends its static share only."""
 

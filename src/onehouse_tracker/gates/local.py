@@ -5,8 +5,11 @@ The budget of one project, spent by one process alone.
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import warnings
 from typing import Final
+from weakref import WeakSet
 
 from aiolimiter import AsyncLimiter
 
@@ -16,15 +19,17 @@ from onehouse_tracker.gates._protocol import GateStats
 
 __all__ = ["LocalGate"]
 
-_open_projects: Final[set[str]] = set()
+_LONGEST_CATCH_UP = 0.02
+"""Seconds.  The margin of 2 % keeps 20 ms of each second free, at any limit: with more catch-up
+an eleventh request would fit into a second of ten."""
 
 
 class LocalGate:
     """
     Evenly paced slots for one process.
 
-    One slot each 102 ms at the default limit: a burst of one, and at most `catch_up`
-    seconds made up for after a late wake-up.  ``AsyncLimiter(10, 1)`` would let 19
+    One slot each 102 ms at the default limit: no burst after idle times, and at most
+    `catch_up` seconds made up for after a late wake-up.  ``AsyncLimiter(10, 1)`` would let 19
     requests into its first second, and the server would refuse half of them.
 
     Args:
@@ -35,7 +40,7 @@ class LocalGate:
         max_pause: Seconds a ``Retry-After`` can make us pause, at most.
 
         catch_up: Seconds by which a slot may follow its predecessor too closely after a
-            late wake-up.
+            late wake-up, from 0 to 0.02.
 
         project: A key that tells projects apart.  A second open gate with the same key in
             this process warns, because together they would spend twice the budget.
@@ -50,15 +55,12 @@ class LocalGate:
         *,
         share: float = 1.0,
         max_pause: float = 120.0,
-        catch_up: float = 0.005,
+        catch_up: float = 0.002,
         project: str | None = None,
     ) -> None:
-        if not 0 <= catch_up < 1 / limit:
-            raise ConfigError(
-                f"catch_up is 0 or more and less than the {1 / limit:g} s between two slots,"
-                f" not {catch_up!r}"
-            )
         self._pace = Pace(limit, share=share, max_pause=max_pause)
+        if not 0 <= catch_up <= _LONGEST_CATCH_UP:
+            raise ConfigError(f"catch_up is 0 to {_LONGEST_CATCH_UP:g} seconds, not {catch_up!r}")
         self._catch_up = catch_up
         self._project = project
         self._limiter: AsyncLimiter | None = None
@@ -81,15 +83,15 @@ class LocalGate:
 
     async def start(self) -> None:
         """Make ready on the running loop: a limiter belongs to one loop."""
+        if self._project is not None and _open_twice(self, self._project):
+            warnings.warn(
+                "two local gates are open for one Onehouse project in this process:"
+                " together they send twice its budget; share one tracker or one gate",
+                stacklevel=3,
+            )
         self._set_rate(self._pace.rate(asyncio.get_running_loop().time()))
-        if self._project is not None:
-            if self._project in _open_projects:
-                warnings.warn(
-                    "two local gates are open for one Onehouse project in this process:"
-                    " together they send twice its budget; share one tracker or one gate",
-                    stacklevel=3,
-                )
-            _open_projects.add(self._project)
+        with _registry:
+            _open_gates.add(self)
 
     async def acquire(self) -> None:
         """Wait for the next slot.  Cancelling gives up the place and costs at most one slot."""
@@ -99,7 +101,7 @@ class LocalGate:
             # The pause may grow while we sleep, so there is no one event to wait for.
             while (pause := self._pace.paused_until - loop.time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(pause)
-            await self._take_token(loop.time())
+            await self._take_token()
             if self._pace.paused_until <= loop.time():
                 break
         self._granted += 1
@@ -129,19 +131,24 @@ class LocalGate:
     async def aclose(self) -> None:
         """Let go of the loop.  The learned margin stays for the next `start`."""
         self._limiter = None
-        if self._project is not None:
-            _open_projects.discard(self._project)
+        with _registry:
+            _open_gates.discard(self)
 
-    async def _take_token(self, now: float) -> None:
-        if self._limiter is None:
+    async def _take_token(self) -> None:
+        limiter = self._limiter
+        if limiter is None:
             raise RuntimeError("the gate was not started")
-        rate = self._pace.rate(now)
-        await self._limiter.acquire()
+        # Who asks late was idle, not woken late: there is nothing to catch up on, so the
+        # slot takes the whole bucket, and the next one comes a full interval later.
+        was_idle = limiter.has_capacity(limiter.max_rate)
+        await limiter.acquire(limiter.max_rate if was_idle else 1)
+        # Looked at after the wait: a refusal that arrived meanwhile counts at once.
+        rate = self._pace.rate(asyncio.get_running_loop().time())
         if abs(rate - self._rate) > 0.001 * self._rate:
             # A limiter cannot change its rate.  The slot just granted becomes the first
-            # token of its successor, so none comes earlier than the old rate allowed.
+            # of its successor, and again the whole bucket: a change gives nothing away.
             limiter = self._set_rate(rate)
-            await limiter.acquire()
+            await limiter.acquire(limiter.max_rate)
 
     def _set_rate(self, rate: float) -> AsyncLimiter:
         interval = 1.0 / rate
@@ -149,3 +156,28 @@ class LocalGate:
         self._rate = rate
         self._limiter = AsyncLimiter(burst, burst * interval)
         return self._limiter
+
+
+# A lock, because private loops in other threads open gates too.  Weak, so that a gate that was
+# lost with its loop does not warn for ever.
+_registry = threading.Lock()
+_open_gates: Final[WeakSet[LocalGate]] = WeakSet()
+
+
+def _open_twice(gate: LocalGate, project: str) -> bool:
+    with _registry:
+        return any(
+            other._project == project  # noqa: SLF001 - another one of us
+            for other in _open_gates
+            if other is not gate
+        )
+
+
+def _forked() -> None:
+    global _registry  # noqa: PLW0603 - a thread that is gone in the child may have held it
+    _registry = threading.Lock()
+    _open_gates.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -9,32 +9,50 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import logging
+import shutil
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from math import ceil, inf
+from multiprocessing import get_context
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
-from onehouse_tracker._retry import UNREACHABLE_AFTER, UNRECOGNISED_AFTER
-from onehouse_tracker.errors import ProjectError
-from onehouse_tracker.events import Event, RequestEnded, RequestJoined
 from onehouse_tracker.gates import LocalGate
-from onehouse_tracker.models import ApiStatus, Outcome, Result, StatusReply
+from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.policy import PollPolicy
-from onehouse_tracker.results import Results
 from onehouse_tracker.testing import faults
+from onehouse_tracker.testing._promises import (
+    ANYTHING,
+    LIMIT,
+    MAX_PAUSE,
+    BrokenPromiseError,
+    Promises,
+)
+from onehouse_tracker.testing._users import Users
+from onehouse_tracker.testing._watched import (
+    CrashError,
+    WatchedJournal,
+    WatchedLoop,
+    WatchedProject,
+    WatchedSource,
+)
 from onehouse_tracker.testing.enforcers import Enforcer, FixedWindow, SlidingLog, TokenBucket
 from onehouse_tracker.testing.faults import FaultRule, lognormal, outage
-from onehouse_tracker.testing.project import SimulatedProject
-from onehouse_tracker.testing.source import SimulatedSource
-from onehouse_tracker.testing.virtual_clock import VirtualClockLoop
+from onehouse_tracker.testing.statements import Kind
 from onehouse_tracker.tracker import Tracker
 
-__all__ = ["BrokenPromiseError", "Promises", "World", "WorldSource", "run_world"]
+__all__ = ["BrokenPromiseError", "Promises", "World", "run_world"]
 
-LIMIT = 10.0
 ENDINGS: tuple[tuple[str, int], ...] = (
     (ApiStatus.SUCCESS, 12),
     (ApiStatus.SUCCESS_PARTIAL, 2),
@@ -42,107 +60,17 @@ ENDINGS: tuple[tuple[str, int], ...] = (
     (ApiStatus.INVALID, 2),
     ("API_OPERATION_STATUS_NOVEL", 1),
 )
-TRUTH = {
-    ApiStatus.SUCCESS: Outcome.SUCCEEDED,
-    ApiStatus.SUCCESS_PARTIAL: Outcome.PARTIALLY_SUCCEEDED,
-    ApiStatus.FAILED: Outcome.FAILED,
-    ApiStatus.INVALID: Outcome.INVALID,
-}
+KINDS = (Kind(label="", duration=lognormal(5.0, 1.0), failed=0.1, invalid=0.1, partial=0.1),)
+JOURNALLED = 0.2
+"""Share of the worlds with a journal: it waits for a real disk."""
 
-
-class BrokenPromiseError(AssertionError):
-    """A world in which the product did not do what it promises."""
-
-
-@dataclass(slots=True)
-class Promises:
-    """What the product promises of every moment, checked while a world goes on."""
-
-    broken: list[str] = field(default_factory=list)
-    """What was not kept, for people."""
-
-    sent_at: list[float] = field(default_factory=list)
-    """When requests of any kind were sent, on the loop's clock."""
-
-    wanted: dict[str, int] = field(default_factory=dict)
-    """How many users want to know about a request now."""
-
-    followed: set[str] = field(default_factory=set)
-    """Requests that have no outcome yet, as the events tell."""
-
-    on_the_wire: set[str] = field(default_factory=set)
-    """Requests with a poll in flight."""
-
-    def want(self, request_ids: Sequence[str]) -> None:
-        """A user begins to wait."""
-        for request_id in request_ids:
-            self.wanted[request_id] = self.wanted.get(request_id, 0) + 1
-
-    def lose_interest(self, request_ids: Sequence[str]) -> None:
-        """A user waits no more."""
-        for request_id in request_ids:
-            self.wanted[request_id] -= 1
-
-    def observe(self, event: Event) -> None:
-        """Follow the engine's own account."""
-        match event:
-            case RequestJoined(request_id=request_id):
-                self.followed.add(request_id)
-            case RequestEnded(request_id=request_id):
-                self.followed.discard(request_id)
-
-    def sending(self, at: float, request_id: str | None) -> None:
-        """A request leaves: a poll, or (`None`) a submission."""
-        self.sent_at.append(at)
-        if len(self.sent_at) > LIMIT and at - self.sent_at[-1 - int(LIMIT)] < 1.0:
-            self.broken.append(f"at {at:g} s: the eleventh request within one second was sent")
-        if request_id is None:
-            return
-        if not self.wanted.get(request_id):
-            self.broken.append(f"at {at:g} s: {request_id} was asked about, but nobody waits")
-        if request_id not in self.followed:
-            self.broken.append(f"at {at:g} s: {request_id} was asked about after its outcome")
-        if request_id in self.on_the_wire:
-            self.broken.append(f"at {at:g} s: {request_id} was asked about twice at once")
-        self.on_the_wire.add(request_id)
-
-
-class WorldSource(SimulatedSource):
-    """A simulated source that reports each request to `Promises` at the moment of sending."""
-
-    def __init__(self, project: SimulatedProject, promises: Promises, *, seed: int) -> None:
-        super().__init__(project, round_trip=lognormal(0.08, 0.4), seed=seed)
-        self._promises = promises
-
-    async def fetch(self, request_id: str) -> StatusReply:
-        """Ask once, as `SimulatedSource.fetch` does."""
-        self._promises.sending(asyncio.get_running_loop().time(), request_id)
-        try:
-            return await super().fetch(request_id)
-        finally:
-            self._promises.on_the_wire.discard(request_id)
-
-    async def submit(self, statement: str) -> str:
-        """Submit once, as `SimulatedSource.submit` does."""
-        self._promises.sending(asyncio.get_running_loop().time(), None)
-        return await super().submit(statement)
-
-
-class WatchedLoop(VirtualClockLoop):
-    """A virtual clock that asks, before each jump, whether anything was due that was not done."""
-
-    def __init__(self, seed: int, start: float, before_jump: Callable[[], None]) -> None:
-        super().__init__(seed, start)
-        self._before_jump = before_jump
-
-    def _let_something_happen(self) -> None:
-        self._before_jump()
-        super()._let_something_happen()
+_DAWN = datetime(2026, 1, 1, tzinfo=UTC)
+_CHUNK = 100
 
 
 class World:
     """
-    One project with its requests and faults, one tracker, and some users of it.
+    One project with its requests and faults, and the processes that follow them.
 
     Args:
         seed: Decides everything.
@@ -151,27 +79,38 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.dice = Random(f"world {seed}")
-        self.promises = Promises()
-        self.project = SimulatedProject(
-            enforcer=self._enforcer(), seed=seed, rules=self._rules(), record=True
+        self.project = WatchedProject(
+            enforcer=self._enforcer(), seed=seed, kinds=KINDS, record=True
         )
-        self.source = WorldSource(self.project, self.promises, seed=seed)
         self.ids = [f"r{number}" for number in range(self.dice.randint(1, 25))]
         for request_id in self.ids:
             self._add(request_id)
+        self.project.rules = self._rules()
+        self.journalled = self.dice.random() < JOURNALLED
+        self.crashes = self.dice.choice([0, 1, 1, 2]) if self.journalled else 0
+        self.promises = Promises(self.project, journalled=self.journalled)
+        self.source = WatchedSource(
+            self.project, self.promises, seed=seed, stubborn=self.dice.random() < 0.05
+        )
         self.policy = PollPolicy(
             patience=self.dice.choice([30.0, 600.0]),
             poll_timeout=self.dice.choice([3.0, 30.0]),
-            order="due",
+            order=self.dice.choice(["due", "learned"]),
         )
         self.tracker: Tracker | None = None
-        self.results = 0
-        self.project_errors = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """What happened, in one word: equal for two runs of one seed."""
+        story = (self.promises.sent_at, self.promises.told, self.project.arrivals)
+        return hashlib.sha256(repr(story).encode()).hexdigest()[:12]
 
     # --- What the world is like ----------------------------------------------------------
 
     def _enforcer(self) -> Enforcer | None:
-        return self.dice.choice([None, SlidingLog(10), FixedWindow(10), TokenBucket(10, 10)])
+        return self.dice.choice(
+            [None, SlidingLog(LIMIT), FixedWindow(LIMIT), TokenBucket(LIMIT, LIMIT)]
+        )
 
     def _rules(self) -> list[FaultRule]:
         """Some kinds of faults by chance, sometimes an outage, seldom a revoked key."""
@@ -193,10 +132,15 @@ class World:
             faults.throttled(dice.choice([1, 3, 1000])),
             faults.throttled(2, as_date=True),
             faults.delay(lognormal(1.0, 1.0)),
+            faults.delay(lognormal(15.0, 1.0)),  # late: often nobody waits for it any more
             faults.refuse(408, "too slow", form="empty"),
         ]
         rules = [
-            FaultRule(fault=fault, rate=dice.choice([0.01, 0.05, 0.2]), on="status")
+            FaultRule(
+                fault=fault,
+                rate=dice.choice([0.01, 0.05, 0.2]),
+                on=dice.choice(["status", "any", "any", "submit"]),
+            )
             for fault in dice.sample(kinds, k=dice.randint(0, 5))
         ]
         if dice.random() < 0.3:
@@ -205,13 +149,16 @@ class World:
             rules.insert(0, outage(start, start + dice.choice([5, 40, 120]), fault))
         if dice.random() < 0.1:
             start = dice.uniform(0, 20)
+            end = start + dice.choice([1, 30])
+            refusal = faults.unauthorized(dice.choice([401, 403]))
+            rules.insert(0, FaultRule(fault=refusal, start=start, end=end, on="any"))
+        if dice.random() < 0.1:
+            # Ours no more: one or two requests that we may not ask about.
+            some = dice.choices(self.ids, k=dice.randint(1, 2))
             rules.insert(
                 0,
                 FaultRule(
-                    fault=faults.unauthorized(dice.choice([401, 403])),
-                    start=start,
-                    end=start + dice.choice([1, 30]),
-                    on="any",
+                    fault=faults.unauthorized(403), start=dice.uniform(0, 10), request_ids=some
                 ),
             )
         return rules
@@ -233,194 +180,124 @@ class World:
 
     # --- Living in it --------------------------------------------------------------------
 
-    async def live(self) -> None:
-        """Let the users come and go, then close the tracker, and judge."""
+    def run(self) -> None:
+        """Let one process after the other live in it, and judge them."""
+        with ExitStack() as stack:
+            # Undone in reverse order: the files go when nothing has them open any more.
+            home = Path(stack.enter_context(TemporaryDirectory())) if self.journalled else None
+            dead = stack.enter_context(ExitStack())
+            stack.callback(self._judged)
+            start = 0.0
+            for number in range(self.crashes + 1):
+                path = None if home is None else home / f"{number}.db"
+                loop = WatchedLoop(self.seed + number, start, self._before_jump)
+                if number < self.crashes:
+                    loop.crash_at = start + self.dice.choice([0.0, 1.0, 20.0]) * self.dice.random()
+                    loop.crash_after = self.dice.randint(0, 20)
+                runner = asyncio.Runner(loop_factory=partial(_same, loop))
+                dead.callback(runner.close)
+                with suppress(CrashError):
+                    runner.run(self._live(path))
+                loop.crash_at = inf  # it is over, one way or the other
+                # What was sent and has not arrived yet arrives in this time, or never.
+                start = ceil(loop.time() * 1e6) / 1e6 + self.dice.choice([0.0, 0.3, 30.0])
+                if path is not None:
+                    _as_killed(path, path.with_name(f"{number + 1}.db"))
+                self.promises.restarted(start)
+            if home is not None:
+                self._morning_after(home / f"{self.crashes + 1}.db", start)
+
+    async def _live(self, path: Path | None) -> None:
+        """One process: let the users come and go, then close the tracker."""
         dice = self.dice
-        users: list[asyncio.Task[None]] = []
-        gate = LocalGate(max_pause=10.0)
-        async with Tracker(
-            self.source,
-            gate=gate,
-            policy=self.policy,
-            observers=[self.promises.observe],
-            seed=self.seed,
-        ) as tracker:
+        tasks: list[asyncio.Task[None]] = []
+        async with self._new_tracker(path) as tracker:
             self.tracker = tracker
-            habits = [
-                self._wait_for_all,
-                self._wait_with_deadline,
-                self._iterate,
-                self._hold_a_handle,
-                self._call_back,
-                self._stream,
-            ]
+            users = Users(tracker, self.ids, self.promises, dice)
+            if path is not None:
+                tasks.append(asyncio.create_task(users.resume()))
+                await asyncio.sleep(0)
             for _ in range(dice.randint(1, 6)):
-                users.append(asyncio.create_task(dice.choice(habits)(tracker)))
+                tasks.append(asyncio.create_task(users.any_habit()()))
                 # At least one turn of the loop, so that nobody begins after the end.
                 await asyncio.sleep(dice.choice([0.0001, 0.0001, 0.05, 1.0, 5.0]))
                 if dice.random() < 0.15:
-                    dice.choice(users).cancel()
+                    dice.choice(tasks).cancel()
             if dice.random() < 0.85:
-                await asyncio.wait(users)
+                await asyncio.wait(tasks)
             # Otherwise the tracker is closed under the users who are still there.
         self.tracker = None
-        for end in await asyncio.gather(*users, return_exceptions=True):
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
             if end is not None and not isinstance(end, asyncio.CancelledError):
                 raise end
-        self._judge()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            self.promises.complain(f"tasks are left: {left}")
 
-    def before_jump(self) -> None:
+    def _new_tracker(self, path: Path | None) -> Tracker:
+        loop = asyncio.get_running_loop()
+        return Tracker(
+            self.source,
+            gate=LocalGate(LIMIT, max_pause=MAX_PAUSE),
+            policy=self.policy,
+            journal=None if path is None else WatchedJournal(path, self.promises),
+            observers=[self.promises.observe],
+            wall_clock=lambda: _DAWN + timedelta(seconds=loop.time()),
+            seed=self.seed,
+        )
+
+    def _morning_after(self, path: Path, start: float) -> None:
+        """All faults are over: what is still owed is delivered, once and to the end."""
+        self.project.calm_down()
+        owed = self.promises.disk.owed
+        seen: list[str] = []
+
+        async def collect() -> None:
+            async with self._new_tracker(path) as tracker:
+                self.tracker = tracker
+                self.promises.want([ANYTHING])
+                async for result in tracker.resume():
+                    self.promises.tell(result)
+                    seen.append(result.request_id)
+            self.tracker = None
+
+        loop = WatchedLoop(self.seed, start, self._before_jump)
+        with asyncio.Runner(loop_factory=partial(_same, loop)) as runner:
+            runner.run(collect())
+        if sorted(seen) != sorted(owed):
+            self.promises.complain(f"in the end {seen} were resumed, and {owed} were owed")
+        if self.promises.disk.owed:
+            self.promises.complain(f"never acknowledged: {self.promises.disk.owed}")
+
+    def _before_jump(self) -> None:
         """Nothing is ready to run: the dispatcher must not sleep while something is due."""
         engine = None if self.tracker is None else self.tracker._engine  # noqa: SLF001
         if engine is not None and engine.overslept():
-            self.promises.broken.append("the clock jumps past a poll that is due: lost wake-up")
+            self.promises.complain("the clock jumps past a poll that is due: lost wake-up")
 
-    def _judge(self) -> None:
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        if left:
-            self.promises.broken.append(f"tasks are left: {left}")
+    def _judged(self) -> None:
+        self.promises.judge_statements(self.project.executed)
+        # Processes that were killed are stopped now, and whatever they do then counts no more.
+        self.promises.over = True
 
-    def _some_ids(self) -> list[str]:
-        return self.dice.choices(self.ids, k=self.dice.randint(1, len(self.ids) + 2))
 
-    def _check(self, result: Result) -> None:
-        """The outcome must be the server's truth, or what its faults explain."""
-        self.results += 1
-        request = self.project.requests[result.request_id]
-        truth = TRUTH.get(ApiStatus(request.status)) if request.status in TRUTH else None
-        outcome = result.outcome
-        if outcome is truth:
-            if result.response != {"id": result.request_id}:
-                self.promises.broken.append(f"{result!r} has another one's response")
-            return
-        verdicts = [
-            arrival.verdict
-            for arrival in self.project.arrivals
-            if arrival.request_id == result.request_id
-        ]
-        explained = {
-            Outcome.TIMED_OUT: True,
-            Outcome.UNRECOGNISED: truth is None
-            or verdicts.count("fault:body") >= UNRECOGNISED_AFTER,
-            Outcome.NOT_FOUND: "unknown" in verdicts,
-            Outcome.REJECTED: "fault:refuse" in verdicts,
-            Outcome.UNREACHABLE: sum("fault" in verdict for verdict in verdicts)
-            >= UNREACHABLE_AFTER,
-        }
-        if not explained.get(outcome, False):
-            self.promises.broken.append(f"{result!r}, but the server says {request.status}")
+def _same(loop: WatchedLoop) -> WatchedLoop:
+    return loop
 
-    # --- The users -----------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _interest(self, wanted: Sequence[str]) -> AsyncIterator[None]:
-        """Be interested in *wanted*; a failure of the project must account for all of them."""
-        distinct = list(dict.fromkeys(wanted))
-        self.promises.want(distinct)
-        try:
-            yield
-        except ProjectError as error:
-            self.project_errors += 1
-            known = set(error.results or ())
-            if known | set(error.pending) > set(distinct) or known & set(error.pending):
-                self.promises.broken.append(f"{error!r} does not account for {distinct}")
-            for result in (error.results or {}).values():
-                self._check(result)
-        finally:
-            self.promises.lose_interest(distinct)
+def _as_killed(path: Path, copy: Path) -> None:
+    """Copy a journal as a kill leaves it: what was mapped into memory is gone."""
+    for suffix in ("", "-wal"):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            shutil.copyfile(source, copy.with_name(copy.name + suffix))
 
-    async def _wait_for_all(self, tracker: Tracker) -> None:
-        wanted = self._some_ids()
-        async with self._interest(wanted):
-            try:
-                results = await tracker.wait_all(wanted)
-            except ProjectError as error:
-                self._accounts_for(error, wanted)
-                raise
-            self._complete(results, wanted)
 
-    async def _wait_with_deadline(self, tracker: Tracker) -> None:
-        wanted = self._some_ids()
-        timeout = self.dice.uniform(0, 20)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        async with self._interest(wanted):
-            results = await tracker.wait_all(wanted, timeout=timeout)
-            if loop.time() > started + timeout + 0.001:
-                self.promises.broken.append("a deadline was missed")
-            self._complete(results, wanted)
-
-    async def _call_back(self, tracker: Tracker) -> None:
-        wanted = self._some_ids()
-        slow = self.dice.choice([0.0, 2.0])
-        clumsy = self.dice.random() < 0.5
-        seen: list[str] = []
-
-        async def callback(result: Result) -> None:
-            seen.append(result.request_id)
-            await asyncio.sleep(slow)
-            if clumsy:
-                raise ValueError(result.request_id)
-
-        async with self._interest(wanted):
-            results = await tracker.wait_all(wanted, on_result=callback)
-            self._complete(results, wanted)
-            if sorted(seen) != sorted(results):
-                self.promises.broken.append(f"callbacks for {seen}, results for {list(results)}")
-            if clumsy and set(results.callback_errors) != set(results):
-                self.promises.broken.append("an exception of a callback was lost")
-
-    async def _iterate(self, tracker: Tracker) -> None:
-        wanted = self._some_ids()
-        leaves_after = self.dice.choice([1, 3, 1000])
-        seen: list[str] = []
-        async with self._interest(wanted), tracker.as_completed(wanted) as completions:
-            async for result in completions:
-                self._check(result)
-                seen.append(result.request_id)
-                if len(seen) == leaves_after:
-                    break
-            expected = min(leaves_after, len(set(wanted)))
-            if len(seen) != len(set(seen)) or len(seen) != expected:
-                self.promises.broken.append(f"{seen} came for {wanted}")
-
-    async def _stream(self, tracker: Tracker) -> None:
-        wanted = self._some_ids()
-        pause = self.dice.choice([0.0, 0.5, 3.0])
-
-        async def produce() -> AsyncIterator[str]:
-            for request_id in wanted:
-                await asyncio.sleep(pause)
-                yield request_id
-
-        async with self._interest(wanted):
-            results = await tracker.wait_all(produce())
-            self._complete(results, wanted)
-
-    async def _hold_a_handle(self, tracker: Tracker) -> None:
-        request_id = self.dice.choice(self.ids)
-        async with self._interest([request_id]):
-            handle = tracker.track(request_id)
-            try:
-                if self.dice.random() < 0.3:
-                    await asyncio.sleep(self.dice.uniform(0, 3))
-                    if handle.cancel():
-                        return
-                self._check(await handle)
-                self._check(await handle)
-            finally:
-                handle.cancel()
-
-    def _complete(self, results: Results, wanted: Sequence[str]) -> None:
-        if list(results) != list(dict.fromkeys(wanted)):
-            self.promises.broken.append(f"results for {list(results)}, asked for {wanted}")
-        for result in results.values():
-            self._check(result)
-
-    def _accounts_for(self, error: ProjectError, wanted: Sequence[str]) -> None:
-        known = set(error.results or ()) | set(error.pending)
-        if known != set(wanted):
-            self.promises.broken.append(f"{error!r} accounts for {known}, not for {wanted}")
+def _held() -> tuple[int, int]:
+    """How many files are open, and how many threads run."""
+    descriptors = Path("/proc/self/fd")
+    files = sum(1 for _ in descriptors.iterdir()) if descriptors.exists() else 0
+    return files, threading.active_count()
 
 
 def run_world(seed: int) -> World:
@@ -430,14 +307,15 @@ def run_world(seed: int) -> World:
     Raises:
         BrokenPromiseError: Its text has the command that replays it.
     """
+    held = _held()
     world = World(seed)
     try:
-        with asyncio.Runner(
-            loop_factory=lambda: WatchedLoop(seed, 0.0, world.before_jump)
-        ) as runner:
-            runner.run(world.live())
+        world.run()
     except Exception as error:
         raise BrokenPromiseError(f"{error!r}\n{replay_command(seed)}") from error
+    left = _held()
+    if left != held:
+        world.promises.broken.append(f"{held} files and threads before, {left} after")
     if world.promises.broken:
         broken = "\n".join(world.promises.broken[:10])
         raise BrokenPromiseError(f"{broken}\n{replay_command(seed)}")
@@ -449,30 +327,64 @@ def replay_command(seed: int) -> str:
     return f"replay with: python -m onehouse_tracker.testing.worlds --seed {seed}"
 
 
+@dataclass
+class Tally:
+    """What many worlds came to."""
+
+    worlds: int = 0
+    polls: int = 0
+    results: int = 0
+    crashes: int = 0
+    failures: tuple[str, ...] = ()
+    story: str = ""
+
+
+def run_worlds(seeds: range) -> Tally:
+    """Live through many worlds, and go on after a broken promise."""
+    logging.disable()  # clumsy callbacks are logged, and are no news here
+    tally = Tally()
+    story = hashlib.sha256()
+    for seed in seeds:
+        tally.worlds += 1
+        try:
+            world = run_world(seed)
+        except BrokenPromiseError as error:
+            tally.failures += (f"seed {seed}: {error}",)
+        else:
+            tally.polls += world.project.arrived
+            tally.results += len(world.promises.told)
+            tally.crashes += world.crashes
+            story.update(world.fingerprint.encode())
+    tally.story = story.hexdigest()[:12]
+    return tally
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one world or many; 0 if every promise was kept."""
     parser = argparse.ArgumentParser(prog="python -m onehouse_tracker.testing.worlds")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds from there on")
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes share the work")
     arguments = parser.parse_args(argv)
-    logging.disable()  # clumsy callbacks are logged, and are no news here
     began = time.perf_counter()
-    polls = results = failed = 0
-    for seed in range(arguments.seed, arguments.seed + arguments.count):
-        try:
-            world = run_world(seed)
-        except BrokenPromiseError as error:
-            failed += 1
-            sys.stderr.write(f"seed {seed}: {error}\n")
-        else:
-            polls += world.project.arrived
-            results += world.results
-    took = time.perf_counter() - began
+    seeds = range(arguments.seed, arguments.seed + arguments.count)
+    chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
+    if arguments.jobs == 1:
+        tallies = list(map(run_worlds, chunks))
+    else:
+        with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+            tallies = list(pool.map(run_worlds, chunks))
+    failures = [failure for tally in tallies for failure in tally.failures]
+    for failure in failures:
+        sys.stderr.write(f"{failure}\n")
+    story = hashlib.sha256("".join(tally.story for tally in tallies).encode()).hexdigest()[:12]
     sys.stdout.write(
-        f"{arguments.count} worlds, {polls} polls, {results} results,"
-        f" {took:.1f} s, {failed} failed\n"
+        f"{len(seeds)} worlds, {sum(tally.polls for tally in tallies)} requests sent,"
+        f" {sum(tally.results for tally in tallies)} results,"
+        f" {sum(tally.crashes for tally in tallies)} crashes,"
+        f" {time.perf_counter() - began:.1f} s, {len(failures)} failed, fingerprint {story}\n"
     )
-    return 1 if failed else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,3 @@
+"""
+What the detection-delay benchmark is made of: its workloads and its contestants.
+"""

@@ -1,0 +1,3 @@
+"""
+The parts of `benchmarks/budget.py`: servers that enforce, clients that spend, and the judge.
+"""

@@ -1,0 +1,45 @@
+"""
+What a slot costs where nobody has to wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.rate import enforcers
+from onehouse_tracker.gates import Gate, HostGate, LocalGate, RedisGate
+
+__all__ = ["measure"]
+
+_ROUNDS = 40
+_LIMIT = 200.0  # so that a slot is free again soon
+
+
+async def measure(directory: Path, programs: Mapping[str, str]) -> dict[str, float]:
+    """Milliseconds from asking to having a free slot, the median, for each gate."""
+    found = {
+        "local": await _measure(LocalGate(_LIMIT)),
+        "host": await _measure(HostGate(_LIMIT, path=directory / "overhead.budget")),
+    }
+    if "redis-server" in programs:
+        port = enforcers.free_port()
+        with enforcers.redis_server(programs["redis-server"], directory / "overhead", port):
+            gate = RedisGate(f"redis://127.0.0.1:{port}", project="overhead", limit=_LIMIT)
+            found["redis"] = await _measure(gate)
+    return found
+
+
+async def _measure(gate: Gate) -> float:
+    times = []
+    await gate.start()
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(2 / _LIMIT)
+        begin = time.perf_counter()
+        await gate.acquire()
+        times.append(time.perf_counter() - begin)
+    await gate.aclose()
+    return round(1000 * statistics.median(times), 3)

@@ -1,0 +1,346 @@
+"""
+Writes to the journal off the event loop: all that has gathered at once, one job at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from onehouse_tracker import events
+from onehouse_tracker.errors import JournalError, JournalWriteError
+from onehouse_tracker.journal import Added, Entry, Journal, Journalled
+from onehouse_tracker.models import Result
+
+__all__ = ["Read", "Take", "Then", "Writer"]
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 10_000
+"""Entries per commit, at most: the first of a million need not wait for the last."""
+
+Then: TypeAlias = Callable[[Result | JournalError | None, float], None]
+"""Told that an entry is on disk: with the result that was there already, with nothing, or
+with the error because of which it is not; and with the time."""
+
+Take: TypeAlias = Callable[[Sequence[Journalled] | JournalError], None]
+"""Gets what was read, or the error because of which nothing was."""
+
+Read: TypeAlias = Callable[[], Sequence[Journalled]]
+
+_Batch: TypeAlias = list[tuple[Entry, Then | None]]
+
+
+class Writer:
+    """
+    One journal, and what waits to be written to it.
+
+    One job at a time is in its hands: it writes everything that has gathered, in order, then
+    it reads at most once.  What follows from a job happens on the loop before the next job
+    begins, so that whoever reads sees neither too little nor too much.
+
+    Args:
+        journal: Where it is kept.
+
+        strict: Whether a failure to write is everyone's failure; otherwise all goes on as if
+            it had been written, and is missing in the journal.
+    """
+
+    def __init__(self, journal: Journal, *, strict: bool, emit: events.Emitter) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._journal = journal
+        self._strict = strict
+        self._emit = emit
+        self._executor: Executor | None = journal.executor
+        self._own_executor: ThreadPoolExecutor | None = None
+        self._queue: deque[tuple[Entry, Then | None]] = deque()
+        self._reads: deque[tuple[Read, Take]] = deque()
+        self._busy = False
+        self._scheduled = False
+        self._idle: asyncio.Future[None] | None = None
+        self._unusable: JournalError | None = None
+        self._lost = 0
+        self._on_failure: Callable[[JournalError], None] | None = None
+        self._on_written: Callable[[], None] | None = None
+        self.closed = False
+
+    # --- Life cycle --------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """
+        Open the journal.  Cancelling closes it again.
+
+        Raises:
+            JournalError: It cannot be used, and the writer is strict.
+        """
+        if self._executor is None:
+            self._executor = self._own_executor = ThreadPoolExecutor(
+                max_workers=1, thread_name_prefix="onehouse-tracker journal"
+            )
+        opening = self._loop.run_in_executor(self._executor, self._journal.open)
+        try:
+            forsaken = await opening
+        except JournalError as error:
+            if self._strict:
+                self._release()
+                raise
+            self._unusable = error
+            self._tell_failure(error, 0)
+        except BaseException:
+            self._executor.submit(self._journal.close)
+            self._release()
+            raise
+        else:
+            if forsaken:
+                self._tell_forsaken(forsaken)
+
+    def attach(
+        self, *, on_failure: Callable[[JournalError], None], on_written: Callable[[], None]
+    ) -> None:
+        """Say whom to tell of a failure that is everyone's, and that things went on."""
+        self._on_failure = on_failure
+        self._on_written = on_written
+
+    async def aclose(self) -> None:
+        """
+        Write what has gathered, then close the journal.
+
+        Cancelling ends the waiting, not the writing.  Raises nothing else.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        executor = self._executor
+        try:
+            while self._unusable is None and (self._busy or self._queue):
+                self._start_job()
+                if self._busy:
+                    self._idle = self._loop.create_future()
+                    await self._idle
+            if executor is not None:
+                await self._loop.run_in_executor(executor, self._journal.close)
+            if self._own_executor is not None:
+                # Its thread has nothing left to do: this waits for microseconds.
+                self._own_executor.shutdown()
+        except asyncio.CancelledError:
+            if executor is not None:
+                batch = list(self._queue)
+                self._queue.clear()
+                executor.submit(self._end_alone, [entry for entry, _ in batch])
+                # It is very likely written, but those who wait for it will not hear of it.
+                path = self._journal.name
+                self._go_on(batch, JournalWriteError(f"journal {path}: closed", path=path))
+            raise
+        finally:
+            self._release()
+
+    def _end_alone(self, entries: list[Entry]) -> None:
+        try:
+            if entries and self._unusable is None:
+                self._journal.write(entries)
+        finally:
+            self._journal.close()
+
+    def _release(self) -> None:
+        if self._own_executor is not None:
+            self._own_executor.shutdown(wait=False)
+
+    # --- What comes in -------------------------------------------------------------------
+
+    def put(self, entry: Entry, then: Then | None) -> None:
+        """Write *entry*, and *then* go on.  After closing nothing happens."""
+        if not self.closed:
+            self._queue.append((entry, then))
+            self._soon()
+
+    def promised(self, entry: Entry) -> asyncio.Future[None]:
+        """
+        Write *entry*; what comes back is done when it is on disk, and need not be awaited.
+
+        Cancelling it ends the waiting, not the writing.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        # An error is told to all who wait, and logged, in any case.
+        future.add_done_callback(_retrieve)
+        self.put(entry, partial(_resolve, future))
+        return future
+
+    def read(self, read: Read, take: Take) -> None:
+        """Let the journal *read*, behind all that was put before, and *take* what it brings."""
+        if self._unusable is not None:
+            take(copy.copy(self._unusable))
+            return
+        self._reads.append((read, take))
+        self._soon()
+
+    # --- One job -------------------------------------------------------------------------
+
+    def _soon(self) -> None:
+        # Not at once: what else this turn of the loop brings goes into the same commit.
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._start_job)
+
+    def _start_job(self) -> None:
+        self._scheduled = False
+        if self._busy or not (self._queue or (self._reads and not self.closed)):
+            return
+        if self._unusable is not None:
+            self._do_without()
+            return
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+        read, take = self._reads.popleft() if self._reads else (None, None)
+        entries = [entry for entry, _ in batch]
+        job = self._loop.run_in_executor(self._executor, _do, self._journal, entries, read)
+        self._busy = True
+        job.add_done_callback(partial(self._job_done, batch, take))
+
+    def _do_without(self) -> None:
+        """The journal could not be opened, and the user wants to go on."""
+        batch = list(self._queue)
+        self._queue.clear()
+        self._lost += len(batch)
+        self._go_on(batch, None)
+
+    def _job_done(self, batch: _Batch, take: Take | None, job: asyncio.Future[_Done]) -> None:
+        self._busy = False
+        try:
+            if job.cancelled():  # the loop ends without us
+                return
+            done = job.result()
+            if done.failure is None:
+                self._recovered(len(batch))
+                self._go_on(batch, None, done.known)
+            else:
+                self._failed(done.failure, batch)
+            if take is not None and done.read is not None:
+                take(done.read)
+        finally:
+            self._start_job()
+            if not self._busy and self._idle is not None:
+                idle, self._idle = self._idle, None
+                _resolve(idle, None, 0.0)
+
+    def _failed(self, failure: JournalError, batch: _Batch) -> None:
+        self._tell_failure(failure, len(batch))
+        if self._strict and self._on_failure is not None:
+            self._on_failure(failure)
+        self._go_on(batch, failure if self._strict else None)
+
+    def _go_on(
+        self,
+        batch: _Batch,
+        failure: JournalError | None,
+        known: Mapping[str, Result] | None = None,
+    ) -> None:
+        now = self._loop.time()
+        for entry, then in batch:
+            if then is None:
+                continue
+            result = None
+            # Only what was added can have been answered long ago.
+            if known and isinstance(entry, Added):
+                result = known.get(entry.request.request_id)
+            then(failure or result, now)
+        if self._on_written is not None:
+            self._on_written()
+
+    # --- What is told --------------------------------------------------------------------
+
+    def _recovered(self, written: int) -> None:
+        if not (self._lost and written):
+            return
+        lost, self._lost = self._lost, 0
+        path = self._journal.name
+        _log.warning("journal %s: works again; entries that are lost: %d", path, lost)
+        if self._emit:
+            self._emit(events.JournalRecovered(at=self._loop.time(), path=path, lost=lost))
+
+    def _tell_failure(self, error: JournalError, lost: int) -> None:
+        if not self._lost:
+            # Once, until it works again: a full disk fails every batch.
+            _log.warning("%s", error)
+        self._lost += max(lost, 1)
+        if self._emit:
+            self._emit(
+                events.JournalFailed(
+                    at=self._loop.time(),
+                    path=self._journal.name,
+                    error=type(error).__name__,
+                    message=str(error),
+                    lost=lost,
+                )
+            )
+
+    def _tell_forsaken(self, count: int) -> None:
+        path = self._journal.name
+        _log.warning(
+            "journal %s: an earlier run ended while it sent %d statements; they may or may not"
+            " run, and are not sent again",
+            path,
+            count,
+        )
+        if self._emit:
+            self._emit(
+                events.StatementsUnaccountedFor(at=self._loop.time(), path=path, count=count)
+            )
+
+
+class _Done(NamedTuple):
+    """What one job brought."""
+
+    known: Mapping[str, Result]
+    failure: JournalError | None
+    read: Sequence[Journalled] | JournalError | None
+
+
+def _do(journal: Journal, entries: list[Entry], read: Read | None) -> _Done:
+    """Write, then read: this runs in the writer's thread."""
+    known: Mapping[str, Result] = {}
+    failure: JournalError | None = None
+    got: Sequence[Journalled] | JournalError | None = None
+    try:
+        if entries:
+            known = journal.write(entries)
+    except Exception as error:  # noqa: BLE001 - a journal of another make may raise anything
+        failure = _as_ours(journal, error)
+    try:
+        if read is not None:
+            got = read()
+    except Exception as error:  # noqa: BLE001
+        got = _as_ours(journal, error)
+    return _Done(known, failure, got)
+
+
+def _as_ours(journal: Journal, error: Exception) -> JournalError:
+    if isinstance(error, JournalError):
+        return error
+    failure = JournalWriteError(
+        f"journal {journal.name}: failed with {type(error).__name__}", path=journal.name
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def _resolve(
+    future: asyncio.Future[None],
+    outcome: Result | JournalError | None,
+    now: float,  # noqa: ARG001 - a `Then`
+) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, JournalError):
+        future.set_exception(copy.copy(outcome))
+    else:
+        future.set_result(None)
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()

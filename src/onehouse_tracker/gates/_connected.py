@@ -1,0 +1,80 @@
+"""
+A gate that hands out a slot only when there is a connection for the request to leave on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+
+from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.gates._protocol import Gate, GateStats
+
+__all__ = ["ConnectedGate"]
+
+_IDLE = 10.0
+"""Seconds without a slot after which the connections may be gone; the client keeps them for 15."""
+
+_PATIENCE = 1.0
+"""Seconds that are spent on this; whether the server is there, the polls will tell."""
+
+
+class ConnectedGate:
+    """
+    Another gate, asked for a slot after the handshake and not before it.
+
+    A first request that shakes hands after it had its slot reaches the server late, and the
+    eleventh, on a connection that stands, less than a second later: it would be refused.
+
+    Args:
+        gate: The gate.
+
+        warm_up: Makes sure that so many connections stand, such as `OnehouseClient.warm_up`.
+    """
+
+    def __init__(self, gate: Gate, warm_up: Callable[[int], Awaitable[None]]) -> None:
+        self._gate = gate
+        self._warm_up = warm_up
+        self._used_at = -math.inf
+
+    @property
+    def limit(self) -> float:
+        """As of the gate."""
+        return self._gate.limit
+
+    @property
+    def paused_until(self) -> float:
+        """As of the gate."""
+        return self._gate.paused_until
+
+    async def start(self) -> None:
+        """Start the gate."""
+        await self._gate.start()
+
+    async def acquire(self) -> None:
+        """Have a connection, then wait for the next slot.  Cancelling gives up the place."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._used_at > _IDLE:
+            with contextlib.suppress(TimeoutError, TrackerClosedError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._warm_up(1)
+        await self._gate.acquire()
+        self._used_at = loop.time()
+
+    def throttled(self, sent_at: float, retry_after: float | None) -> None:
+        """Tell the gate."""
+        self._gate.throttled(sent_at, retry_after)
+
+    def answered(self, sent_at: float) -> None:
+        """Tell the gate."""
+        self._gate.answered(sent_at)
+
+    def stats(self) -> GateStats:
+        """As of the gate."""
+        return self._gate.stats()
+
+    async def aclose(self) -> None:
+        """Close the gate."""
+        await self._gate.aclose()

@@ -1,0 +1,207 @@
+"""
+The budget of one project, shared by the processes of one machine through a locked file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from onehouse_tracker._pace import Pace, PaceState
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates._budget_file import (
+    Budget,
+    BudgetFile,
+    boot_id,
+    default_path,
+    refuse_without_locks,
+)
+from onehouse_tracker.gates._shared import SILENCE, SharedGate, shifted
+
+__all__ = ["HostGate"]
+
+_RETRY = 0.001
+"""Seconds until a lock is tried again.  It is held for some microseconds."""
+
+
+class HostGate(SharedGate):
+    """
+    Evenly paced slots for all processes of one machine that name the same file.
+
+    The file holds when the next slot is free, the learned margin and the pause.  Who wants a
+    slot books the next free one and waits for it: first come, first served, each process has
+    one slot at a time.  A process that is killed loses the slot it had booked, and nothing
+    else.  No server is needed; Linux or macOS is.
+
+    Args:
+        limit: Requests per second of the whole project [vendor documentation: 10].
+
+        share: The part of it that all these processes have together, more than 0, at most 1.
+
+        path: The file.  `None` is one below ``/tmp`` for this user and `project`.  To share it
+            among users, name one in a directory of their group.
+
+        mode: Permissions of the file if it is made here, e.g. ``0o660``.
+
+        max_pause: Seconds a ``Retry-After`` can make us pause, at most.
+
+        project: A key that tells projects apart, such as `Credentials.project_key`.
+
+        clock: Tells the seconds that all processes of this boot agree on.
+
+    Raises:
+        ConfigError: A value is out of its bounds; there is neither a path nor a project; or
+            this system has no file locks.
+    """
+
+    kind = "host"
+
+    def __init__(
+        self,
+        limit: float = 10.0,
+        *,
+        share: float = 1.0,
+        path: str | os.PathLike[str] | None = None,
+        mode: int = 0o600,
+        max_pause: float = 120.0,
+        project: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(limit, share=share, max_pause=max_pause)
+        refuse_without_locks()
+        if path is None and project is None:
+            raise ConfigError("a host gate needs a path, or a project to choose one for")
+        self._path = Path(path) if path is not None else default_path(project or "")
+        self._mode = mode
+        self._clock = clock
+        self._file: BudgetFile | None = None
+        self._shared_pace = Pace(limit, share=share, max_pause=max_pause)
+        self._epoch = ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    async def start(self) -> None:
+        """
+        Open the file, on the running loop.
+
+        Raises:
+            ConfigError: It cannot be opened, has no locks, or another machine uses it too.
+        """
+        self._file = BudgetFile(self._path, mode=self._mode, boot=boot_id()).open()
+
+    async def acquire(self) -> None:
+        """
+        Wait for the next slot.
+
+        Cancelling gives up the place; a slot that was booked already is lost.
+
+        Raises:
+            ConfigError: The file was replaced by something that cannot be used.
+
+            OSError: The file cannot be read or written any more.
+        """
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        while True:
+            slot = await self._book()
+            if slot is None:
+                await self._sleep_until(self._pace.paused_until)
+                continue
+            if await self._sleep_until(slot):
+                self._look()
+                if self._is_usable(slot):
+                    break
+        self._grant(asked_at)
+
+    def throttled(self, sent_at: float, retry_after: float | None) -> None:
+        """Take note of a 429 for a request sent at *sent_at* (loop time), and tell the others."""
+        super().throttled(sent_at, retry_after)
+        if self._file is not None:
+            with self._file.locked() as mine:
+                # If it is not, the next `acquire` tells them.
+                if mine:
+                    self._exchange(self._file)
+
+    async def aclose(self) -> None:
+        """Close the file; it stays, for the others and for the next start."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    async def _book(self) -> float | None:
+        """Book the next slot, as loop time; `None` while there is a pause."""
+        file = self._file
+        if file is None:
+            raise RuntimeError("the gate was not started")
+        while True:
+            if not file.is_current():
+                file.open()  # somebody cleaned up: whoever comes now makes a new one
+            with file.locked() as mine:
+                if mine:
+                    budget = self._exchange(file)
+                    now = self._clock()
+                    if budget.pace.paused_until > now:
+                        return None
+                    slot = max(budget.next_slot, now)
+                    budget.next_slot = slot + 1.0 / self._shared_pace.rate(now)
+                    file.write(budget)
+                    return slot - self._ahead()
+            await asyncio.sleep(_RETRY)
+
+    def _exchange(self, file: BudgetFile) -> Budget:
+        """Write what we know into the file, and learn what the others know.  Hold the lock."""
+        now, ahead = self._clock(), self._ahead()
+        budget = file.read(now)
+        changed = budget is None
+        if budget is None:
+            budget = Budget(next_slot=now, born_at=now, at=now)
+        if self._epoch and self._epoch != budget.epoch:
+            # What we had booked got lost, and perhaps others had booked too.
+            budget.next_slot = max(budget.next_slot, budget.born_at + SILENCE)
+            changed = True
+        self._epoch = budget.epoch
+        pace = self._shared_pace
+        pace.state = budget.pace
+        if self._good_sent_at is not None:
+            changed |= pace.answered(self._good_sent_at + ahead)
+            self._good_sent_at = None
+        for refusal in self._news:
+            pace.throttled(
+                now, refusal.sent_at + ahead, refusal.retry_after, spread=refusal.spread
+            )
+            changed = True
+        self._news.clear()
+        budget.pace = pace.state
+        budget.at = now
+        if changed:
+            file.write(budget)
+        self._learn(budget)
+        return budget
+
+    def _look(self) -> None:
+        """Learn of pauses that began since we booked.  No lock: a look is not worth one."""
+        budget = None if self._file is None else self._file.read(self._clock())
+        if budget is not None:
+            self._learn(budget)
+
+    def _learn(self, budget: Budget) -> None:
+        by = -self._ahead()
+        margin, refused_at, reacted_at, next_pause, paused_until = budget.pace
+        self._pace.state = PaceState(
+            margin,
+            shifted(refused_at, by),
+            shifted(reacted_at, by),
+            next_pause,
+            # Our own refusals that nobody knows of yet count too.
+            max(self._pace.paused_until, shifted(paused_until, by)),
+        )
+
+    def _ahead(self) -> float:
+        """Seconds by which the clock of this boot is ahead of the loop's: 0 for most loops."""
+        return self._clock() - asyncio.get_running_loop().time()

@@ -1,0 +1,37 @@
+"""
+The file that makes tracking survive a crash.
+"""
+
+from __future__ import annotations
+
+from onehouse_tracker.journal._protocol import (
+    Accepted,
+    Acknowledged,
+    Added,
+    Entry,
+    Fate,
+    Intended,
+    Journal,
+    Journalled,
+    Recorded,
+    Settled,
+)
+from onehouse_tracker.journal._reader import JournalReader, JournalRequest, JournalStatement
+from onehouse_tracker.journal.sqlite import SqliteJournal
+
+__all__ = [
+    "Accepted",
+    "Acknowledged",
+    "Added",
+    "Entry",
+    "Fate",
+    "Intended",
+    "Journal",
+    "JournalReader",
+    "JournalRequest",
+    "JournalStatement",
+    "Journalled",
+    "Recorded",
+    "Settled",
+    "SqliteJournal",
+]

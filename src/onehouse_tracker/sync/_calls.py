@@ -1,0 +1,109 @@
+"""
+How what blocks reaches the tracker on its private loop, and brings back what works anywhere.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from onehouse_tracker.errors import ProjectError, TrackerClosedError
+from onehouse_tracker.models import Result
+from onehouse_tracker.results import Results
+from onehouse_tracker.sync._loop_thread import LoopThread
+from onehouse_tracker.tracker import Tracker
+
+__all__ = ["Calls", "awaited"]
+
+T = TypeVar("T")
+
+
+class Calls:
+    """
+    One tracker, its private loop, and calls to it.
+
+    When it is garbage-collected the tracker closes: whoever holds this keeps it open.
+
+    Args:
+        tracker: Not entered yet.
+
+        source: Entered before the tracker, if it can be.
+    """
+
+    def __init__(self, tracker: Tracker, source: object) -> None:
+        self.tracker = tracker
+        self.thread = LoopThread(_Opened(tracker, source), name="onehouse-tracker loop")
+        # Closing waits, and a finalizer must not.
+        weakref.finalize(self, self.thread.close_soon).atexit = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether every call raises `TrackerClosedError`: closed, failed, or inherited."""
+        return self.thread.closed or self.tracker._closed  # noqa: SLF001 - the same, inside
+
+    def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run the coroutine that *work* makes, and wait for it; see `LoopThread.call`."""
+        try:
+            return self.thread.call(work)
+        except ProjectError as error:
+            if error.results is not None:
+                error.results = self.own(error.results)
+            raise
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Do on the private loop what must be done there, and does not wait."""
+
+        async def done() -> T:
+            return work()
+
+        return self.call(done)
+
+    def own(self, results: Results) -> Results:
+        """*results*, acknowledged from any thread: the journal belongs to the private loop."""
+
+        def acknowledge(_: Iterable[str]) -> Awaitable[None]:
+            self.call(partial(awaited, results.ack))
+            return Results().ack()  # it is on disk: there is nothing left to wait for
+
+        return Results(
+            results.values(), callback_errors=results.callback_errors, acknowledge=acknowledge
+        )
+
+    async def acknowledge(self, result: Result) -> None:
+        """Write down, on the private loop, that *result* has arrived."""
+        acknowledge = self.tracker._acknowledge  # noqa: SLF001 - the same, inside
+        with suppress(TrackerClosedError):  # too late: what has arrived can still be taken
+            await Results((result,), acknowledge=acknowledge).ack()
+
+
+async def awaited(work: Callable[[], Awaitable[T]]) -> T:
+    """Await what *work* returns: a coroutine where there is only something to await."""
+    return await work()
+
+
+class _Opened(AbstractAsyncContextManager[None]):
+    """The tracker, and before it the source if that must be opened too."""
+
+    def __init__(self, tracker: Tracker, source: object) -> None:
+        self._tracker = tracker
+        self._source = source
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> None:
+        async with AsyncExitStack() as stack:
+            if hasattr(self._source, "__aenter__"):
+                await stack.enter_async_context(cast("Any", self._source))
+            await stack.enter_async_context(self._tracker)
+            self._stack = stack.pop_all()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(exc_type, exc, traceback)

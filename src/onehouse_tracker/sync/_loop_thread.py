@@ -1,0 +1,381 @@
+"""
+An event loop in a thread of its own, for callers that block.
+
+Who owns what: the thread owns the loop, and one coroutine on it owns the context: it enters
+it, waits until it is told to leave, leaves it, and ends what still runs.  Callers own nothing
+but their call, which they cancel if they cannot wait for its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 - what it does at exit is registered before ours
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from onehouse_tracker.errors import TrackerClosedError
+
+__all__ = ["LoopThread"]
+
+T = TypeVar("T")
+
+_GLANCE = 0.2 if os.name == "nt" else None
+"""Seconds between two looks at whether a call has ended.  On Windows Ctrl-C does not interrupt
+who waits for a lock without limit."""
+
+
+class LoopThread:
+    """
+    Keeps one asynchronous context open on a private event loop, and runs calls there.
+
+    The thread starts with `open`, or with the first call, and ends with `close`, or when the
+    interpreter exits.  Any number of threads may call at once.
+
+    Args:
+        context: Entered and left on the private loop; once.
+
+        name: The name of the thread.
+    """
+
+    def __init__(self, context: AbstractAsyncContextManager[object], *, name: str) -> None:
+        self._context = context
+        self._name = name
+        # The child of a fork has the object but not the thread.  Before the thread starts
+        # there is nothing to miss: such an object is as good in the child.
+        self._pid: int | None = None
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._takes_calls = True
+        self._exiting = False
+        self._entered = threading.Event()
+        self._leave: asyncio.Event | None = None
+        self._is_told_to_leave = False
+        self._cause: BaseException | None = None
+        self._failure: BaseException | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether every call from now on raises `TrackerClosedError`."""
+        return not self._takes_calls or self._is_told_to_leave or self.is_inherited
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was opened by the process that forked this one."""
+        return self._pid is not None and self._pid != os.getpid()
+
+    def open(self) -> None:
+        """
+        Start the thread and enter the context, unless that was done.
+
+        Raises:
+            TrackerClosedError: It is closed, or belongs to the parent process.
+
+            BaseException: What entering the context raised.
+        """
+        if self.is_inherited:
+            raise TrackerClosedError(
+                "the tracker belongs to the process that forked this one; make a new one here"
+            )
+        with self._lock:
+            if self._thread is None and self._takes_calls:
+                self._pid = os.getpid()
+                # A daemon, so that nothing can keep the interpreter from ending; what must
+                # be done before it ends, `_close_all` does.
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                _running.add(self)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no more threads
+                    self._takes_calls, self._thread = False, None
+                    _running.discard(self)
+                    raise
+        if self._thread is None:
+            self._refuse()
+        while not self._entered.wait(_GLANCE):
+            pass
+        if self._failure is not None and self._leave is None:
+            raise self._failure
+        if not self._takes_calls:
+            self._refuse()
+
+    def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """
+        Run the coroutine that *work* makes on the private loop, and wait for its end.
+
+        It sees the caller's context variables.  If the caller is interrupted, by Ctrl-C, the
+        coroutine is cancelled, and the interruption goes on when it has ended; a second one
+        does not wait for that.
+
+        Raises:
+            TrackerClosedError: It is closed, was closed meanwhile, or belongs to the parent
+                process.
+
+            RuntimeError: It was called on the private loop, which would wait for itself.
+
+            BaseException: What the coroutine raised.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "a blocking call on the tracker's own event loop would wait for itself:"
+                " make on_result a plain function"
+            )
+        self.open()
+        call = _Call(work, self)
+        try:
+            self._schedule(call)
+            call.wait()
+        except BaseException:
+            # Behind the start in the loop's queue, if that was ever put there.
+            if self._post(call.abandon):
+                call.wait()
+            raise
+        finally:
+            self._hung_up(call)
+
+        return call.outcome()
+
+    def close_soon(self, cause: BaseException | None = None) -> None:
+        """
+        Begin to close, without waiting.  Takes no lock: a finalizer may call it anywhere.
+
+        Args:
+            cause: The exception that ends the context, if it is one.
+        """
+        if self.is_inherited or self._is_told_to_leave:
+            return
+        self._cause = cause
+        self._is_told_to_leave = True
+        loop, leave = self._loop, self._leave
+        if loop is not None and leave is not None:
+            with suppress(RuntimeError):  # the loop is closed already
+                loop.call_soon_threadsafe(leave.set)
+
+    def close(self, cause: BaseException | None = None) -> None:
+        """
+        Leave the context, end all calls, and wait until the thread has ended.
+
+        Closing twice does no harm; neither does closing what belongs to the parent process.
+        On the private loop itself it does not wait.
+
+        Args:
+            cause: The exception that ends the context, if it is one.
+
+        Raises:
+            BaseException: What leaving the context raised; the first to close gets it.
+        """
+        if self.is_inherited:
+            return
+        self.close_soon(cause)
+        with self._lock:
+            thread = self._thread
+            if thread is None:
+                self._takes_calls = False
+        if thread is None or thread is threading.current_thread():
+            return
+        while thread.is_alive():
+            thread.join(_GLANCE)
+        failure, self._failure = self._failure, None
+        if failure is not None and self._leave is not None:
+            raise failure
+
+    # --- In the caller's thread ----------------------------------------------------------
+
+    def _schedule(self, call: _Call[Any]) -> None:
+        with self._lock:
+            accepted = self._takes_calls and self._loop is not None
+            if accepted:
+                call.is_counted = not call.is_daemon
+                self._waiting += call.is_counted
+        if not accepted or not self._post(call.start):
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        if self._exiting and threading.current_thread().daemon:
+            # The interpreter is about to freeze this thread; an error would only be noise.
+            threading.Event().wait()
+        raise _closed()
+
+    def _post(self, callback: Callable[[], None]) -> bool:
+        # Under the lock: once the thread has said that it takes no calls, none comes.
+        with self._lock:
+            if not self._takes_calls or self._loop is None:
+                return False
+            self._loop.call_soon_threadsafe(callback)
+            return True
+
+    def _hung_up(self, call: _Call[Any]) -> None:
+        with self._lock:
+            if call.is_counted:
+                call.is_counted = False
+                self._waiting -= 1
+                self._idle.notify_all()
+
+    def close_at_exit(self) -> None:
+        """
+        Close before the interpreter ends.
+
+        Threads that the interpreter waits for get what they wait for first; of daemons it
+        does not wait for, none is woken only to report an error.
+        """
+        try:
+            with self._idle:
+                self._idle.wait_for(lambda: not self._waiting)
+        finally:
+            self._exiting = True
+            # Whether all went well nobody can tell here: nothing counts as acknowledged.
+            self.close_soon(_AtExit())
+            thread = self._thread
+            if thread is not None:
+                thread.join(_PATIENCE_AT_EXIT)
+
+    # --- In the thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._serve())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            # From Python 3.12 on no thread starts while the interpreter ends, and this needs
+            # one; closing the loop lets go of idle workers too.
+            with suppress(RuntimeError):
+                loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+            _running.discard(self)
+
+    async def _serve(self) -> None:
+        try:
+            await self._context.__aenter__()
+        except BaseException as error:  # noqa: BLE001 - raised in the threads that wait for it
+            self._failure = error
+            with self._lock:
+                self._takes_calls = False
+            self._entered.set()
+            return
+        self._leave = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._entered.set()
+        # Looked at after `_loop` was set: whoever was told to leave before had nobody to tell.
+        if not self._is_told_to_leave:
+            await self._leave.wait()
+        cause = self._cause
+        try:
+            await self._context.__aexit__(
+                None if cause is None else type(cause),
+                cause,
+                getattr(cause, "__traceback__", None),
+            )
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that closes
+            if error is not cause:
+                self._failure = error
+        with self._lock:
+            self._takes_calls = False
+        await asyncio.sleep(0)  # what was posted before that has started now
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Take note of a call's task, to end it when the context is left."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def may_wake(self, call: _Call[Any]) -> bool:
+        """Whether the caller should learn of the end."""
+        return not (self._exiting and call.is_daemon)
+
+
+class _Call(Generic[T]):
+    """One call: begun and abandoned on the loop, waited for in the caller's thread."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], owner: LoopThread) -> None:
+        self._work = work
+        self._owner = owner
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[T] | None = None
+        self._ended = threading.Event()
+        self.is_daemon = threading.current_thread().daemon
+        self.is_counted = False
+
+    def start(self) -> None:
+        """Start the task; on the loop."""
+        self._task = asyncio.get_running_loop().create_task(self._work(), context=self._context)
+        self._owner.keep(self._task)
+        self._task.add_done_callback(self._end)
+
+    def abandon(self) -> None:
+        """Cancel the task if it was started; on the loop, and never before `start`."""
+        if self._task is None:
+            self._ended.set()
+        else:
+            self._task.cancel()
+
+    def wait(self) -> None:
+        """Wait for the end; in the caller's thread."""
+        while not self._ended.wait(_GLANCE):
+            pass
+
+    def outcome(self) -> T:
+        """What came of it, once it has ended."""
+        task = self._task
+        if task is None or task.cancelled():
+            raise _closed()
+        return task.result()
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen, even where the caller was interrupted and never looks
+        if self._owner.may_wake(self):
+            self._ended.set()
+
+
+class _AtExit(BaseException):
+    """Ends the context when the interpreter exits."""
+
+
+def _closed() -> TrackerClosedError:
+    return TrackerClosedError("the tracker is closed")
+
+
+_PATIENCE_AT_EXIT: Final = 5.0
+"""Seconds for closing when the interpreter exits; then it exits all the same."""
+
+_running: Final[set[LoopThread]] = set()
+_inherited: Final[list[LoopThread]] = []
+
+
+def _close_all() -> None:
+    for owner in tuple(_running):
+        owner.close_at_exit()
+
+
+def _forked() -> None:
+    # Their threads are gone.  Kept, never touched: the loops' descriptors are shared with the
+    # parent, and finalizers in the child would close connections under its feet.
+    _inherited.extend(_running)
+    _running.clear()
+
+
+def _before_threads_end(callback: Callable[[], None]) -> None:
+    # Not `atexit`, which comes after the thread pools were shut down: closing may need one.
+    # What comes last here runs first, and the pools' own callback came with their import.
+    register = getattr(threading, "_register_atexit", atexit.register)
+    try:
+        register(callback)
+    except RuntimeError:  # imported while the interpreter ends
+        atexit.register(callback)
+
+
+_before_threads_end(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

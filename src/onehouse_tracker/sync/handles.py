@@ -1,0 +1,165 @@
+"""
+What the blocking tracker hands out: a handle for one request, an iterator for many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+from types import TracebackType
+from typing import Self, final
+
+from onehouse_tracker import handles
+from onehouse_tracker._intake import check_timeout
+from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.models import Result
+from onehouse_tracker.sync._calls import Calls, awaited
+
+__all__ = ["Completions", "Handle"]
+
+
+@final
+class Handle:
+    """
+    One request that is followed until it ends, `cancel` is called, or the tracker closes.
+
+    Any number of threads may use it.  It keeps its tracker from being garbage-collected.
+    """
+
+    __slots__ = ("_calls", "_inner")
+
+    def __init__(self, calls: Calls, inner: handles.Handle) -> None:
+        self._calls = calls
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"<sync Handle {self.request_id}: {'done' if self._inner.done() else 'pending'}>"
+
+    @property
+    def request_id(self) -> str:
+        """The request."""
+        return self._inner.request_id
+
+    @property
+    def label(self) -> str | None:
+        """The label it was tracked with."""
+        return self._inner.label
+
+    def done(self) -> bool:
+        """Whether `result` returns, or raises, at once."""
+        return self._inner.done()
+
+    def result(self, timeout: float | None = None) -> Result:
+        """
+        Wait for the result.  Each caller gets a result, or an exception, of its own.
+
+        Args:
+            timeout: Seconds; `None` waits without limit.
+
+        Raises:
+            TimeoutError: It is still pending; the handle goes on.
+
+            HandleCancelledError: `cancel` was called first.
+
+            ProjectError: Credentials, an outage, the journal; or the tracker was closed first.
+        """
+        check_timeout(timeout)
+
+        async def waited() -> Result:
+            if self._inner.done():
+                return self._inner.result()
+            async with asyncio.timeout(timeout):
+                return await self._inner
+
+        try:
+            return self._calls.call(waited)
+        except TrackerClosedError:
+            # What was known when the tracker closed stays known.
+            result = self._inner.remembered()
+            if result is None or self._calls.thread.is_inherited:
+                raise
+            return result
+
+    def cancel(self) -> bool:
+        """
+        Stop waiting; if nobody else waits for the request, it is not asked about any more.
+
+        The request itself goes on at the server.  Returns False if the handle was done.
+
+        Raises:
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        return self._calls.do(self._inner.cancel)
+
+    def ack(self) -> None:
+        """
+        Tell the journal that the result has arrived, and wait until that is on disk.
+
+        Raises:
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerError: What `result` would raise, or the journal cannot be written.
+        """
+        self._calls.call(partial(awaited, self._inner.ack))
+
+
+@final
+class Completions(Iterator[Result]):
+    """
+    Results in the order in which the requests end.
+
+    A plain iterator and a context manager.  Leaving the ``with`` block, or `close`, stops the
+    polling of what nobody else waits for; a bare ``break`` does so when the iterator is
+    garbage-collected.  Several threads may take from one iterator: each result goes to one of
+    them.
+
+    With a journal, a thread that asks for the next result acknowledges the one it got before.
+
+    Raises:
+        ProjectError: After the results that were known before it; ``pending`` names the
+            requests that are still open.
+    """
+
+    def __init__(self, calls: Calls, inner: handles.Completions) -> None:
+        self._calls = calls
+        self._inner = inner
+        # What this thread got last.
+        self._here = threading.local()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Result:
+        """Wait for the next result.  Ctrl-C loses none that has not been handed out."""
+        last: Result | None = getattr(self._here, "last", None)
+        self._here.last = None
+        result = self._calls.call(partial(self._next, last))
+        if result is None:
+            raise StopIteration
+        self._here.last = result
+        return result
+
+    async def _next(self, last: Result | None) -> Result | None:
+        # The inner iterator tells those who take from it apart by their tasks, and each step
+        # of ours is a task of its own.
+        if last is not None:
+            await self._calls.acknowledge(last)
+        return await anext(self._inner, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop waiting.  Results that have arrived can still be taken."""
+        if not self._calls.closed:
+            self._calls.call(self._inner.aclose)

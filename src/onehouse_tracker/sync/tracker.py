@@ -1,0 +1,331 @@
+"""
+The blocking tracker: the asynchronous one on a private event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast, final
+
+from onehouse_tracker import tracker as _async
+from onehouse_tracker._intake import checked
+from onehouse_tracker.config import Credentials
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.results import Results
+from onehouse_tracker.stats import TrackerStats
+from onehouse_tracker.sync._calls import Calls
+from onehouse_tracker.sync.handles import Completions, Handle
+
+if TYPE_CHECKING:
+    from onehouse_tracker.client import OnehouseClient
+
+__all__ = ["OnResult", "Tracker"]
+
+OnResult = Callable[[Result], object]
+"""A plain function of one result.  It runs in a thread of its own, one call at a time."""
+
+
+@final
+class Tracker:
+    """
+    Follows requests until each has its outcome, for callers that block.
+
+    Use it with ``with``.  Without, it opens with its first use, and closes with `close`, when
+    it is garbage-collected, or when the interpreter exits.  Any number of threads may use it
+    at the same time.
+
+    Ctrl-C in a call cancels that call, waits until nothing is left of it, and goes on as
+    `KeyboardInterrupt`; the requests go on at the server.  Where ``asyncio.run`` is running in
+    the same thread, it keeps the first Ctrl-C for itself, and the second one arrives here.
+
+    Args:
+        source: Whom to ask.  If it is an asynchronous context manager, such as an
+            `OnehouseClient`, it is entered on the private loop, and left with it.
+
+        **settings: Keywords of ``onehouse_tracker.Tracker``.
+    """
+
+    def __init__(self, source: StatusSource, **settings: Any) -> None:
+        self._adopt(_async.Tracker(source, **settings), source)
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """
+        A tracker for Onehouse, configured like the vendor's own tools.
+
+        Args:
+            **settings: Keywords of ``onehouse_tracker.Tracker.from_env``.
+
+        Raises:
+            ConfigError: Credentials are missing, all of them are named at once; a setting
+                makes no sense; or there is a ``session``, which belongs to its own loop.
+        """
+        if settings.get("session") is not None:
+            raise ConfigError("a session belongs to its own event loop; here is a private one")
+        tracker = cls.__new__(cls)
+        # What `from_env` made opens its client itself.
+        tracker._adopt(_async.Tracker.from_env(**settings), None)  # noqa: SLF001 - ours
+        return tracker
+
+    def _adopt(self, inner: _async.Tracker, source: object) -> None:
+        self._inner = inner
+        self._calls = Calls(inner, source)
+        self._here = threading.local()
+
+    def __repr__(self) -> str:
+        return f"<sync {'closed' if self.closed else 'open'} {self._inner!r}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether every call raises `TrackerClosedError`: closed, failed, or inherited."""
+        return self._calls.closed
+
+    # --- Life cycle --------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """
+        Open it, if that was not done.
+
+        Raises:
+            TrackerClosedError: It was closed, or belongs to the parent process.
+
+            JournalError: The journal cannot be used.
+        """
+        try:
+            self._calls.thread.open()
+        except BaseException:
+            self._calls.thread.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(exc)
+
+    def close(self) -> None:
+        """
+        Stop all polling; whoever still waits, in another thread, gets a `TrackerClosedError`.
+
+        Results that were handed out count as acknowledged.  Closing twice does no harm;
+        what belongs to the parent process is left alone.
+
+        Raises:
+            RuntimeError: It was called from a callback, which it would wait for.
+
+            JournalError: Something could not be written down at last.
+        """
+        self._close(None)
+
+    def _close(self, cause: BaseException | None) -> None:
+        if self._is_in_callback:
+            raise RuntimeError("closing waits for callbacks: it cannot be done from one")
+        self._calls.thread.close(cause)
+
+    # --- Waiting -----------------------------------------------------------------------
+
+    def wait_all(
+        self,
+        request_ids: Iterable[str | Request],
+        *,
+        timeout: float | None = None,
+        label: str | None = None,
+        on_result: OnResult | None = None,
+    ) -> Results:
+        """
+        Wait until every request has an outcome.
+
+        Several threads may wait for the same request; it is polled once.
+
+        Args:
+            request_ids: What to wait for; read to its end before anything is asked.
+                Duplicates are asked about once.
+
+            timeout: Seconds; `None` waits without limit.
+
+            label: The label of those that bring none of their own.
+
+            on_result: Called with each result as it is known.  What it raises is logged, kept
+                in `Results.callback_errors`, and disturbs nobody.
+
+        Returns:
+            One result per request, in the order given.  What was still pending at the
+            deadline has the outcome `TIMED_OUT` and can be waited for again.  ``ack()`` of it
+            waits until the acknowledgement is on disk.
+
+        Raises:
+            InvalidRequestError: Something is not a request ID; nothing was asked yet.
+
+            AuthenticationError: The server refused our credentials.
+
+            OutageError: Nothing answered for ``PollPolicy.patience`` seconds.
+
+            JournalError: Something could not be written down.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+
+            KeyboardInterrupt: Ctrl-C; nobody waits any more, the requests go on.
+
+            RuntimeError: It was called with ``on_result`` from a callback.
+        """
+        if on_result is not None and self._is_in_callback:
+            raise RuntimeError("there is one thread for callbacks: one cannot wait for another")
+        results = self._calls.call(
+            partial(
+                self._inner.wait_all,
+                checked(request_ids),
+                timeout=timeout,
+                label=label,
+                on_result=None if on_result is None else partial(self._call_back, on_result),
+            )
+        )
+        return self._calls.own(results)
+
+    def as_completed(
+        self,
+        request_ids: Iterable[str | Request],
+        *,
+        timeout: float | None = None,
+        label: str | None = None,
+    ) -> Completions:
+        """
+        Iterate over the results in the order in which the requests end.
+
+        Following begins with this call, not with the first step of the iteration.
+
+        Args:
+            request_ids: What to wait for, as in `wait_all`.
+
+            timeout: Seconds from now; what is pending then comes as `TIMED_OUT`.
+
+            label: The label of those that bring none of their own.
+
+        Returns:
+            A plain iterator that is also a context manager.  It raises what `wait_all`
+            raises, after the results that were known before.
+
+        Raises:
+            InvalidRequestError: Something is not a request ID; nothing was asked yet.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        requests = checked(request_ids)
+        return Completions(
+            self._calls,
+            self._calls.do(
+                partial(self._inner.as_completed, requests, timeout=timeout, label=label)
+            ),
+        )
+
+    def resume(self, *, timeout: float | None = None) -> Completions:
+        """
+        Go on with everything that the journal holds and nobody acknowledged.
+
+        See ``onehouse_tracker.Tracker.resume``.
+
+        Args:
+            timeout: Seconds from now; what is pending then comes as `TIMED_OUT`, and stays
+                pending in the journal.
+
+        Raises:
+            ConfigError: The tracker has no journal.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+
+            JournalError: From the iterator: the journal cannot be read.
+        """
+        return Completions(
+            self._calls, self._calls.do(partial(self._inner.resume, timeout=timeout))
+        )
+
+    def track(
+        self,
+        request_id: str | Request,
+        *,
+        label: str | None = None,
+        submitted_at: datetime | None = None,
+    ) -> Handle:
+        """
+        Follow one request from now on.
+
+        Args:
+            request_id: Its ID, or a `Request`.
+
+            label: Your name for this kind of statement.
+
+            submitted_at: When it was submitted, time-zone aware.  `None` counts from now.
+
+        Returns:
+            A handle: ``handle.result()`` waits for the result.
+
+        Raises:
+            InvalidRequestError: It is not a request ID, or the time has no zone.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        track = partial(self._inner.track, request_id, label=label, submitted_at=submitted_at)
+        return Handle(self._calls, self._calls.do(track))
+
+    def submit(self, statement: str, *, label: str | None = None) -> Handle:
+        """
+        Submit one statement within the budget, and follow it.
+
+        A statement is sent once.  Ctrl-C before the slot comes sends nothing; Ctrl-C while the
+        statement is on the wire leaves its fate unknown.
+
+        Args:
+            statement: One SQL statement.
+
+            label: Your name for this kind of statement.
+
+        Returns:
+            A handle: ``handle.result()`` waits for the result.
+
+        Raises:
+            InvalidRequestError: There is no statement.
+
+            SubmissionError: It was refused, never sent, or its fate is unknown.
+
+            AuthenticationError: The server refused our credentials.
+
+            JournalError: It could not be written down.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        return Handle(
+            self._calls, self._calls.call(partial(self._inner.submit, statement, label=label))
+        )
+
+    def stats(self) -> TrackerStats:
+        """
+        What the tracker is doing now.
+
+        Raises:
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        return self._calls.do(self._inner.stats)
+
+    # --- How it is done ----------------------------------------------------------------
+
+    def _credentials(self) -> Credentials:
+        """Who we are to the server; of a tracker that `from_env` made."""
+        return cast("OnehouseClient", self._inner._source).credentials  # noqa: SLF001
+
+    @property
+    def _is_in_callback(self) -> bool:
+        return getattr(self._here, "in_callback", False)
+
+    def _call_back(self, on_result: OnResult, result: Result) -> object:
+        self._here.in_callback = True
+        try:
+            return on_result(result)
+        finally:
+            self._here.in_callback = False

@@ -1,0 +1,45 @@
+"""
+Follows one request at the URL it is given, waits as long as it is told, and tells what it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from onehouse_tracker.client import OnehouseClient
+from tests.hostile_server import credentials, tracker_for
+
+
+def _highest() -> int:
+    """Bytes of memory, at the highest so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss: it begins with the memory of the parent, of which we are a copy.
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+async def main(url: str, idle: float) -> None:
+    """The first request is answered properly, so that everything is loaded."""
+    client = OnehouseClient(credentials(url), request_timeout=1)
+    async with client, tracker_for(client, patience=0.5) as tracker:
+        await tracker.wait_all(["base"])
+        base, start = _highest(), time.monotonic()
+        results = await tracker.wait_all(["r1"], timeout=0.8)
+        seconds = time.monotonic() - start
+        await asyncio.sleep(idle)  # what arrives while nobody asks counts too
+    outcome = str(results["r1"].outcome)
+    report = {"bytes_above_base": _highest() - base, "seconds": seconds, "outcome": outcome}
+    print(json.dumps(report))
+
+
+warnings.simplefilter("error")
+asyncio.run(main(sys.argv[1], float(sys.argv[2])))
