@@ -17,11 +17,13 @@ STARTS_TASKS = frozenset(
 
 # The command owns its loop, and so does the thread that works for blocking callers; the
 # simulator's server and the virtual clock are loops of their own.
-MAY_START_TASKS = ("_engine.py", "tracker.py", "sync/_loop_thread.py", "cli/", "testing/")
+MAY_START_TASKS = ("_engine.py", "_session.py", "sync/_loop_thread.py", "cli/", "testing/")
 
 LINES_AT_MOST = 400
 
-LONGER_FOR_A_REASON: dict[str, str] = {}
+LONGER_FOR_A_REASON = {
+    "tracker.py": "what users read: three lines in four are the docstrings of one class",
+}
 """Modules that may be longer, with the reason why splitting them would be worse."""
 
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

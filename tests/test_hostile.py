@@ -136,6 +136,8 @@ BROKEN: dict[str, bytes | Act] = {
     "a proxy that finds nobody": http(b"<html>" * 50_000, "502 Bad Gateway", "Content-Type: a/b"),
     "a login page in between": http(b"<html>", "511 Network Authentication Required"),
 }
+# A connection that was opened ahead, and is lost at once, looks stale.
+RETRIED = frozenset({"TransportError", "StaleConnectionError"})
 # These take as long as one request may take.
 SLOW = frozenset(
     {
@@ -161,7 +163,8 @@ async def test_what_is_no_reply_costs_one_poll(name: str) -> None:
 
     assert result.outcome is Outcome.SUCCEEDED
     assert result.polls == len(server.requests) == 2
-    assert [getattr(event, "error", None) for event in events].count("TransportError") == 1
+    failures = [event for event in events if getattr(event, "error", None) in RETRIED]
+    assert len(failures) == 1
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -231,7 +231,17 @@ SCENARIOS: dict[str, tuple[Scenario, list[Any]]] = {
         submissions,
         [_QUOTED_400, say(), http(b'{"requestId": "%s\\n"}')],
     ),
-    "outage": (outage, [http(REFUSAL, "503 Down"), say(ANSWERED), http(ANSWERED[:-3]), _HANG] * 9),
+    "outage": (
+        outage,
+        [
+            http(REFUSAL, "503 Down"),
+            say(f"HTTP/1.1 200 OK\r\nX-Token: {ANSWER}\r\nContent-".encode()),
+            say(ANSWERED),
+            http(ANSWERED[:-3]),
+            _HANG,
+        ]
+        * 9,
+    ),
     "callbacks": (callbacks, [http(ANSWERED)] * 2),
     "closing": (closing, [_HANG] * 9),
 }

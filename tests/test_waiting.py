@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_bad_input_is_refused_before_anything_is_asked(bad: object) -> None:
     assert source.calls == []
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "5", timedelta(5), True])
 def test_senseless_timeout_is_refused(timeout: float) -> None:
     """
     A deadline in the past or in no time at all is a mistake of the caller.
@@ -470,6 +471,10 @@ def test_outcome_is_remembered_as_long_as_a_handle_holds_it() -> None:
             await handle
             assert (await tracker.wait_all(["a"], label="again"))["a"].label == "again"
             assert (await tracker.track("a")).ok
+            assert len(source.calls) == 1
+            await tracker.track("a")  # another handle, which comes and goes
+            gc.collect()
+            assert (await tracker.wait_all(["a"])).ok
             assert len(source.calls) == 1
             del handle
             gc.collect()

@@ -18,19 +18,9 @@ Record = Sequence[tuple[float, bool, str]]
 
 
 def judge(
-    record: Record,
-    begin: float,
-    seconds: float,
-    members: Mapping[str, Mapping[str, Any]],
-    *,
-    warm_up: float = 0.0,
+    record: Record, begin: float, seconds: float, members: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """
-    Judge one case: what arrived in *seconds* from *begin*.
-
-    The rate is that after the first *warm_up* seconds, in which all processes of a wave start on
-    the same cores; everything else counts from the first request on.
-    """
+    """Judge one case: what arrived in *seconds* from *begin*."""
     arrived = sorted(entry for entry in record if begin <= entry[0] < begin + seconds)
     admitted = [entry for entry in arrived if entry[1]]
     refused = len(arrived) - len(admitted)
@@ -39,7 +29,7 @@ def judge(
     reports = [members[name] for name in members]
     margins = [report["margin"] for report in reports if "margin" in report]
     times = [at for at, _, _ in arrived]
-    rate = rate_between(record, begin + warm_up, begin + seconds)
+    rate = len(admitted) / seconds
     return {
         "accepted_per_s": round(rate, 3),
         "share": round(rate / 10, 4),

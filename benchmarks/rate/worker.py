@@ -49,20 +49,22 @@ class Member:
 
     async def run(self, begin: float, end: float) -> None:
         """Spend from *begin* to *end*, in seconds on this loop's clock."""
-        await asyncio.sleep(begin - asyncio.get_running_loop().time())
+        begin += self._settings["delay"]
         async with self._client:
             if self._settings["kind"].startswith("ours"):
-                await self._track(end)
+                await self._track(begin, end)
             else:
+                await asyncio.sleep(begin - asyncio.get_running_loop().time())
                 await self._send(end)
 
-    async def _track(self, end: float) -> None:
+    async def _track(self, begin: float, end: float) -> None:
         gate = self._gate()
         policy = PollPolicy(gap_max=2.0)
         loop = asyncio.get_running_loop()
         count = self._settings.get("requests", _REQUESTS)
         ids = [f"{self.name}-{number}" for number in range(count)]
         async with Tracker(self._client, gate=gate, policy=policy) as tracker:
+            await asyncio.sleep(begin - loop.time())
             results = await tracker.wait_all(ids, timeout=end - loop.time())
             stats = tracker.stats()
         self.report |= {

@@ -1,11 +1,13 @@
 """
-What aiohttp must not do by itself: send a request twice, and take any reply for the next one's.
+What aiohttp must not do by itself: send a request twice, take any reply for the next one's, and
+tell in an error all that it knows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +18,7 @@ from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-__all__ = ["CONNECTION_LOST", "Connector", "Guard"]
+__all__ = ["CONNECTION_LOST", "Connector", "Guard", "words_of"]
 
 # What a kept-alive connection that the server has closed meanwhile looks like.
 CONNECTION_LOST = (
@@ -25,6 +27,7 @@ CONNECTION_LOST = (
     aiohttp.ClientConnectionResetError,
 )
 
+_QUOTED = re.compile(r"""[:'"\n]""")
 _FIRST_FINAL_STATUS = 200  # below, the reply is still to come
 
 
@@ -45,7 +48,8 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(limit=limit, **settings)
         # There is no public way to choose the protocol; tests/test_hostile.py notices if this
         # one is gone.
-        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())
+        factory: partial[ResponseHandler] = partial(_Protocol, loop=asyncio.get_running_loop())
+        self._factory = factory
 
     async def warm_up(self, url: URL, connections: int, timeout: aiohttp.ClientTimeout) -> None:
         """
@@ -139,3 +143,22 @@ class Guard:
 
 class _ResendRefusedError(Exception):
     """The second attempt of aiohttp at one request; nothing was sent."""
+
+
+def words_of(error: BaseException) -> str:
+    """What *error* says, without whatever it quotes: headers, bodies, the password of a proxy."""
+    fixed = {
+        # Its own text may be all of the reply's headers.
+        aiohttp.ServerDisconnectedError: "Server disconnected",
+        aiohttp.ClientPayloadError: "the body is not whole",
+    }
+    for kind, words in fixed.items():
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status} {error.message}"
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Up to the first quote or colon it is aiohttp's own.
+        return f"the reply cannot be read: {_QUOTED.split(error.message, maxsplit=1)[0]}"
+
+    return str(error) or type(error).__name__

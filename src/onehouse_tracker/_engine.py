@@ -364,7 +364,6 @@ class Engine:
             return  # nobody waits for it any more
         tracked.task = None
         self._replies.receive(tracked, answer, sent_at, self._loop.time(), confirming=confirming)
-        self._wake()
 
     async def _ask(self, request_id: str) -> StatusReply | StatusError:
         try:

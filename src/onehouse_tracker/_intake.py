@@ -30,5 +30,11 @@ def check(item: object) -> str | Request:
 
 def check_timeout(timeout: float | None) -> None:
     """Raise `ConfigError` unless it is `None` or a number of seconds."""
-    if timeout is not None and not (timeout >= 0 and math.isfinite(timeout)):
+    if timeout is None:
+        return
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, int | float)
+        or not 0 <= timeout < math.inf
+    ):
         raise ConfigError(f"timeout is None or seconds from 0, not {timeout!r}")

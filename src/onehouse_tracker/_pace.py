@@ -24,6 +24,9 @@ MARGIN_DECAY = 0.0001
 QUIET = 60.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+LONGEST_SPREAD = 0.1
+"""Seconds, at most, that are added to a pause the server ordered where others share the budget:
+those who were refused at the same moment do not come back at the same moment."""
 
 
 class PaceState(NamedTuple):

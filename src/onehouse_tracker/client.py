@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from onehouse_tracker import __version__, _body, _wire
-from onehouse_tracker._connections import CONNECTION_LOST, Connector, Guard
+from onehouse_tracker._connections import CONNECTION_LOST, Connector, Guard, words_of
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -41,7 +40,6 @@ _MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not
 _MAX_HEADER = 64 * 1024
 # Bodies are small, and nobody can blow up what is not compressed.
 _HEADERS = {"User-Agent": f"onehouse-tracker/{__version__}", "Accept-Encoding": "identity"}
-_QUOTED = re.compile(r"""[:'"\n]""")
 _MAX_CONNECTIONS = 320  # 10 requests a second, each hanging for 30 s, and 20 more
 
 # All of them are raised before the first byte of a request is written.
@@ -348,15 +346,8 @@ class OnehouseClient:
             return f"no connection within {self._timeout.connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no reply within {self._request_timeout:g} s"
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            return f"the proxy answered {error.status} {error.message}"
-        if isinstance(error, aiohttp.ClientResponseError):
-            # Its text has the proxy's URL, password included; and the message may quote what
-            # was received, up to the first quote or colon it is aiohttp's own.
-            return f"the reply cannot be read: {_QUOTED.split(error.message, maxsplit=1)[0]}"
-        if isinstance(error, aiohttp.ClientPayloadError):
-            return "the body is not whole"
-        return str(error) or type(error).__name__
+
+        return words_of(error)
 
 
 class _Failure(NamedTuple):

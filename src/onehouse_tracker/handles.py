@@ -43,7 +43,15 @@ class Handle:
         HandleCancelledError: `cancel` was called first.
     """
 
-    __slots__ = ("__weakref__", "_label", "_leave", "_recorder", "_request_id", "_wait")
+    __slots__ = (
+        "__weakref__",
+        "_label",
+        "_leave",
+        "_recorder",
+        "_request_id",
+        "_wait",
+        "siblings",
+    )
 
     def __init__(
         self,
@@ -58,6 +66,8 @@ class Handle:
         self._wait = wait
         self._leave = leave
         self._recorder = recorder
+        self.siblings: weakref.WeakSet[Handle] = weakref.WeakSet()
+        """All handles for this request; while one lives, its outcome is remembered."""
 
     def __repr__(self) -> str:
         if not self._wait.over:

@@ -10,6 +10,7 @@ import re
 import signal
 import struct
 import termios
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,16 @@ def test_parts_are_left_out_and_never_cut(width: int) -> None:
     assert [text for text in whole if text in parts] == parts
     assert width < 30 or "4750 pending" in parts
     assert width < 80 or "about 25 min 03 s left" in parts
+
+
+def test_a_budget_that_is_no_longer_shared_is_told() -> None:
+    """
+    Whoever watches sees why it is slower than it was.
+    """
+    alone = replace(BUSY, degraded=True)
+
+    assert "budget not shared" in shown(alone, 199)
+    assert "budget not shared" not in shown(BUSY, 199)
 
 
 def test_an_outage_and_a_pause_are_told_instead_of_the_time_left() -> None:

@@ -47,6 +47,8 @@ class Snapshot:
     paused_for: float
     outage: bool
     left: float | None
+    degraded: bool = False
+    """Whether a shared budget was lost: only our static share of it is spent."""
 
     @property
     def pending(self) -> int:
@@ -69,6 +71,8 @@ def status_parts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:
         (4, f"{snapshot.refusals} refused", "yellow" if snapshot.refusals else ""),
         (5, f"round {duration(snapshot.round_time)}", ""),
     ]
+    if snapshot.degraded:
+        parts.append((2, "budget not shared", "yellow"))
     if snapshot.outage:
         parts.append((1, "server does not answer", "red"))
     elif snapshot.paused_for >= 1:
@@ -223,5 +227,6 @@ def _snapshot(ledger: Ledger, stats: TrackerStats, pace: Pace, now: float) -> Sn
         round_time=stats.round_time,
         paused_for=stats.gate.paused_for,
         outage=stats.outage,
+        degraded=stats.gate.degraded,
         left=pace.left(ledger.total - ledger.done) if ledger.complete else None,
     )

@@ -9,7 +9,7 @@ import math
 import random
 from typing import Final, NamedTuple
 
-from onehouse_tracker._pace import Pace
+from onehouse_tracker._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
 
 __all__ = ["SILENCE", "Refusal", "SharedGate", "shifted"]
@@ -21,10 +21,6 @@ may be another process's: it is dropped.  The margin of 2 % leaves room for twic
 SILENCE: Final = 1.0
 """Seconds without a request after which no limiter with windows of a second remembers us:
 between two ways of sharing, and where the shared state was lost."""
-
-_SPREAD: Final = 0.1
-"""Seconds, at most, that are added to a pause the server ordered: others who were refused at
-the same moment do not come back at the same moment."""
 
 
 class Refusal(NamedTuple):
@@ -84,7 +80,7 @@ class SharedGate:
         once: whoever was refused wants another slot.
         """
         now = asyncio.get_running_loop().time()
-        spread = self._random.uniform(0.0, _SPREAD)
+        spread = self._random.uniform(0.0, LONGEST_SPREAD)
         self._news.append(Refusal(sent_at, retry_after, spread))
         self._pace.throttled(now, sent_at, retry_after, spread=spread)
         if self._sleeper is not None:

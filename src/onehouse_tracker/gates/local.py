@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 import warnings
 from typing import Final
@@ -13,7 +14,7 @@ from weakref import WeakSet
 
 from aiolimiter import AsyncLimiter
 
-from onehouse_tracker._pace import Pace
+from onehouse_tracker._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._protocol import GateStats
 
@@ -62,6 +63,7 @@ class LocalGate:
         if not 0 <= catch_up <= _LONGEST_CATCH_UP:
             raise ConfigError(f"catch_up is 0 to {_LONGEST_CATCH_UP:g} seconds, not {catch_up!r}")
         self._catch_up = catch_up
+        self._is_shared = share < 1
         self._project = project
         self._limiter: AsyncLimiter | None = None
         self._rate = 0.0
@@ -108,8 +110,15 @@ class LocalGate:
         self._waited += loop.time() - asked_at
 
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
-        """Take note of a 429 for a request sent at *sent_at* (loop time)."""
-        self._pace.throttled(asyncio.get_running_loop().time(), sent_at, retry_after)
+        """
+        Take note of a 429 for a request sent at *sent_at* (loop time).
+
+        Who has only a share of the budget adds up to 0.1 s to a pause that the server ordered:
+        the others were told the same.
+        """
+        now = asyncio.get_running_loop().time()
+        spread = random.uniform(0.0, LONGEST_SPREAD) if self._is_shared else 0.0
+        self._pace.throttled(now, sent_at, retry_after, spread=spread)
 
     def answered(self, sent_at: float) -> None:
         """Take note that a request sent at *sent_at* was not refused for its rate."""

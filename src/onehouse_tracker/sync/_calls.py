@@ -43,7 +43,7 @@ class Calls:
     @property
     def closed(self) -> bool:
         """Whether every call raises `TrackerClosedError`: closed, failed, or inherited."""
-        return self.thread.closed or self.tracker._closed  # noqa: SLF001 - the same, inside
+        return self.thread.closed or self.tracker._session.closed  # noqa: SLF001 - the same, inside
 
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run the coroutine that *work* makes, and wait for it; see `LoopThread.call`."""
@@ -75,7 +75,7 @@ class Calls:
 
     async def acknowledge(self, result: Result) -> None:
         """Write down, on the private loop, that *result* has arrived."""
-        acknowledge = self.tracker._acknowledge  # noqa: SLF001 - the same, inside
+        acknowledge = self.tracker._session.acknowledge  # noqa: SLF001 - the same, inside
         with suppress(TrackerClosedError):  # too late: what has arrived can still be taken
             await Results((result,), acknowledge=acknowledge).ack()
 

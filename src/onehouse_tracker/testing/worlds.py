@@ -82,7 +82,7 @@ class World:
         self.project = WatchedProject(
             enforcer=self._enforcer(), seed=seed, kinds=KINDS, record=True
         )
-        self.ids = [f"r{number}" for number in range(self.dice.randint(1, 25))]
+        self.ids = [f"r{number}" for number in range(self.dice.randint(1, 20))]
         for request_id in self.ids:
             self._add(request_id)
         self.project.rules = self._rules()
@@ -167,7 +167,7 @@ class World:
         status = self.dice.choices(
             [word for word, _ in ENDINGS], [weight for _, weight in ENDINGS]
         )[0]
-        duration = self.dice.choice([0.0, self.dice.uniform(0, 5), self.dice.uniform(0, 60)])
+        duration = self.dice.choice([0.0, self.dice.uniform(0, 5), self.dice.uniform(0, 30)])
         self.project.add(
             request_id,
             duration,
@@ -271,7 +271,7 @@ class World:
 
     def _before_jump(self) -> None:
         """Nothing is ready to run: the dispatcher must not sleep while something is due."""
-        engine = None if self.tracker is None else self.tracker._engine  # noqa: SLF001
+        engine = None if self.tracker is None else self.tracker._session.engine  # noqa: SLF001
         if engine is not None and engine.overslept():
             self.promises.complain("the clock jumps past a poll that is due: lost wake-up")
 

@@ -1,0 +1,375 @@
+"""
+One opened tracker: everything between the entering and the leaving of its block.
+
+With the engine the only module that starts tasks, and the owner of each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from onehouse_tracker import events
+from onehouse_tracker._announcements import announced
+from onehouse_tracker._engine import Engine
+from onehouse_tracker._intake import check, check_timeout, checked
+from onehouse_tracker._tracked import Joining
+from onehouse_tracker._waits import Wait
+from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.gates import Gate
+from onehouse_tracker.handles import Handle
+from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.policy import PollPolicy
+from onehouse_tracker.results import Results
+
+if TYPE_CHECKING:
+    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker.journal import Journal
+
+__all__ = ["RequestIds", "Session", "cancel_and_wait", "expire_after", "release"]
+
+_SERVED_BY_ONE = 2
+"""Requests that one connection can serve without ever being late."""
+
+RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
+
+
+class Session:
+    """
+    The engine, the journal, the tasks and the worker thread of one tracker.
+
+    States: *new*, *open* (`engine` is set), *closed*.  Closed is final; an engine that fails
+    closes it too.
+    """
+
+    def __init__(
+        self,
+        source: StatusSource,
+        gate: Gate,
+        policy: PollPolicy,
+        *,
+        journal: Journal | None,
+        journal_is_strict: bool,
+        observers: Sequence[events.Observer],
+        wall_clock: Callable[[], datetime],
+        seed: int | None,
+    ) -> None:
+        self.engine: Engine | None = None
+        self.closed = False
+        self.recorder: Recorder | None = None
+        self.emit = events.Emitter(observers)
+        self._source = source
+        self.owns_source = False
+        """Whether the source is opened and closed here."""
+        self._gate = gate
+        self._policy = policy
+        self._journal = journal
+        self._journal_is_strict = journal_is_strict
+        self._observers = observers
+        self._wall_clock = wall_clock
+        self._seed = seed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._warm = False
+        self._stack = AsyncExitStack()
+        # In order, so that a run on a virtual clock can be repeated.
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._executor: ThreadPoolExecutor | None = None
+        # Outcomes are remembered as long as somebody holds a handle: each handle keeps the set
+        # of all handles for its request alive, and nobody else does.
+        self._handles: weakref.WeakValueDictionary[str, weakref.WeakSet[Handle]] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def enter(self) -> None:
+        """Start everything; a failed start undoes itself."""
+        if self.closed or self.engine is not None:
+            raise TrackerClosedError("a tracker can be entered only once; make a new one")
+        async with AsyncExitStack() as stack:
+            if self.owns_source:
+                # Only `from_env` sets it, and its client is a context manager.
+                await stack.enter_async_context(cast("Any", self._source))
+            await self._gate.start()
+            stack.push_async_callback(self._gate.aclose)
+            recorder = await self._open_journal(stack)
+            engine = Engine(
+                self._source,
+                self._gate,
+                self._policy,
+                observers=self._observers,
+                wall_clock=self._wall_clock,
+                seed=self._seed,
+                recorder=recorder,
+            )
+            task = asyncio.create_task(engine.run(), name="onehouse-tracker engine")
+            task.add_done_callback(partial(self._engine_ended, engine))
+            stack.push_async_callback(self._stop, task)
+            self.engine = engine
+            self._loop = asyncio.get_running_loop()
+            self._stack = stack.pop_all()
+
+    async def leave(self, *, in_peace: bool) -> None:
+        """Stop everything; what was told counts as acknowledged if the user leaves in peace."""
+        async with self._stack:
+            if in_peace and self.recorder is not None:
+                await self.recorder.acknowledge_told()
+
+    async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
+        if self._journal is None:
+            return None
+        from onehouse_tracker._recorder import Recorder  # noqa: PLC0415 - loads SQLite
+
+        recorder = Recorder(
+            self._journal,
+            strict=self._journal_is_strict,
+            emit=self.emit,
+            wall_clock=self._wall_clock,
+        )
+        await recorder.open()
+        # Pushed before the engine, so closed after it: its last words are written.
+        stack.push_async_callback(recorder.aclose)
+        self.recorder = recorder
+        return recorder
+
+    async def _stop(self, task: asyncio.Task[None]) -> None:
+        """
+        Stop everything that was started.
+
+        A second cancellation takes effect when all tasks have ended: they were cancelled
+        before, so only what takes its time to be cancelled is waited for.
+        """
+        engine, self.engine, self.closed = self.engine, None, True
+        task.cancel()
+        if engine is not None:
+            engine.close(TrackerClosedError("the tracker was closed; the requests go on"))
+        tasks = (task, *self._tasks)
+        for other in self._tasks:
+            other.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._executor is not None:
+            # A plain callback that is running cannot be interrupted, so wait off the loop.
+            await asyncio.to_thread(self._executor.shutdown)
+
+    def _engine_ended(self, engine: Engine, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self.engine, self.closed = None, True
+        failure = TrackerClosedError(
+            f"the polling loop failed ({type(error).__name__}); the requests go on"
+        )
+        failure.__cause__ = error
+        engine.close(failure)
+
+    def opened(self) -> Engine:
+        """The engine, for whoever may use it now; else `TrackerClosedError` says why not."""
+        if self.engine is None:
+            raise TrackerClosedError(
+                "the tracker is closed"
+                if self.closed
+                else "the tracker is not open: use `async with tracker:`"
+            )
+        if self._loop is not _running_loop():
+            raise TrackerClosedError(
+                "the tracker is open on another event loop: a thread, such as that of a plain"
+                " on_result, reaches it with `loop.call_soon_threadsafe`"
+            )
+        return self.engine
+
+    @asynccontextmanager
+    async def waiting(
+        self,
+        engine: Engine,
+        wait: Wait,
+        request_ids: RequestIds,
+        timeout: float | None,
+        label: str | None,
+    ) -> AsyncIterator[None]:
+        """Wait for *request_ids* while the block runs."""
+        leave = self.begin(engine, wait, request_ids, timeout, label)
+        try:
+            with announced(self.emit, wait, label):
+                yield
+        finally:
+            leave()
+
+    def begin(
+        self,
+        engine: Engine,
+        wait: Wait,
+        request_ids: RequestIds,
+        timeout: float | None,
+        label: str | None,
+    ) -> Callable[[], None]:
+        """Start waiting, and return what ends it."""
+        check_timeout(timeout)
+        feeder: asyncio.Task[None] | None = None
+        if isinstance(request_ids, AsyncIterable):
+            engine.open(wait)
+            feeder = self.start(
+                self._feed(engine, wait, request_ids, label), "onehouse-tracker feeder"
+            )
+        else:
+            requests = checked(request_ids)
+            engine.open(wait)
+            for request in requests:
+                self._join(engine, wait, request, label)
+            wait.fed()
+        timer = expire_after(timeout, engine, wait)
+        return partial(release, engine, wait, feeder, timer)
+
+    async def _feed(
+        self,
+        engine: Engine,
+        wait: Wait,
+        request_ids: AsyncIterable[str | Request],
+        label: str | None,
+    ) -> None:
+        try:
+            async for item in request_ids:
+                if wait.over:
+                    return
+                self._join(engine, wait, check(item), label)
+            wait.fed()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # It awaited something that others cancelled.  Nobody cancelled whoever waits.
+            failure = RuntimeError("the iterable of request IDs was cancelled from within")
+            failure.__cause__ = error
+            wait.fail(failure)
+        except Exception as error:  # noqa: BLE001
+            # The user's own iterable failed: whoever waits for it is told so.
+            wait.fail(error)
+
+    def _join(
+        self,
+        engine: Engine,
+        wait: Wait,
+        request: str | Request,
+        label: str | None,
+        first_look: float = 0.0,
+    ) -> None:
+        if isinstance(request, str):
+            joining = Joining(request, label, first_look=first_look)
+        else:
+            age, submitted_at = 0.0, request.submitted_at
+            if submitted_at is not None:
+                age = max(0.0, (self._wall_clock() - submitted_at).total_seconds())
+            label = request.label if request.label is not None else label
+            joining = Joining(request.request_id, label, age, first_look, submitted_at)
+        if joining.request_id in wait:
+            return
+        remembered = self._remembered(joining.request_id)
+        if remembered is None:
+            engine.join(wait, joining)
+            self._warm_up(engine)
+        else:
+            wait.enter(joining.request_id, joining.label)
+            wait.settle(remembered)
+
+    def _warm_up(self, engine: Engine) -> None:
+        """Have connections ready as soon as more requests are followed than one can serve."""
+        warm_up = getattr(self._source, "warm_up", None)
+        if warm_up is not None and not self._warm and engine.pending > _SERVED_BY_ONE:
+            self._warm = True
+            self.start(warm_up(), "onehouse-tracker warm-up")
+
+    def _remembered(self, request_id: str) -> Result | None:
+        """The outcome that a handle still holds, if there is one."""
+        for handle in self._handles.get(request_id, ()):
+            if (result := handle.remembered()) is not None:
+                return result
+        return None
+
+    def _remember(self, handle: Handle) -> None:
+        handle.siblings = self._handles.setdefault(handle.request_id, weakref.WeakSet())
+        handle.siblings.add(handle)
+
+    def handed_out(self, wait: Wait) -> Results:
+        """The results of *wait*, which the user has from now on."""
+        results = wait.results()
+        if self.recorder is not None:
+            self.recorder.told(results.values())
+        return results
+
+    @property
+    def acknowledge(self) -> Callable[[Iterable[str]], Awaitable[None]] | None:
+        """Writes down what arrived, if there is a journal."""
+        return None if self.recorder is None else self.recorder.acknowledge
+
+    def track(self, engine: Engine, request: Request, *, first_look: float) -> Handle:
+        """Follow one request, asked about first in *first_look* seconds, for a handle."""
+        wait = Wait(acknowledge=self.acknowledge)
+        engine.open(wait)
+        self._join(engine, wait, request, request.label, first_look)
+        wait.fed()
+        handle = Handle(request.request_id, request.label, wait, engine.leave, self.recorder)
+        if wait.over:
+            engine.leave(wait)
+        self._remember(handle)
+        return handle
+
+    def callback_executor(self) -> Executor:
+        """The one worker thread for plain callbacks, made when it is needed."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(
+                max_workers=1, thread_name_prefix="onehouse-tracker callback"
+            )
+        return self._executor
+
+    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that is cancelled and awaited at the end, if it has not ended before."""
+        task: asyncio.Task[None] = asyncio.create_task(coroutine, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+        return task
+
+
+def expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.TimerHandle | None:
+    """Settle what is open at the deadline; cancel the timer when the wait is over."""
+    if timeout is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return loop.call_at(loop.time() + timeout, engine.expire, wait)
+
+
+def release(
+    engine: Engine,
+    wait: Wait,
+    feeder: asyncio.Task[None] | None,
+    timer: asyncio.TimerHandle | None,
+) -> None:
+    """End a wait: a plain function, so that a finalizer can hold it."""
+    if timer is not None:
+        timer.cancel()
+    if feeder is not None:
+        feeder.cancel()
+    engine.leave(wait)
+    wait.end()
+
+
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel *task* and wait until it has ended, whatever it raises."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
