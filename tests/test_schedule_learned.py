@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from onehouse_tracker._cells import STALE, STALE_BEHIND, Cells
-from onehouse_tracker._schedule import EARLIEST, TICK, Schedule
+from onehouse_tracker._schedule import EARLIEST, ROUNDS, TICK, Schedule
 from onehouse_tracker._tracked import Tracked
 from onehouse_tracker._waits import Wait
 from onehouse_tracker.policy import PollPolicy
@@ -332,6 +332,26 @@ def test_nobody_starves_when_better_ones_come_in_masses() -> None:
 
     in_turn = longest_wait_of_slow(PollPolicy(order="due", idle_share=0))
     assert longest_wait_of_slow(PollPolicy(idle_share=0)) < 2 * in_turn
+
+
+def test_whoever_has_waited_for_rounds_goes_first() -> None:
+    """
+    What was learned decides among those who have not waited too long, and only among them.
+    """
+    schedule = Schedule(PollPolicy(idle_share=0), LIMIT)
+    durations = schedule._ranking._durations  # type: ignore[union-attr]
+    for _ in range(100):
+        durations.learn(durations.label("quick"), durations.place(1), 0.0, 1.0, ended=True)
+        durations.learn(durations.label("slow"), durations.place(1), 0.0, 99.0, ended=False)
+    schedule.add(slow := _tracked("slow", label="slow"), 0.0)
+    for number in range(3):
+        schedule.add(_tracked(f"q{number}", born=5.0, label="quick"), 5.0)
+    longest = ROUNDS * PollPolicy().gap_max
+
+    before, after = schedule.pop(longest - 0.1), schedule.pop(longest + 0.1)
+
+    assert before is not slow
+    assert after is slow
 
 
 def test_the_learned_order_is_worth_it() -> None:

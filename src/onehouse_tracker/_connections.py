@@ -48,8 +48,7 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(limit=limit, **settings)
         # There is no public way to choose the protocol; tests/test_hostile.py notices if this
         # one is gone.
-        factory: partial[ResponseHandler] = partial(_Protocol, loop=asyncio.get_running_loop())
-        self._factory = factory
+        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a subclass
 
     async def warm_up(self, url: URL, connections: int, timeout: aiohttp.ClientTimeout) -> None:
         """

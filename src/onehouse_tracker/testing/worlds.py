@@ -341,9 +341,10 @@ class Tally:
 
 def run_worlds(seeds: range) -> Tally:
     """Live through many worlds, and go on after a broken promise."""
-    logging.disable()  # clumsy callbacks are logged, and are no news here
     tally = Tally()
     story = hashlib.sha256()
+    spoken = logging.root.manager.disable
+    logging.disable()  # clumsy callbacks are logged, and are no news here
     for seed in seeds:
         tally.worlds += 1
         try:
@@ -355,6 +356,7 @@ def run_worlds(seeds: range) -> Tally:
             tally.results += len(world.promises.told)
             tally.crashes += world.crashes
             story.update(world.fingerprint.encode())
+    logging.disable(spoken)
     tally.story = story.hexdigest()[:12]
     return tally
 
