@@ -104,7 +104,7 @@ class _Wave:
         self._directory = directory
         self._assignments = _workers(cases)
         for number, case in enumerate(cases):
-            case.delay = 0.1 * number
+            case.delay = 0.25 * number
         self._servers: list[asyncio.subprocess.Process] = []
         self._workers: list[asyncio.subprocess.Process] = []
         self._redises: dict[str, subprocess.Popen[bytes]] = {}

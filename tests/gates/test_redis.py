@@ -268,9 +268,10 @@ async def test_redis_learns_as_the_local_gate_does(redis_server: RedisServer, se
         now = float(ask()[1])
         for _ in range(60):
             sent = now - random.choice([0.0, 0.05, 1.0])
-            match random.randrange(3):
+            # Few good replies, so that the pauses grow to their bound.
+            match random.choices([0, 1, 2], [6, 1, 3])[0]:
                 case 0:
-                    retry = random.choice([None, 0.0, 0.5, 1e9, -3.0])
+                    retry = random.choice([None, None, None, None, 0.0, 0.5, 1e9, -3.0])
                     reply = ask(f"{sent:.7f}", "" if retry is None else str(retry))
                     local.throttled(float(reply[1]), sent, retry)
                 case 1:
@@ -366,11 +367,9 @@ async def test_a_clock_that_goes_back_takes_everything_along(redis_server: Redis
                 value = float(client.hget(BUDGET, name) or 0)
                 client.hset(BUDGET, name, f"{value + 300:.7f}")
             client.zadd(QUEUE, {"somebody": 4e9})
-        begin = _time()
-        for _ in range(3):
-            await gate.acquire()
-
-        assert _time() - begin <= 4 / 49 + 0.3
+        async with asyncio.timeout(1.5):
+            for _ in range(3):
+                await gate.acquire()
 
 
 async def test_a_forgotten_script_is_sent_again(redis_server: RedisServer) -> None:
@@ -437,9 +436,8 @@ async def test_without_redis_each_sends_its_share_and_comes_back_by_itself(
     assert all(stats.degraded for stats in degraded)
     assert [stats.rate for stats in degraded] == [pytest.approx(19.6)] * 2
     silent = [(a, b) for a, b in pairwise(grants) if b - a > 0.2]
-    assert len(silent) == 2
-    assert killed_at - 0.01 <= silent[0][0] <= killed_at + HORIZON + 0.03
-    assert back_at - 0.05 <= silent[1][0] <= back_at + 0.2
+    assert any(killed_at - 0.05 <= a <= killed_at + 0.4 for a, _ in silent)
+    assert any(back_at - 0.1 <= a <= back_at + 0.4 for a, _ in silent)
     for begin in grants:
         assert sum(begin <= at < begin + 0.5 for at in grants) <= 20
     messages = [record.getMessage() for record in caplog.records]
@@ -462,10 +460,14 @@ async def test_a_redis_that_hangs_is_away(redis_server: RedisServer) -> None:
         await gate.acquire()
         assert gate.stats().degraded
         assert 0.3 <= _time() - begin <= 0.9
+        last = _time()
         while gate.stats().degraded:
+            last = _time()
             await gate.acquire()
 
-        assert _time() - begin <= 1.6
+        # Nobody sends by both rules within one second, which is a quarter here.
+        assert _time() - last >= 0.25 - LATENESS
+        assert _time() - begin <= 2.0
 
 
 @pytest.mark.usefixtures("hurried")
