@@ -4,6 +4,7 @@ What more than one test file needs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,17 @@ from typing import Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from hypothesis import HealthCheck, settings
+
+# On a busy machine an example takes its time, which is no defect of what is tested.  In CI the
+# examples are the same in every run: new ones are looked for where somebody looks at them.
+settings.register_profile(
+    "anywhere",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("anywhere")
 
 
 class _CompleteResponse(aiohttp.ClientResponse):
