@@ -631,3 +631,22 @@ def test_closing_on_purpose_is_no_failure_of_the_project() -> None:
     run(scenario())
     assert not [event for event in seen if isinstance(event, ProjectFailed)]
     assert seen
+
+
+def test_response_too_deep_to_copy_harms_nobody() -> None:
+    """
+    A source of the user's own may nest as it likes: the waiters then share what it returned.
+    """
+    deep: dict[str, object] = {}
+    for _ in range(5000):
+        deep = {"in": deep}
+
+    async def answer(_request_id: str) -> StatusReply:
+        return StatusReply(SUCCESS, deep)
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({"a": [answer]})) as tracker:
+            first, second = await asyncio.gather(tracker.wait_all(["a"]), tracker.wait_all(["a"]))
+            assert first["a"].response is second["a"].response is deep
+
+    run(scenario())

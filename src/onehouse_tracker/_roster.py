@@ -255,4 +255,8 @@ class Roster:
 
 def own_copy(result: Result) -> Result:
     """A result that shares nothing mutable with the original."""
-    return replace(result, response=copy.deepcopy(result.response), error=copy.copy(result.error))
+    try:
+        response = copy.deepcopy(result.response)
+    except RecursionError:
+        response = result.response  # nested deeper than Python counts: better shared than lost
+    return replace(result, response=response, error=copy.copy(result.error))

@@ -223,7 +223,7 @@ class Result:
     """How it ended, in our words."""
 
     label: str | None = None
-    """The label this waiter gave it."""
+    """The label this waiter gave it, or else the one that came with it first."""
 
     status: str | None = None
     """The server's last word, verbatim; `None` where it never said one."""
