@@ -83,7 +83,8 @@ class Session:
         self._wall_clock = wall_clock
         self._seed = seed
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._warm = False
+        # Looked up once, and gone once used: joining asks for it with every request.
+        self._warm_up_source = getattr(source, "warm_up", None)
         self._stack = AsyncExitStack()
         # In order, so that a run on a virtual clock can be repeated.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -283,9 +284,9 @@ class Session:
 
     def _warm_up(self, engine: Engine) -> None:
         """Have connections ready as soon as more requests are followed than one can serve."""
-        warm_up = getattr(self._source, "warm_up", None)
-        if warm_up is not None and not self._warm and engine.pending > _SERVED_BY_ONE:
-            self._warm = True
+        warm_up = self._warm_up_source
+        if warm_up is not None and engine.pending > _SERVED_BY_ONE:
+            self._warm_up_source = None
             self.start(warm_up(), "onehouse-tracker warm-up")
 
     def _remembered(self, request_id: str) -> Result | None:
