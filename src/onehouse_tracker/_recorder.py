@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeAlias
 
 from onehouse_tracker import events
-from onehouse_tracker._writer import Take, Then, Writer
+from onehouse_tracker._writer import Then, Writer
 from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.journal import (
     Accepted,
@@ -22,12 +23,16 @@ from onehouse_tracker.journal import (
     Fate,
     Intended,
     Journal,
+    Journalled,
     Recorded,
     Settled,
 )
 from onehouse_tracker.models import Request, Result
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "Take"]
+
+Take: TypeAlias = Callable[[Sequence[Journalled] | JournalError], None]
+"""Gets what was read, or the error because of which nothing was."""
 
 
 class Recorder:
@@ -101,6 +106,10 @@ class Recorder:
     def record(self, result: Result, then: Then) -> None:
         """Write an outcome down; *then* it may be told."""
         self._writer.put(Recorded(result, self._wall_clock()), then)
+
+    def read_last_number(self, take: Callable[[int | JournalError], None]) -> None:
+        """Pass the number of the last request that was added before this call to *take*."""
+        self._writer.read(self._journal.last_number, take)
 
     def read_unacknowledged(self, after: int, take: Take) -> None:
         """Pass `CHUNK` results at most to *take*, behind number *after*; fewer are the last."""

@@ -49,11 +49,23 @@ class Resumption:
         self._policy = policy
         self._random = random
         self._wall_clock = wall_clock
+        self._last = 0
         self._pending_is_read = False
 
     def start(self) -> None:
-        """Begin to read; the wait is fed until all is read, or it is over."""
-        self._recorder.read_unacknowledged(0, self._take_results)
+        """
+        Begin to read; the wait is fed until all is read, or it is over.
+
+        What is added from now on is none of its business.
+        """
+        self._recorder.read_last_number(self._take_last)
+
+    def _take_last(self, found: int | JournalError) -> None:
+        if isinstance(found, JournalError):
+            self._wait.fail(found)
+        elif not self._wait.over:
+            self._last = found
+            self._recorder.read_unacknowledged(0, self._take_results)
 
     def _take_results(self, found: Sequence[Journalled] | JournalError) -> None:
         items = self._usable(found)
@@ -64,7 +76,7 @@ class Resumption:
             if item.result is not None and item.request_id not in wait:
                 wait.enter(item.request_id, item.label)
                 wait.settle(item.result)
-        if len(items) == self._recorder.CHUNK:
+        if self._more(items):
             self._recorder.read_unacknowledged(items[-1].number, self._take_results)
         elif self._pending_is_read:
             wait.fed()
@@ -83,7 +95,7 @@ class Resumption:
             self._engine.join(
                 self._wait, Joining(item.request_id, item.label, age, first_look, on_disk=True)
             )
-        if len(items) == self._recorder.CHUNK:
+        if self._more(items):
             self._recorder.read_pending(items[-1].number, self._take_pending)
         else:
             # Once more: what others wait for may have ended between the two readings.
@@ -96,4 +108,8 @@ class Resumption:
         if isinstance(found, JournalError):
             self._wait.fail(found)
             return None
-        return found
+        return [item for item in found if item.number <= self._last]
+
+    def _more(self, items: Sequence[Journalled]) -> bool:
+        """Whether there may be more behind *items*, the usable part of what was read."""
+        return len(items) == self._recorder.CHUNK and items[-1].number < self._last

@@ -8,17 +8,19 @@ import asyncio
 import copy
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from onehouse_tracker import events
 from onehouse_tracker.errors import JournalError, JournalWriteError
-from onehouse_tracker.journal import Added, Entry, Journal, Journalled
+from onehouse_tracker.journal import Added, Entry, Journal
 from onehouse_tracker.models import Result
 
-__all__ = ["Read", "Take", "Then", "Writer"]
+__all__ = ["Then", "Writer"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -29,12 +31,18 @@ Then: TypeAlias = Callable[[Result | JournalError | None, float], None]
 """Told that an entry is on disk: with the result that was there already, with nothing, or
 with the error because of which it is not; and with the time."""
 
-Take: TypeAlias = Callable[[Sequence[Journalled] | JournalError], None]
-"""Gets what was read, or the error because of which nothing was."""
-
-Read: TypeAlias = Callable[[], Sequence[Journalled]]
-
 _Batch: TypeAlias = list[tuple[Entry, Then | None]]
+
+
+class _Read(NamedTuple):
+    """Something to be read."""
+
+    behind: int
+    """How many entries were put before: neither more nor fewer are written when it is read."""
+
+    read: Callable[[], Any]
+    take: Callable[[Any], None]
+    """Gets what was read, or the error because of which nothing was."""
 
 
 class Writer:
@@ -60,7 +68,8 @@ class Writer:
         self._executor: Executor | None = journal.executor
         self._own_executor: ThreadPoolExecutor | None = None
         self._queue: deque[tuple[Entry, Then | None]] = deque()
-        self._reads: deque[tuple[Read, Take]] = deque()
+        self._put = 0
+        self._reads: deque[_Read] = deque()
         self._busy = False
         self._scheduled = False
         self._idle: asyncio.Future[None] | None = None
@@ -157,6 +166,7 @@ class Writer:
         """Write *entry*, and *then* go on.  After closing nothing happens."""
         if not self.closed:
             self._queue.append((entry, then))
+            self._put += 1
             self._soon()
 
     def promised(self, entry: Entry) -> asyncio.Future[None]:
@@ -171,12 +181,15 @@ class Writer:
         self.put(entry, partial(_resolve, future))
         return future
 
-    def read(self, read: Read, take: Take) -> None:
-        """Let the journal *read*, behind all that was put before, and *take* what it brings."""
+    def read(self, read: Callable[[], _T], take: Callable[[_T | JournalError], None]) -> None:
+        """
+        Let the journal *read*, behind all that was put before and nothing else, and *take*
+        what it brings.
+        """
         if self._unusable is not None:
             take(copy.copy(self._unusable))
             return
-        self._reads.append((read, take))
+        self._reads.append(_Read(self._put, read, take))
         self._soon()
 
     # --- One job -------------------------------------------------------------------------
@@ -194,12 +207,20 @@ class Writer:
         if self._unusable is not None:
             self._do_without()
             return
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-        read, take = self._reads.popleft() if self._reads else (None, None)
+        count = min(len(self._queue), _BATCH)
+        read: _Read | None = None
+        if self._reads:
+            taken = self._put - len(self._queue)
+            before = max(0, self._reads[0].behind - taken)
+            if before <= count:
+                count, read = before, self._reads.popleft()
+        batch = [self._queue.popleft() for _ in range(count)]
         entries = [entry for entry, _ in batch]
-        job = self._loop.run_in_executor(self._executor, _do, self._journal, entries, read)
+        job = self._loop.run_in_executor(
+            self._executor, _do, self._journal, entries, read and read.read
+        )
         self._busy = True
-        job.add_done_callback(partial(self._job_done, batch, take))
+        job.add_done_callback(partial(self._job_done, batch, read and read.take))
 
     def _do_without(self) -> None:
         """The journal could not be opened, and the user wants to go on."""
@@ -208,7 +229,9 @@ class Writer:
         self._lost += len(batch)
         self._go_on(batch, None)
 
-    def _job_done(self, batch: _Batch, take: Take | None, job: asyncio.Future[_Done]) -> None:
+    def _job_done(
+        self, batch: _Batch, take: Callable[[Any], None] | None, job: asyncio.Future[_Done]
+    ) -> None:
         self._busy = False
         try:
             if job.cancelled():  # the loop ends without us
@@ -297,14 +320,15 @@ class _Done(NamedTuple):
 
     known: Mapping[str, Result]
     failure: JournalError | None
-    read: Sequence[Journalled] | JournalError | None
+    read: Any
+    """What was read, or the error; `None` where nothing was to be read."""
 
 
-def _do(journal: Journal, entries: list[Entry], read: Read | None) -> _Done:
+def _do(journal: Journal, entries: list[Entry], read: Callable[[], Any] | None) -> _Done:
     """Write, then read: this runs in the writer's thread."""
     known: Mapping[str, Result] = {}
     failure: JournalError | None = None
-    got: Sequence[Journalled] | JournalError | None = None
+    got: Any = None
     try:
         if entries:
             known = journal.write(entries)

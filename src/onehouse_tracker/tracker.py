@@ -308,8 +308,8 @@ class Tracker:
 
         First come the results that earlier runs recorded, then, as they end, the requests
         that were pending.  These keep their labels and ages, and each gets its first look at
-        a random moment, so that they do not all come at once.  What others add
-        while the journal is still being read may come too.
+        a random moment, so that they do not all come at once.  What is added after
+        this call does not come.
 
         A result is acknowledged, and never delivered by this method again: with
         `as_completed` and here, when the next one is asked for; with ``on_result``, when the

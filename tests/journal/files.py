@@ -88,6 +88,10 @@ class Spied:
             self._before(entries)
         return self._journal.write(entries)
 
+    def last_number(self) -> int:
+        """Ask the real one."""
+        return self._journal.last_number()
+
     def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
         """Ask the real one."""
         return self._journal.unacknowledged(after, limit)

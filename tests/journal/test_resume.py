@@ -457,6 +457,27 @@ def test_request_that_ends_while_it_is_resumed_comes_once(path: Path, seed: int)
     assert set(state(path).values()) == {"acknowledged"}
 
 
+def test_what_is_added_after_the_call_is_not_resumed(path: Path) -> None:
+    """
+    It has its own waiter already; whoever resumes asked for what was there.
+    """
+    journal = opened(path)
+    journal.write([added("old")])
+    journal.close()
+    source = ScriptedSource({"old": [SUCCESS], "before": [SUCCESS], "after": [SUCCESS]})
+
+    async def scenario() -> None:
+        async with Tracker(source, journal=inline(path)) as tracker:
+            before = tracker.track("before")
+            completions = tracker.resume()
+            after = tracker.track("after")  # in the same turn of the loop
+            assert set(ids([result async for result in completions])) == {"old", "before"}
+            assert (await before).ok
+            assert (await after).ok
+
+    run(scenario())
+
+
 def test_request_that_ends_between_two_readings_is_not_missed(path: Path) -> None:
     """
     Neither known yet when the results are read, nor pending any more when the rest is.

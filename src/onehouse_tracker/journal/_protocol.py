@@ -138,6 +138,9 @@ class Journal(Protocol):
             The results, by request ID, of those `Added` that have one already.
         """
 
+    def last_number(self) -> int:
+        """The number of the request that was added last, 0 if there is none."""
+
     def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
         """Requests with a result that nobody acknowledged, in order, behind number *after*."""
 

@@ -63,6 +63,7 @@ _ACKNOWLEDGE = """
 UPDATE requests SET acknowledged_at = ?
 WHERE request_id = ? AND outcome IS NOT NULL AND acknowledged_at IS NULL
 """
+_LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM requests"
 _INTEND = """
 INSERT INTO statements (key, label, kind, sha256, statement, intended_at, state)
 VALUES (?, ?, ?, ?, ?, ?, 'sending') ON CONFLICT (key) DO NOTHING
@@ -194,6 +195,17 @@ class SqliteJournal:
             JournalError: Nothing of it was written.
         """
         return self._guarded(lambda connection: self._write(connection, entries))
+
+    def last_number(self) -> int:
+        """
+        The number of the request that was added last, 0 if there is none.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        return self._guarded(
+            lambda connection: int(connection.execute(_LAST_NUMBER).fetchone()[0])
+        )
 
     def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
         """

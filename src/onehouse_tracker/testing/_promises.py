@@ -125,6 +125,7 @@ class Promises:
         self._project = project
         self._journalled = journalled
         self._delivered: set[str] = set()
+        self._ever_wanted: set[str] = set()
         self._restarts: list[float] = []
         self._may_send: Counter[str] = Counter()
         self._forget()
@@ -149,11 +150,23 @@ class Promises:
 
     def want(self, request_ids: Iterable[str]) -> None:
         """A user begins to wait."""
-        self._wanted.update(request_ids)
+        wanted = list(request_ids)
+        self._wanted.update(wanted)
+        self._ever_wanted.update(wanted)
 
     def lose_interest(self, request_ids: Iterable[str]) -> None:
         """A user waits no more."""
         self._wanted.subtract(request_ids)
+
+    def perhaps_added(self, given: Iterable[str]) -> set[str]:
+        """
+        Every request that a user can have asked the tracker to follow by now.
+
+        Args:
+            given: The requests there are from the start; all others are what statements became.
+        """
+        accepted = set(self._project.requests).difference(given)
+        return self._ever_wanted | set(self.disk.added) | accepted
 
     def tell(self, result: Result) -> None:
         """A user has a result: it is the truth, or what the server's faults explain."""

@@ -115,6 +115,10 @@ class WatchedJournal:
         self._promises.written(entries)
         return found
 
+    def last_number(self) -> int:
+        """As `SqliteJournal.last_number`."""
+        return self._journal.last_number()
+
     def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
         """As `SqliteJournal.unacknowledged`."""
         return self._journal.unacknowledged(after, limit)
