@@ -88,7 +88,7 @@ async def test_interrupted_wait_names_the_command_that_resumes(path: Path) -> No
 
     assert ended.code == 124
     assert "1 still open\n" in ended.err
-    assert f"continue with: onehouse-tracker resume --limit 1000 --timeout 1 --journal {path}" in (
+    assert f"continue with: onehouse-tracker resume --timeout 1 --limit 1000 --journal {path}" in (
         ended.err
     )
     assert state(path) == {"done": "acknowledged", "open": "pending"}

@@ -110,7 +110,7 @@ async def test_a_timeout_is_exit_code_124_even_if_another_request_failed() -> No
     assert ended.code == 124
     assert "1 failed, 1 timed out\nstill open: slow\n" in ended.err
     assert ended.err.endswith(
-        "onehouse-tracker wait --limit 1000 --label 'RUN JOB' --timeout 0.3 slow\n"
+        "onehouse-tracker wait --timeout 0.3 --limit 1000 --label 'RUN JOB' slow\n"
     )
 
 

@@ -4,34 +4,14 @@ The commands, their options and their help; each command's work is loaded when i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from onehouse_tracker.cli._frame import CODES, epilog, guarded, run, settings
-from onehouse_tracker.cli._journal_commands import (
-    JOURNAL_EXAMPLES,
-    RESUME_EXAMPLES,
-    resume,
-    show_journal,
-)
-from onehouse_tracker.cli._options import (
-    Enforcer,
-    From,
-    Ids,
-    JournalFile,
-    Label,
-    Limit,
-    Output,
-    OutputOption,
-    Profile,
-    Quiet,
-    Share,
-    SqlFrom,
-    Timeout,
-    Verbose,
-    positive,
-)
+from onehouse_tracker.cli._frame import CODES, command, run
+from onehouse_tracker.cli._options import Enforcer, From, Ids, Limit, Quiet, SqlFrom, positive
+from onehouse_tracker.cli._settings import Settings
 
 __all__ = ["app"]
 
@@ -73,94 +53,50 @@ def _main(
     pass
 
 
-@app.command(
-    epilog=epilog(
-        "onehouse-tracker wait 6f1c2a 9b07de",
-        "onehouse-tracker wait --from ids.txt --timeout 2h --output jsonl > results.jsonl",
-        "some-producer | onehouse-tracker wait --from -",
-    )
+@command(
+    app,
+    "onehouse-tracker wait 6f1c2a 9b07de",
+    "onehouse-tracker wait --from ids.txt --timeout 2h --output jsonl > results.jsonl",
+    "some-producer | onehouse-tracker wait --from -",
 )
-@guarded
-def wait(  # noqa: PLR0913 - one for each option
-    context: typer.Context,
-    ids: Ids = None,
-    *,
-    source: From = None,
-    timeout: Timeout = None,
-    limit: Limit = 10.0,
-    share: Share = 1.0,
-    profile: Profile = None,
-    label: Label = None,
-    journal: JournalFile = None,
-    output: OutputOption = Output.TEXT,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+def wait(
+    context: typer.Context, ids: Ids = None, *, source: From = None, settings: Settings
 ) -> None:
     """Wait until every request has ended, and print how."""
     if not ids and source is None:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _follow  # noqa: PLC0415 - loads the tracker
 
-    chosen = settings(
-        profile=profile,
-        limit=limit,
-        share=share,
-        label=label,
-        timeout=timeout,
-        journal=journal,
-        output=output,
-        quiet=quiet,
-        verbose=verbose,
-    )
-    run(lambda terminal: _follow.wait(terminal, chosen, ids or [], source), quiet=quiet)
+    run(lambda terminal: _follow.wait(terminal, settings, ids or [], source), quiet=settings.quiet)
 
 
-@app.command(
-    epilog=epilog(
-        "onehouse-tracker status 6f1c2a",
-        "onehouse-tracker status --from ids.txt --output jsonl",
-    )
+@command(
+    app,
+    "onehouse-tracker status 6f1c2a",
+    "onehouse-tracker status --from ids.txt --output jsonl",
+    without={"timeout", "journal"},
 )
-@guarded
-def status(  # noqa: PLR0913 - one for each option
-    context: typer.Context,
-    ids: Ids = None,
-    *,
-    source: From = None,
-    limit: Limit = 10.0,
-    share: Share = 1.0,
-    profile: Profile = None,
-    label: Label = None,
-    output: OutputOption = Output.TEXT,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+def status(
+    context: typer.Context, ids: Ids = None, *, source: From = None, settings: Settings
 ) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
     if not ids and source is None:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _status  # noqa: PLC0415 - loads the client
 
-    chosen = settings(
-        profile=profile,
-        limit=limit,
-        share=share,
-        label=label,
-        output=output,
-        quiet=quiet,
-        verbose=verbose,
+    run(
+        lambda terminal: _status.status(terminal, settings, ids or [], source),
+        quiet=settings.quiet,
     )
-    run(lambda terminal: _status.status(terminal, chosen, ids or [], source), quiet=quiet)
 
 
-@app.command(
-    epilog=epilog(
-        'onehouse-tracker submit "RUN JOB nightly"',
-        "onehouse-tracker submit --from jobs.sql --wait",
-        "onehouse-tracker submit --from jobs.sql > ids.txt",
-    )
+@command(
+    app,
+    'onehouse-tracker submit "RUN JOB nightly"',
+    "onehouse-tracker submit --from jobs.sql --wait",
+    "onehouse-tracker submit --from jobs.sql > ids.txt",
 )
-@guarded
-def submit(  # noqa: PLR0913 - one for each option
+def submit(
     context: typer.Context,
     statements: Annotated[
         list[str] | None,
@@ -177,15 +113,7 @@ def submit(  # noqa: PLR0913 - one for each option
             "--keep-going", help="Go on with the next statement when one is not accepted."
         ),
     ] = False,
-    timeout: Timeout = None,
-    limit: Limit = 10.0,
-    share: Share = 1.0,
-    profile: Profile = None,
-    label: Label = None,
-    journal: JournalFile = None,
-    output: OutputOption = Output.TEXT,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    settings: Settings,
 ) -> None:
     """
     Submit SQL statements, in order, and print their request IDs.
@@ -197,37 +125,67 @@ def submit(  # noqa: PLR0913 - one for each option
         context.fail("give statements, or --from FILE")
     from onehouse_tracker.cli import _submit  # noqa: PLC0415 - loads the tracker
 
-    chosen = settings(
-        profile=profile,
-        limit=limit,
-        share=share,
-        label=label,
-        timeout=timeout,
-        journal=journal,
-        output=output,
-        quiet=quiet,
-        verbose=verbose,
-    )
     run(
         lambda terminal: _submit.submit(
-            terminal, chosen, statements or [], source, wait=wait, keep_going=keep_going
+            terminal, settings, statements or [], source, wait=wait, keep_going=keep_going
         ),
-        quiet=quiet,
+        quiet=settings.quiet,
     )
 
 
-app.command(epilog=RESUME_EXAMPLES)(resume)
-app.command("journal", epilog=JOURNAL_EXAMPLES)(show_journal)
-
-
-@app.command(
-    short_help="Serve a simulated Onehouse on 127.0.0.1.",
-    epilog=epilog(
-        "onehouse-tracker simulate --port 8099 --limit 10 --enforcer sliding",
-        "onehouse-tracker simulate --durations 1-25 --fail-rate 0.1 --accept-any",
-    ),
+@command(
+    app,
+    "onehouse-tracker resume --journal tracker.db",
+    "onehouse-tracker resume --journal tracker.db --output jsonl >> results.jsonl",
+    without={"label", "journal"},
 )
-@guarded
+def resume(
+    *,
+    journal: Annotated[
+        str, typer.Option("--journal", metavar="FILE", help="What an earlier run wrote.")
+    ],
+    settings: Settings,
+) -> None:
+    """
+    Go on with all that a journal holds, after a crash or an interruption.
+
+    First come the results that were known and not delivered, then the others as they end.
+    With --output jsonl a result is delivered when its line was written.
+    """
+    from onehouse_tracker.cli import _journal  # noqa: PLC0415 - loads the tracker
+
+    chosen = replace(settings, journal=journal)
+    run(lambda terminal: _journal.resume(terminal, chosen, journal), quiet=settings.quiet)
+
+
+@command(
+    app,
+    "onehouse-tracker journal tracker.db",
+    "onehouse-tracker journal tracker.db --output jsonl | jq .outcome",
+    name="journal",
+    without={"timeout", "limit", "share", "profile", "label", "journal", "verbose"},
+)
+def show_journal(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="The journal.")],
+    *,
+    settings: Settings,
+) -> None:
+    """
+    Show what a journal holds, without a server. What is pending is ok.
+
+    Works while another process writes to it, and changes nothing.
+    """
+    from onehouse_tracker.cli import _journal  # noqa: PLC0415 - loads the journal
+
+    run(lambda terminal: _journal.show(terminal, path, settings.output), quiet=settings.quiet)
+
+
+@command(
+    app,
+    "onehouse-tracker simulate --port 8099 --limit 10 --enforcer sliding",
+    "onehouse-tracker simulate --durations 1-25 --fail-rate 0.1 --accept-any",
+    short_help="Serve a simulated Onehouse on 127.0.0.1.",
+)
 def simulate(
     port: Annotated[
         int,
@@ -283,11 +241,12 @@ def simulate(
     )
 
 
-@app.command(
+@command(
+    app,
+    "onehouse-tracker demo",
+    "onehouse-tracker demo --count 30 --seed 7",
     short_help="Watch simulated statements being followed.",
-    epilog=epilog("onehouse-tracker demo", "onehouse-tracker demo --count 30 --seed 7"),
 )
-@guarded
 def demo(
     count: Annotated[
         int, typer.Option("--count", min=1, max=10000, help="How many statements.")

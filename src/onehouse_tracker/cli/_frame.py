@@ -7,19 +7,18 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._groups import spread
 
 if TYPE_CHECKING:
     from onehouse_tracker.cli._codes import ExitCode
-    from onehouse_tracker.cli._settings import Settings
     from onehouse_tracker.cli._terminal import Terminal
 
-__all__ = ["CODES", "epilog", "guarded", "run", "settings"]
+__all__ = ["CODES", "command", "run"]
 
 CODES = """\b
 Exit codes:
@@ -33,13 +32,42 @@ If several apply, the first of 130, 3, 124, 1 counts.
 """
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
+def command(
+    app: typer.Typer,
+    *examples: str,
+    without: Collection[str] = (),
+    name: str | None = None,
+    short_help: str | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """
+    Make a function a command of *app*.
+
+    Args:
+        app: The program.
+
+        examples: Command lines that stand below its help.
+
+        without: Options of its dataclasses that it does not have, see `spread`.
+
+        name: What it is called, if not like the function.
+
+        short_help: What the list of commands says, if not the first sentence of its help.
+    """
+
+    def register(work: Callable[..., None]) -> Callable[..., None]:
+        add = app.command(name, epilog=_epilog(examples), short_help=short_help)
+        return add(_guarded(spread(work, without)))
+
+    return register
+
+
+def _guarded(work: Callable[..., None]) -> Callable[..., None]:
     """Give Ctrl-C while modules are loaded, and a reader that went away, exit codes of ours."""
 
-    @functools.wraps(command)
+    @functools.wraps(work)
     def invoke(*args: Any, **options: Any) -> None:
         try:
-            command(*args, **options)
+            work(*args, **options)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:
@@ -51,16 +79,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return invoke
 
 
-def epilog(*examples: str) -> str:
-    """What stands below a command's help."""
+def _epilog(examples: Collection[str]) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples) + f"\n\n{CODES}"
-
-
-def settings(*, output: Output, **chosen: Any) -> Settings:
-    """What the user chose."""
-    from onehouse_tracker.cli._settings import Settings  # noqa: PLC0415 - needed by few
-
-    return Settings(output=output, **chosen)
 
 
 def run(

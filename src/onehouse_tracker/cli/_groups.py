@@ -1,0 +1,68 @@
+"""
+Options that travel together: a parameter of a command that is a dataclass stands for its fields.
+
+So each option is written once, in the dataclass, with its help, its default and its check.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+__all__ = ["spread"]
+
+
+def spread(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
+    """
+    Make a command that takes the fields of its dataclasses in their place, as options.
+
+    Args:
+        command: Its parameters are what typer understands, or dataclasses of such.
+
+        without: Fields that this command has no use for: they keep their defaults.
+
+    Raises:
+        TypeError: There is no such field.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    members: dict[str, list[str]] = {}
+    parameters: list[inspect.Parameter] = []
+    unused = set(without)
+    for parameter in inspect.signature(command).parameters.values():
+        group = hints[parameter.name]
+        if not (isinstance(group, type) and is_dataclass(group)):
+            parameters.append(parameter.replace(annotation=group))
+            continue
+        groups[parameter.name], members[parameter.name] = group, []
+        annotations = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            if field.name in without:
+                unused.discard(field.name)
+                continue
+            members[parameter.name].append(field.name)
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=annotations[field.name],
+                )
+            )
+    if unused:
+        raise TypeError(f"no option is called {', '.join(sorted(unused))}")
+
+    @functools.wraps(command)
+    def invoke(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{member: given.pop(member) for member in members[name]})
+        command(**given)
+
+    # What typer looks at.
+    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # as documented
+    invoke.__annotations__ = {each.name: each.annotation for each in parameters}
+
+    return invoke
