@@ -21,6 +21,7 @@ from unittest import mock
 import tenacity
 from aiolimiter import AsyncLimiter
 
+from benchmarks.delay.ideas import IDEAS, Idea
 from benchmarks.delay.workloads import Job, Law, Workload
 from onehouse_tracker import PollPolicy, Request, Tracker
 from onehouse_tracker._durations import Durations, Factor, Label
@@ -88,7 +89,8 @@ async def follow(name: str, workload: Workload, seed: int) -> Outcome:
         project.add(request_id, job.duration, submitted_at=job.start)
     outcome = Outcome()
     source = Watched(SimulatedSource(project, round_trip=round_trip, seed=seed), outcome)
-    await CONTESTANTS[name](workload, jobs, source, outcome, seed)
+    contestant = CONTESTANTS.get(name) or _changed(IDEAS[name])
+    await contestant(workload, jobs, source, outcome, seed)
     outcome.refusals = project.refused
     return outcome
 
@@ -155,6 +157,18 @@ async def _oracle(
     assert law is not None
     with mock.patch("onehouse_tracker._ranking.Durations", partial(_Truth, law)):
         await _ours(PollPolicy())(workload, jobs, source, outcome, seed)
+
+
+def _changed(idea: Idea) -> Contestant:
+    """Make ours with one idea put into practice."""
+
+    async def run(
+        workload: Workload, jobs: Jobs, source: Watched, outcome: Outcome, seed: int
+    ) -> None:
+        with idea.applied():
+            await _ours(idea.policy)(workload, jobs, source, outcome, seed)
+
+    return run
 
 
 # --- one coroutine per request ---------------------------------------------------------------
