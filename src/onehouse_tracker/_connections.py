@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -154,6 +155,11 @@ def words_of(error: BaseException) -> str:
     for kind, words in fixed.items():
         if isinstance(error, kind):
             return words
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        problem = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
+        return f"the certificate of {_place(error.host, error.port)} is not trusted: {problem}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _not_connected(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -161,3 +167,21 @@ def words_of(error: BaseException) -> str:
         return f"the reply cannot be read: {_QUOTED.split(error.message, maxsplit=1)[0]}"
 
     return str(error) or type(error).__name__
+
+
+def _not_connected(error: aiohttp.ClientConnectorError) -> str:
+    place, reason = _place(error.host, error.port), error.os_error.strerror or "no reason given"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find the host {error.host}: {reason}"
+    if isinstance(error, aiohttp.ClientSSLError):
+        problem = getattr(error.os_error, "reason", None) or reason
+        return f"cannot speak TLS with {place}: {str(problem).replace('_', ' ').lower()}"
+    if error.os_error.errno:
+        # What stands in the error is the call of ours that failed.
+        reason = os.strerror(error.os_error.errno)
+    who = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+    return f"cannot connect to {who}{place}: {reason}"
+
+
+def _place(host: str, port: int | None) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
