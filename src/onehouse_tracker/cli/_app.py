@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from onehouse_tracker.cli._frame import CODES, command, run
-from onehouse_tracker.cli._options import Enforcer, From, Ids, Limit, Quiet, SqlFrom, positive
+from onehouse_tracker.cli._options import Enforcer, Ids, Input, Limit, Quiet, SqlFrom, positive
 from onehouse_tracker.cli._settings import Settings
 
 __all__ = ["app"]
@@ -59,15 +59,13 @@ def _main(
     "onehouse-tracker wait --from ids.txt --timeout 2h --output jsonl > results.jsonl",
     "some-producer | onehouse-tracker wait --from -",
 )
-def wait(
-    context: typer.Context, ids: Ids = None, *, source: From = None, settings: Settings
-) -> None:
+def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Wait until every request has ended, and print how."""
-    if not ids and source is None:
+    if not ids and given.source is None:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _follow  # noqa: PLC0415 - loads the tracker
 
-    run(lambda terminal: _follow.wait(terminal, settings, ids or [], source), quiet=settings.quiet)
+    run(lambda terminal: _follow.wait(terminal, settings, ids or [], given), quiet=settings.quiet)
 
 
 @command(
@@ -76,16 +74,14 @@ def wait(
     "onehouse-tracker status --from ids.txt --output jsonl",
     without={"timeout", "journal"},
 )
-def status(
-    context: typer.Context, ids: Ids = None, *, source: From = None, settings: Settings
-) -> None:
+def status(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
-    if not ids and source is None:
+    if not ids and given.source is None:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _status  # noqa: PLC0415 - loads the client
 
     run(
-        lambda terminal: _status.status(terminal, settings, ids or [], source),
+        lambda terminal: _status.status(terminal, settings, ids or [], given),
         quiet=settings.quiet,
     )
 

@@ -37,7 +37,7 @@ async def resume(terminal: Terminal, settings: Settings, path: str) -> ExitCode:
     # The tracker would begin a new journal; a path that is misspelt must not look finished.
     for item in _read(JournalReader(path).requests()):
         if item.state != "acknowledged":
-            ledger.join(item.request.request_id)
+            ledger.join(item.request)
     ledger.complete = True
 
     return await follow(terminal, settings, ledger, lambda _: None)

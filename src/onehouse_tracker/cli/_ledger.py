@@ -18,20 +18,20 @@ class Ledger:
     def __init__(self) -> None:
         self.complete = False
         """Whether no more requests will come."""
-        self._requests: dict[str, Result | None] = {}
-        self._done = 0
+        self._requests: dict[str, Request] = {}
+        self._results: dict[str, Result] = {}
         self._not_ok = 0
 
-    def join(self, request_id: str) -> None:
+    def join(self, request: Request) -> None:
         """One more request; a second time it changes nothing."""
-        self._requests.setdefault(request_id, None)
+        self._requests.setdefault(request.request_id, request)
 
     def end(self, result: Result) -> None:
         """One request has its result."""
-        if self._requests.get(result.request_id) is None:
-            self._done += 1
+        if result.request_id not in self._results:
             self._not_ok += not result.ok
-        self._requests[result.request_id] = result
+        self._requests.setdefault(result.request_id, Request(result.request_id))
+        self._results[result.request_id] = result
 
     @property
     def total(self) -> int:
@@ -41,7 +41,7 @@ class Ledger:
     @property
     def done(self) -> int:
         """How many of them have a result."""
-        return self._done
+        return len(self._results)
 
     @property
     def not_ok(self) -> int:
@@ -50,14 +50,14 @@ class Ledger:
 
     def results(self) -> list[Result]:
         """The results so far, in the order in which the requests came."""
-        return [result for result in self._requests.values() if result is not None]
+        return [self._results[key] for key in self._requests if key in self._results]
 
-    def open_ids(self) -> list[str]:
+    def open(self) -> list[Request]:
         """What may still change: requests without a result, or not finished in time."""
         return [
-            request_id
-            for request_id, result in self._requests.items()
-            if result is None or not result.outcome.finished
+            request
+            for key, request in self._requests.items()
+            if key not in self._results or not self._results[key].outcome.finished
         ]
 
     def outcomes(self) -> Counter[Outcome]:
@@ -70,10 +70,10 @@ class Ledger:
         """Pass requests on, and take note of them."""
         if isinstance(batches, AsyncIterable):
             async for request in batches:
-                self.join(request.request_id)
+                self.join(request)
                 yield request
         else:
             for request in batches:
-                self.join(request.request_id)
+                self.join(request)
                 yield request
         self.complete = True

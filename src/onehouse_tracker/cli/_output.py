@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from onehouse_tracker.cli._terminal import Terminal, clean
-from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.models import Outcome, Request, Result
 
-__all__ = ["Row", "duration", "json_line", "print_rows", "result_row", "summary"]
+__all__ = ["Row", "duration", "json_line", "print_rows", "request_data", "result_row", "summary"]
 
 _STYLES = {
     "SUCCEEDED": "green",
@@ -31,6 +31,16 @@ Row = Sequence[str]
 def json_line(data: Mapping[str, Any]) -> str:
     """One JSON object on one line; ASCII only, so that no terminal and no pipe can spoil it."""
     return json.dumps(data, default=str)
+
+
+def request_data(request: Request) -> dict[str, Any]:
+    """What is known of a request before it is asked about, as `wait --from` reads it."""
+    data: dict[str, Any] = {"request_id": request.request_id}
+    if request.label is not None:
+        data["label"] = request.label
+    if request.submitted_at is not None:
+        data["submitted_at"] = request.submitted_at.isoformat()
+    return data
 
 
 def duration(seconds: float) -> str:

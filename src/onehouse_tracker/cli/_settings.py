@@ -5,11 +5,13 @@ The options that several commands share: what the user chose, checked.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
 
 __all__ = ["Settings", "parse_duration"]
@@ -94,17 +96,9 @@ class Settings:
         typer.Option("--verbose", "-v", help="Log lines on stderr instead of the live display."),
     ] = False
 
-    def arguments(self) -> list[str]:
+    def arguments(self, without: Collection[str] = ()) -> list[str]:
         """The arguments that give these settings again, for the command that continues."""
-        given: list[str] = []
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if value == option.default or option.name in _OF_THE_MOMENT:
-                continue
-            given.append(f"--{option.name.replace('_', '-')}")
-            if value is not True:
-                given.append(f"{value:g}" if isinstance(value, float) else str(value))
-        return given
+        return arguments_of(self, {*_OF_THE_MOMENT, *without})
 
 
 _OF_THE_MOMENT = frozenset({"quiet", "verbose"})

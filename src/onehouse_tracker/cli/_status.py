@@ -11,7 +11,7 @@ from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, most_serious
 from onehouse_tracker.cli._logging import configure
-from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._options import Input, Output
 from onehouse_tracker.cli._output import Row, json_line, print_rows, result_row
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import requests_from
@@ -41,7 +41,7 @@ _REFUSALS_BORNE = 5
 
 
 async def status(
-    terminal: Terminal, settings: Settings, arguments: Sequence[str], source: str | None
+    terminal: Terminal, settings: Settings, arguments: Sequence[str], given: Input
 ) -> ExitCode:
     """
     Ask once about each request, within the budget, and print where it stands.
@@ -49,13 +49,13 @@ async def status(
     A request that is pending is no failure here.
 
     Raises:
-        CommandError: Something is no request ID, *source* cannot be read, the server refuses
+        CommandError: Something is no request ID, the file cannot be read, the server refuses
             the credentials or cannot be reached.
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     configure(verbose=settings.verbose)
-    requests = requests_from(arguments, source)
+    requests = requests_from(arguments, given)
     client = OnehouseClient.from_env(profile=settings.profile)
     gate = LocalGate(settings.limit, share=settings.share, project=client.credentials.project_key)
     standings: list[_Standing] = []

@@ -11,7 +11,7 @@ from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, m
 from onehouse_tracker.cli._follow import follow, open_tracker
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import json_line
+from onehouse_tracker.cli._output import json_line, request_data
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, read_bytes
@@ -137,13 +137,14 @@ class _Submission:
                     self._tried = number - 1
                 raise
             self._on_its_way = False
+            request = Request(handle.request_id, label=label, submitted_at=datetime.now(UTC))
             if self._wait:
                 self._handles.append(handle)  # a handle that is let go is not followed
-                self.ledger.join(handle.request_id)
+                self.ledger.join(request)
             else:
                 handle.cancel()
-            await self._print(number, handle.request_id, label)
-            yield Request(handle.request_id, label=label)
+            await self._print(number, request)
+            yield request
         self.ledger.complete = True
 
     def tell_the_rest(self) -> None:
@@ -159,19 +160,11 @@ class _Submission:
             which = f"statement {first}" if first == count else f"statements {first} to {count}"
             self._terminal.say(f"not submitted: {which} of {count}")
 
-    async def _print(self, number: int, request_id: str, label: str | None) -> None:
+    async def _print(self, number: int, request: Request) -> None:
+        request_id, label = request.request_id, request.label
+        data = {**request_data(request), "label": label, "outcome": None, "statement": number}
         if self._settings.output is Output.JSONL:
-            await self._terminal.emit(
-                json_line(
-                    {
-                        "request_id": request_id,
-                        "label": label,
-                        "outcome": None,
-                        "statement": number,
-                        "submitted_at": datetime.now(UTC).isoformat(),
-                    }
-                )
-            )
+            await self._terminal.emit(json_line(data))
         elif self._wait:
             self._terminal.note(f"submitted {number}: {request_id}  {label or ''}".rstrip())
         else:
