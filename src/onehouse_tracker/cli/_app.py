@@ -72,7 +72,7 @@ def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Set
     app,
     "onehouse-tracker status 6f1c2a",
     "onehouse-tracker status --from ids.txt --output jsonl",
-    without={"timeout", "journal"},
+    without={"timeout", "journal", "fail_fast"},
 )
 def status(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
@@ -119,6 +119,8 @@ def submit(
     """
     if not statements and source is None:
         context.fail("give statements, or --from FILE")
+    if settings.fail_fast and not wait:
+        context.fail("--fail-fast is about how statements end: give --wait as well")
     from onehouse_tracker.cli import _submit  # noqa: PLC0415 - loads the tracker
 
     run(
@@ -159,7 +161,17 @@ def resume(
     "onehouse-tracker journal tracker.db",
     "onehouse-tracker journal tracker.db --output jsonl | jq .outcome",
     name="journal",
-    without={"timeout", "limit", "share", "profile", "label", "journal", "verbose"},
+    without={
+        "timeout",
+        "limit",
+        "share",
+        "gate",
+        "profile",
+        "label",
+        "journal",
+        "fail_fast",
+        "verbose",
+    },
 )
 def show_journal(
     path: Annotated[str, typer.Argument(metavar="FILE", help="The journal.")],

@@ -13,7 +13,14 @@ from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._logging import configure
 from onehouse_tracker.cli._options import Input, Output
-from onehouse_tracker.cli._output import json_line, print_rows, request_data, result_row, summary
+from onehouse_tracker.cli._output import (
+    json_line,
+    open_item,
+    print_all,
+    request_data,
+    result_item,
+    summary,
+)
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, requests_from
@@ -109,6 +116,7 @@ def open_tracker(settings: Settings) -> Tracker:
         profile=settings.profile,
         limit=settings.limit,
         share=settings.share,
+        gate=settings.gate,
         journal=None if settings.journal is None else SqliteJournal(settings.journal),
     )
 
@@ -131,12 +139,23 @@ async def consume(
             ledger.end(result)
             if settings.output is Output.JSONL:
                 await terminal.emit(json_line(result.to_dict()))
+            failed = not result.ok and result.outcome != "TIMED_OUT"
+            if settings.fail_fast and failed and not ledger.stopping:
+                terminal.say(f"stopped: {result.request_id} ended {result.outcome}")
+                ledger.stopping = True
+                await ledger.idle.wait()
+                # No break: what has arrived by now is known too, and to ask for more
+                # acknowledges what was printed.
+                await results.aclose()
 
 
 async def report(terminal: Terminal, settings: Settings, ledger: Ledger) -> None:
     """Print what is known, where that was not done line by line."""
-    if settings.output is Output.TEXT:
-        await print_rows(terminal, [result_row(result) for result in ledger.results()])
+    items = [
+        open_item(request) if result is None else result_item(result)
+        for request, result in ledger.standings()
+    ]
+    await print_all(terminal, settings.output, items)
 
 
 def how_to_continue(settings: Settings, ledger: Ledger, again: Sequence[str]) -> list[str]:
@@ -144,6 +163,12 @@ def how_to_continue(settings: Settings, ledger: Ledger, again: Sequence[str]) ->
     still_open = ledger.open()
     if not still_open:
         return []
+    return [*_how_to_continue(settings, ledger, again, still_open), *settings.hints()]
+
+
+def _how_to_continue(
+    settings: Settings, ledger: Ledger, again: Sequence[str], still_open: Sequence[Request]
+) -> list[str]:
     if settings.journal is not None:
         # It knows them all, with their labels and ages.
         options = settings.arguments(without={"label"})

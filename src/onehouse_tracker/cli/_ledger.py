@@ -4,8 +4,9 @@ What one command follows, and what is known of it so far.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from onehouse_tracker.models import Outcome, Request, Result
 
@@ -18,6 +19,11 @@ class Ledger:
     def __init__(self) -> None:
         self.complete = False
         """Whether no more requests will come."""
+        self.stopping = False
+        """Whether no more requests are wanted."""
+        self.idle = asyncio.Event()
+        """Set while nothing is on its way whose fate would be unknown if it were stopped."""
+        self.idle.set()
         self._requests: dict[str, Request] = {}
         self._results: dict[str, Result] = {}
         self._not_ok = 0
@@ -48,16 +54,21 @@ class Ledger:
         """How many of those ended badly, or not in time."""
         return self._not_ok
 
+    def standings(self) -> Iterator[tuple[Request, Result | None]]:
+        """Each request and its result so far, in the order in which the requests came."""
+        for key, request in self._requests.items():
+            yield request, self._results.get(key)
+
     def results(self) -> list[Result]:
         """The results so far, in the order in which the requests came."""
-        return [self._results[key] for key in self._requests if key in self._results]
+        return [result for _, result in self.standings() if result is not None]
 
     def open(self) -> list[Request]:
         """What may still change: requests without a result, or not finished in time."""
         return [
             request
-            for key, request in self._requests.items()
-            if key not in self._results or not self._results[key].outcome.finished
+            for request, result in self.standings()
+            if result is None or not result.outcome.finished
         ]
 
     def outcomes(self) -> Counter[Outcome]:

@@ -18,6 +18,8 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSONL = "jsonl"
+    JSON = "json"
+    CSV = "csv"
 
 
 class Format(StrEnum):

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError
+from onehouse_tracker.cli._csv import plain
 from onehouse_tracker.cli._options import Format, Input
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import Request
@@ -196,7 +197,7 @@ class _Table:
             raise CommandError(f"{where}: {error}") from None
         if len(cells) != len(self._names):
             raise CommandError(f"{where}: {len(cells)} cells, the header has {len(self._names)}")
-        return dict(zip(self._names, (cell.strip() for cell in cells), strict=True))
+        return dict(zip(self._names, (plain(cell.strip()) for cell in cells), strict=True))
 
 
 def request_of(
