@@ -15,6 +15,10 @@ VENDOR := .venv-vendor
 VENDOR_READY := $(VENDOR)/.ready
 AIRFLOW := .venv-vendor-airflow
 AIRFLOW_READY := $(AIRFLOW)/.ready
+AIRFLOW3 := .venv-airflow3
+AIRFLOW3_READY := $(AIRFLOW3)/.ready
+AIRFLOW2 := .venv-airflow2
+AIRFLOW2_READY := $(AIRFLOW2)/.ready
 FUZZ := .venv-fuzz
 FUZZ_READY := $(FUZZ)/.ready
 
@@ -22,7 +26,8 @@ FUZZ_READY := $(FUZZ)/.ready
 .DELETE_ON_ERROR:
 .PHONY: help install test test-all test-long demo bench lint format types imports cover check \
 	test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
-	install-vendor-sdk install-vendor-airflow constraints clean
+	install-vendor-sdk install-vendor-airflow \
+	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -46,7 +51,6 @@ test-long: $(READY)
 	@$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 --jobs 2
 	@KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py
 	@SOAK_IDS=100000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/test_soak.py
-	@$(BIN)/python benchmarks/pool.py --only virtual --check
 
 demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
 	@$(BIN)/onehouse-tracker demo
@@ -102,6 +106,25 @@ $(AIRFLOW_READY): tests/vendor/requirements-airflow.txt
 	@$(AIRFLOW)/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
+TEST_AIRFLOW := -m pytest -c tests/airflow/pytest.ini
+
+# The two versions one after the other: they share a machine, and some tests look at the clock.
+test-airflow: $(AIRFLOW3_READY) $(AIRFLOW2_READY)  ## Run the tests with Airflow 3 and Airflow 2.11
+	@$(AIRFLOW3)/bin/python $(TEST_AIRFLOW) $(ARGS)
+	@$(AIRFLOW2)/bin/python $(TEST_AIRFLOW) $(ARGS)
+
+test-airflow-triggerer: $(AIRFLOW3_READY)  ## Only what needs no running Airflow, on Airflow 3
+	@$(AIRFLOW3)/bin/python $(TEST_AIRFLOW) -m 'not running' $(ARGS)
+
+install-airflow3: $(AIRFLOW3_READY)
+install-airflow2: $(AIRFLOW2_READY)
+
+$(AIRFLOW3_READY) $(AIRFLOW2_READY): .venv-%/.ready: tests/airflow/requirements-%.txt pyproject.toml
+	@echo "installing into .venv-$* ..."
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python $(PIP_INSTALL) -r $< -e '.[redis]'
+	@touch $@
+
 SECONDS ?= 60
 fuzz: $(FUZZ_READY)  ## Fuzz the parser of replies for SECONDS seconds
 	@$(FUZZ)/bin/python -I tests/fuzz/fuzz_reply.py -max_total_time=$(SECONDS) \
@@ -127,6 +150,6 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(FUZZ) build dist site .coverage .coverage.* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(FUZZ) build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,6 @@ Connections that stand before they are needed, so that no handshake moves a poll
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from onehouse_tracker import Credentials, OnehouseClient, Tracker
 from onehouse_tracker.gates import LocalGate
@@ -27,7 +26,7 @@ class _CountingServer:
         writer.close()
 
 
-def _client(port: int) -> OnehouseClient:
+def _client(port: int, *, ready_connections: int = 4) -> OnehouseClient:
     return OnehouseClient(
         Credentials(
             base_url=f"http://127.0.0.1:{port}",
@@ -38,7 +37,8 @@ def _client(port: int) -> OnehouseClient:
             user_uid="u",
             api_key="k",
             api_secret="s",
-        )
+        ),
+        ready_connections=ready_connections,
     )
 
 
@@ -55,6 +55,18 @@ async def test_connections_are_opened_and_nothing_is_sent() -> None:
     await asyncio.sleep(0.02)
 
     assert counting.bytes == 0
+
+
+async def test_a_client_may_be_told_how_many_to_have_ready() -> None:
+    """
+    A triggerer that polls ten times a second needs one, and not four.
+    """
+    counting = _CountingServer()
+    server = await asyncio.start_server(counting.serve, "127.0.0.1", 0)
+    async with server, _client(server.sockets[0].getsockname()[1], ready_connections=1) as client:
+        await client.warm_up()
+        await asyncio.sleep(0.02)
+        assert counting.connections == 1
 
 
 async def test_a_server_that_is_away_is_no_error_yet() -> None:
@@ -127,13 +139,10 @@ class _slow_to_connect:  # noqa: N801 - reads as what it does
         self._connected = False
 
     async def warm_up(self, connections: int = 4) -> None:
-        await self._client.warm_up(connections)
-
-    async def hold(self) -> Callable[[], None]:
         if not self._connected:
             await asyncio.sleep(0.15)
         self._connected = True
-        return await self._client.hold()
+        await self._client.warm_up(connections)
 
     async def fetch(self, request_id: str) -> StatusReply:
         if not self._connected:

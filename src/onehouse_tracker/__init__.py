@@ -31,8 +31,6 @@ __all__ = [
     "OutageError",
     "Outcome",
     "PollPolicy",
-    "PoolResults",
-    "PoolStats",
     "ProjectError",
     "RejectedError",
     "Request",
@@ -53,7 +51,6 @@ __all__ = [
     "Tracker",
     "TrackerClosedError",
     "TrackerError",
-    "TrackerPool",
     "TrackerStats",
     "TransportError",
     "UnauthorizedError",
@@ -105,9 +102,8 @@ if TYPE_CHECKING:
         SubmissionSource,
     )
     from onehouse_tracker.policy import PollPolicy
-    from onehouse_tracker.pool import TrackerPool
-    from onehouse_tracker.results import PoolResults, Results
-    from onehouse_tracker.stats import PoolStats, TrackerStats
+    from onehouse_tracker.results import Results
+    from onehouse_tracker.stats import TrackerStats
     from onehouse_tracker.tracker import Tracker
 
     __version__: str
@@ -122,12 +118,9 @@ else:
         "JournalReader": "journal",
         "OnehouseClient": "client",
         "PollPolicy": "policy",
-        "PoolResults": "results",
-        "PoolStats": "stats",
         "Results": "results",
         "SqliteJournal": "journal",
         "Tracker": "tracker",
-        "TrackerPool": "pool",
         "TrackerStats": "stats",
     } | dict.fromkeys(
         (

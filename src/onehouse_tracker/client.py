@@ -5,6 +5,7 @@ The HTTP client: the only module that opens sockets to Onehouse.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -18,15 +19,7 @@ import aiohttp
 from yarl import URL
 
 from onehouse_tracker import __version__, _body, _wire
-from onehouse_tracker._connections import (
-    CONNECTION_LOST,
-    Connector,
-    Guard,
-    Kept,
-    kept_by,
-    open_session,
-    words_of,
-)
+from onehouse_tracker._connections import CONNECTION_LOST, Connector, Guard, words_of
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -83,6 +76,8 @@ class OnehouseClient:
 
         max_connections: Connections at once, 320 by default; not for a session of yours.
 
+        ready_connections: Connections that `warm_up` makes sure of, if it is not told.
+
     Raises:
         ConfigError: A number is not more than 0.
     """
@@ -96,12 +91,14 @@ class OnehouseClient:
         request_timeout: float = 30.0,
         max_body: int = _MAX_BODY,
         max_connections: int | None = None,
+        ready_connections: int = 4,
     ) -> None:
         for name, value in {
             "connect_timeout": connect_timeout,
             "request_timeout": request_timeout,
             "max_body": max_body,
             "max_connections": max_connections,
+            "ready_connections": ready_connections,
         }.items():
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"OnehouseClient: {name} is more than 0, not {value!r}")
@@ -110,6 +107,7 @@ class OnehouseClient:
         self._request_timeout = request_timeout
         self._max_body = max_body
         self._max_connections = max_connections or _MAX_CONNECTIONS
+        self._ready_connections = ready_connections
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=connect_timeout)
         self._secrets = credentials.secret_values()
         self._get_headers = credentials.headers() | _HEADERS
@@ -118,7 +116,8 @@ class OnehouseClient:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._users = 0
-        self._kept: Connector | Kept = Kept()
+        # How many connections may be idle in the pool, at most.  See `_exchange`.
+        self._idle = 0
 
     @classmethod
     def from_env(
@@ -178,10 +177,12 @@ class OnehouseClient:
         """
         if self._session is None:
             self._loop = asyncio.get_running_loop()
-            self._users = 0
-            self._session = self._foreign or open_session(self._max_connections)
-            self._kept = kept_by(self._session)
-            self._kept.clients += 1
+            self._users = self._idle = 0
+            self._session = self._foreign or aiohttp.ClientSession(
+                connector=Connector(limit=self._max_connections),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
         self._open_session()
         self._users += 1
 
@@ -200,8 +201,6 @@ class OnehouseClient:
         Closing twice does no harm, and ``async with`` opens it again.
         """
         session, self._session = self._session, None
-        if session is not None:
-            self._kept.clients -= 1
         if session is not None and session is not self._foreign:
             await session.close()
 
@@ -251,7 +250,7 @@ class OnehouseClient:
 
         return _wire.read_submission(reply, now=time.time())
 
-    async def warm_up(self, connections: int = 4) -> None:
+    async def warm_up(self, connections: int | None = None) -> None:
         """
         Make sure that so many connections stand and are free; nothing is sent.
 
@@ -263,22 +262,14 @@ class OnehouseClient:
         Raises:
             TrackerClosedError: Used outside ``async with``.
         """
-        self._open_session()
-        await self._kept.warm_up(self._url(""), connections, self._timeout)
-
-    async def hold(self) -> Callable[[], None]:
-        """
-        Keep one connection that stands for the next request, until the function returned is
-        called: where many share a session, somebody else would take it.
-
-        Otherwise it is as `warm_up`.
-        """
-        self._open_session()
-        return await self._kept.hold(self._url(""), self._timeout)
-
-    def _url(self, path: str) -> URL:
-        # Encoded already: yarl would take "%2E" for a dot.
-        return URL(self._credentials.base_url + path, encoded=True)
+        connector = self._open_session().connector
+        if not isinstance(connector, Connector) or self._foreign is not None:
+            return
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            url = URL(self._credentials.base_url, encoded=True)
+            wanted = self._ready_connections if connections is None else connections
+            await connector.warm_up(url, wanted, self._timeout)
+            self._idle = max(self._idle, wanted)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -295,18 +286,18 @@ class OnehouseClient:
     ) -> _wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
-        kept = self._kept
         # A session of ours adds nothing of its own.
-        guard = Guard(None if isinstance(kept, Connector) else self._ours)
+        guard = Guard(self._ours if session is self._foreign else None)
         # A reply that was read whole leaves a connection behind, and a request takes one away if
         # there is any.  Only such a connection can be stale: a new one that is lost is a failure,
         # or a server that hangs up on everybody would be asked again and again without a pause.
-        reused = kept.idle > 0
-        kept.idle -= reused
+        reused = self._idle > 0
+        self._idle -= reused
         try:
             async with session.request(
                 method,
-                self._url(path),
+                # Encoded already: yarl would take "%2E" for a dot.
+                URL(self._credentials.base_url + path, encoded=True),
                 data=body,
                 # In no variable: tools that show those of each frame would show the secrets.
                 headers=self._get_headers if body is None else self._post_headers,
@@ -326,7 +317,7 @@ class OnehouseClient:
             failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
         else:
             if not reply.problem:
-                kept.idle += 1
+                self._idle += 1
             return reply
 
         # Not raised above: it would carry aiohttp's error along, and with it our headers.

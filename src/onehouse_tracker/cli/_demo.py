@@ -114,9 +114,8 @@ async def _submitted(
     for statement in statements:
         handle = await tracker.submit(statement, label=label_of(statement))
         handles.append(handle)  # a handle that is let go is not followed
-        request = Request(handle.request_id, label=handle.label)
-        ledger.join(request)
-        yield request
+        ledger.join(handle.request_id)
+        yield Request(handle.request_id, label=handle.label)
     ledger.complete = True
 
 

@@ -1,0 +1,160 @@
+"""
+From an Airflow connection to a tracker: credentials, budget and patience of one project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, Self
+
+from onehouse_tracker import sync
+from onehouse_tracker.client import OnehouseClient
+from onehouse_tracker.config import Credentials
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates import Gate, gate_from
+from onehouse_tracker.policy import PollPolicy
+from onehouse_tracker.tracker import Tracker
+
+__all__ = ["Connection", "Project"]
+
+_CREDENTIALS: Final = {
+    "account_uid": "account_uid",
+    "project_uid": "project_uid",
+    "api_key": "api_key",
+    "api_secret": "api_secret",
+    "link_uid": "link_uid",
+    "region": "region",
+    "user_uid": "user_uid",
+    "user_id": "user_uid",
+    "bearer_token": "bearer_token",
+}
+"""Our name for each credential in the extra field."""
+
+_IN_EXTRA: Final = {ours: name for name, ours in _CREDENTIALS.items()}
+
+
+class Connection(Protocol):
+    """What is read of an Airflow connection."""
+
+    host: str | None
+    port: int | None
+    schema: str | None
+
+    @property
+    def extra_dejson(self) -> Mapping[str, Any]:
+        """The extra field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """
+    One Onehouse project, as a connection describes it.
+
+    Equal connections give equal projects, which share one tracker.
+    """
+
+    credentials: Credentials
+    gate: str = field(default="host", repr=False)
+    """What hands out the budget, see ``gates.gate_from``: ``host`` because a machine that runs
+    Airflow runs many processes.  It may hold the password of a Redis."""
+    limit: float = 10.0
+    share: float = 1.0
+    processes: int = 4
+    patience: float = 600.0
+
+    @classmethod
+    def from_connection(cls, connection: Connection) -> Self:
+        """
+        Read a connection: its host, and its extra field.
+
+        Raises:
+            ConfigError: Credentials are missing, or a value makes no sense.  No value is part
+                of the message.
+        """
+        extra = connection.extra_dejson
+        given = {ours: extra[name] for name, ours in _CREDENTIALS.items() if extra.get(name)}
+        _refuse_missing(given)
+        if base_url := _base_url(connection):
+            given["base_url"] = base_url
+        credentials = Credentials(**given)
+        project = cls(
+            credentials=credentials,
+            gate=str(extra.get("gate") or cls.gate),
+            limit=_number(extra, "limit", cls.limit),
+            share=_number(extra, "share", cls.share),
+            processes=int(_number(extra, "processes", cls.processes)),
+            patience=_number(extra, "patience", cls.patience),
+        )
+        # Refused here, and not by the first task that uses it.
+        project.make_gate()
+        project.make_policy()
+
+        return project
+
+    def make_gate(self) -> Gate:
+        """Make the gate; it is opened by who uses it."""
+        return gate_from(
+            self.gate,
+            project=self.credentials.project_key,
+            limit=self.limit,
+            share=self.share,
+            processes=self.processes,
+        )
+
+    def make_policy(self) -> PollPolicy:
+        """When to ask again."""
+        return PollPolicy(patience=self.patience)
+
+    @asynccontextmanager
+    async def tracker(self) -> AsyncIterator[Tracker]:
+        """Open a tracker, and the client that belongs to it."""
+        async with (
+            self._client() as client,
+            Tracker(client, gate=self.make_gate(), policy=self.make_policy()) as tracker,
+        ):
+            yield tracker
+
+    def blocking_tracker(self) -> sync.Tracker:
+        """Make a tracker for callers that block; use it with ``with``."""
+        return sync.Tracker(self._client(), gate=self.make_gate(), policy=self.make_policy())
+
+    def _client(self) -> OnehouseClient:
+        # At ten requests a second one connection does, and a second one when a reply is slow;
+        # there are more when they are needed.
+        return OnehouseClient(self.credentials, ready_connections=1)
+
+
+def _refuse_missing(given: Mapping[str, Any]) -> None:
+    needed = ["project_uid", "region", "user_uid"]
+    if "bearer_token" not in given:
+        needed += ["api_key", "api_secret"]
+    missing = [_IN_EXTRA[name] for name in needed if name not in given]
+    if missing:
+        raise ConfigError(
+            f"the connection's extra field lacks {', '.join(missing)}"
+            ' (link_uid, which the console calls "RequestID", and account_uid belong there too)'
+        )
+
+
+def _base_url(connection: Connection) -> str | None:
+    host = connection.host
+    if not host or "://" in host:
+        return host
+    # As in a connection that is written as a URI, where the scheme has a field of its own.
+    scheme = connection.schema or "https"
+    port = f":{connection.port}" if connection.port else ""
+
+    return f"{scheme}://{host}{port}"
+
+
+def _number(extra: Mapping[str, Any], name: str, default: float) -> float:
+    value = extra.get(name)
+    # Airflow's form stores an empty text for a field that was left empty.
+    if value is None or value == "":
+        return default
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} in the connection's extra field is not a number") from None

@@ -1,0 +1,61 @@
+"""
+A simulated project for Airflow to follow, and the connection that leads to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from onehouse_tracker.testing import SimulatedProject, SimulatorServer, make_enforcer
+from onehouse_tracker.testing.threaded import RunningSimulator
+
+EXTRA = {
+    "account_uid": "account-of-a-test",
+    "project_uid": "project-of-a-test",
+    "api_key": "key-of-a-test",
+    "api_secret": "secret-of-a-test",
+    "link_uid": "link-of-a-test",
+    "region": "us-west-2",
+    "user_id": "user-of-a-test",
+}
+
+LIMIT = 60
+"""Requests a second that the simulator lets in, so that the tests end soon.  The connections
+ask for a tenth less: the machine that tests is busy, and late by more than a network."""
+
+
+class WatchedServer(SimulatorServer):
+    """A simulator that also knows over which connections its requests came."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.peers: set[object] = set()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        self.peers.add(request.transport.get_extra_info("peername"))
+        return await super()._handle(request)
+
+
+Simulate = Callable[..., AbstractContextManager[RunningSimulator]]
+
+
+@contextmanager
+def simulated(*, limit: float = LIMIT, **settings: Any) -> Iterator[RunningSimulator]:
+    """Run a simulator that lets in *limit* requests in any second, and knows one key."""
+    project = SimulatedProject(enforcer=make_enforcer("sliding", limit), **settings)
+    expected = {"x-onehouse-api-key": EXTRA["api_key"]}
+    with RunningSimulator(WatchedServer(project, expected_headers=expected)) as simulator:
+        yield simulator
+
+
+def connection(url: str, *, tmp_path: Path, **extra: Any) -> dict[str, Any]:
+    """A connection to *url*, as JSON; the budget is in a file of the test's own."""
+    extra = {**EXTRA, "gate": f"host:{tmp_path / 'budget'}", "limit": 0.9 * LIMIT, **extra}
+    return {"conn_type": "onehouse", "host": url, "extra": json.dumps(extra)}

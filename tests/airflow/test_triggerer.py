@@ -1,0 +1,241 @@
+"""
+Triggers in Airflow's own TriggerRunner: one tracker, one budget, every event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
+from onehouse_tracker.models import ApiStatus
+from onehouse_tracker.testing.threaded import RunningSimulator
+from tests.airflow.simulation import EXTRA, LIMIT, Simulate, WatchedServer, connection
+from tests.airflow.triggerer import Triggerer, run_triggers
+
+
+def _results(triggerer: Triggerer, trigger_id: int) -> dict[str, str]:
+    payload = triggerer.fired[trigger_id].payload
+    return {item["request_id"]: item["outcome"] for item in payload["results"]}
+
+
+def _assert_within_budget(simulator: RunningSimulator) -> None:
+    assert simulator.project.refused == 0
+    assert simulator.project.peak_in_any_second() <= LIMIT
+
+
+def test_300_triggers_share_one_tracker(simulate: Simulate, tmp_path: Path) -> None:
+    """
+    A mapped task makes a trigger of each of its instances: they are one user to the server.
+    """
+    ids = [f"request-{i}" for i in range(300)]
+    with simulate() as simulator:
+        for i, request_id in enumerate(ids):
+            status = ApiStatus.FAILED if i % 10 == 0 else ApiStatus.SUCCESS
+            simulator.project.add(request_id, i % 5, status)
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger([request_id]) for request_id in ids],
+            lambda: connection(simulator.url, tmp_path=tmp_path),
+        )
+
+    assert triggerer.failed == {}
+    assert {i: _results(triggerer, i) for i in range(300)} == {
+        i: {request_id: "FAILED" if i % 10 == 0 else "SUCCEEDED"}
+        for i, request_id in enumerate(ids)
+    }
+    _assert_within_budget(simulator)
+    assert triggerer.connections_read == 1
+
+
+def test_two_connections_are_enough(simulate: Simulate, tmp_path: Path) -> None:
+    """
+    At the pace of a real project; a machine that is busy may need a third when it hurries.
+    """
+    with simulate(limit=10) as simulator:
+        for i in range(20):
+            simulator.project.add(f"request-{i}", i % 2)
+        run_triggers(
+            [OnehouseTrackTrigger([f"request-{i}"]) for i in range(20)],
+            lambda: connection(simulator.url, tmp_path=tmp_path, limit=10),
+        )
+
+    assert isinstance(simulator.server, WatchedServer)
+    assert simulator.project.arrived >= 20
+    assert len(simulator.server.peers) <= 2
+
+
+def test_one_trigger_follows_1000_requests(simulate: Simulate, tmp_path: Path) -> None:
+    """
+    One task with a thousand statements is one trigger, and one event that can be stored.
+    """
+    ids = [f"00000000-0000-4000-8000-{i:012}" for i in range(1000)]
+    with simulate() as simulator:
+        for i, request_id in enumerate(ids):
+            simulator.project.add(
+                request_id, i % 3, response={"runJobApiResponse": {"jobRunId": i}}
+            )
+        trigger = OnehouseTrackTrigger(ids, labels=["RUN JOB"] * 1000)
+        triggerer = run_triggers(
+            [trigger], lambda: connection(simulator.url, tmp_path=tmp_path), seconds=90
+        )
+
+    payload = triggerer.fired[0].payload
+    assert [item["request_id"] for item in payload["results"]] == ids
+    assert Counter(item["outcome"] for item in payload["results"]) == {"SUCCEEDED": 1000}
+    assert payload["results"][7]["response"] == {"runJobApiResponse": {"jobRunId": 7}}
+    assert len(json.dumps(payload)) < 400_000
+    _assert_within_budget(simulator)
+    assert triggerer.connections_read == 1
+
+
+def test_its_arguments_fit_into_a_row(tmp_path: Path) -> None:
+    """
+    On MySQL a trigger's arguments, encrypted, must fit into 64 KB.
+    """
+    from airflow.models.trigger import Trigger
+    from cryptography.fernet import Fernet
+
+    ids = [f"00000000-0000-4000-8000-{i:012}" for i in range(1000)]
+    classpath, kwargs = OnehouseTrackTrigger(ids, deadline="2031-01-01T00:00:00+00:00").serialize()
+    plain = Trigger(classpath=classpath, kwargs=kwargs).encrypted_kwargs
+
+    assert len(Fernet(Fernet.generate_key()).encrypt(plain.encode())) < 2**16
+
+
+def test_a_trigger_that_is_cancelled_disturbs_no_other(simulate: Simulate, tmp_path: Path) -> None:
+    """
+    A user who clears one task of a hundred must not lose the others; and what nobody waits for
+    any more costs no budget.
+    """
+    with simulate() as simulator:
+        for name in ("first", "second", "third"):
+            simulator.project.add(name, 3600 if name == "first" else 4)
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger([name]) for name in ("first", "second", "third")],
+            lambda: connection(simulator.url, tmp_path=tmp_path),
+            cancel={0: 1.5},
+        )
+        last_poll = simulator.project.times("first")[-1]
+        end = max(simulator.project.finished_at(name) for name in ("second", "third"))
+
+    assert {i: _results(triggerer, i) for i in triggerer.fired} == {
+        1: {"second": "SUCCEEDED"},
+        2: {"third": "SUCCEEDED"},
+    }
+    assert last_poll < end - 1
+    assert triggerer.connections_read == 1
+
+
+def test_wrong_credentials_cost_few_requests_and_end_all(
+    simulate: Simulate, tmp_path: Path
+) -> None:
+    """
+    The connection is read once more, since somebody may have changed it; then everybody knows.
+    """
+    with simulate() as simulator:
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger([f"request-{i}"]) for i in range(20)],
+            lambda: connection(simulator.url, tmp_path=tmp_path, api_key="wrong"),
+        )
+
+    payloads = [event.payload for event in triggerer.fired.values()]
+    assert len(payloads) == 20
+    assert all("credentials" in payload["error"] for payload in payloads)
+    assert triggerer.fired[0].payload["pending"] == ["request-0"]
+    assert len(simulator.server.seen) <= 6
+    assert triggerer.connections_read <= 6
+
+
+def test_credentials_that_are_changed_meanwhile_are_found(
+    simulate: Simulate, tmp_path: Path
+) -> None:
+    """
+    Keys are rotated, and a task that defers may wait for hours.
+    """
+    with simulate() as simulator:
+        ids = [f"request-{i}" for i in range(20)]
+        for request_id in ids:
+            simulator.project.add(request_id, 2)
+        keys = iter(["old", EXTRA["api_key"]])
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger([request_id]) for request_id in ids],
+            lambda: connection(simulator.url, tmp_path=tmp_path, api_key=next(keys)),
+        )
+
+    assert [_results(triggerer, i) for i in range(20)] == [{key: "SUCCEEDED"} for key in ids]
+    assert triggerer.connections_read == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"request_ids": ["a"], "conn_id": "onehouse_default"}, "lacks project_uid"),
+        ({"request_ids": [""]}, "cannot be empty"),
+        ({"request_ids": "abc"}, "list of request IDs"),
+        ({"request_ids": ["a"], "labels": ["x", "y"]}, "as many labels"),
+        ({"request_ids": ["a"], "deadline": "tomorrow"}, "ISO 8601"),
+        ({"request_ids": ["a"], "submitted_at": "2031-01-01T00:00:00"}, "time zone"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_followed_is_an_event_that_says_so(
+    arguments: dict[str, Any], error: str
+) -> None:
+    """
+    A trigger that raises fails its task with "Trigger failure", which tells a user nothing.
+    """
+    triggerer = run_triggers(
+        [OnehouseTrackTrigger(**arguments)],
+        lambda: {"conn_type": "onehouse", "host": "http://127.0.0.1:1", "extra": "{}"},
+    )
+
+    assert error in triggerer.fired[0].payload["error"]
+    assert triggerer.fired[0].payload["hopeless"]
+    assert triggerer.failed == {}
+
+
+def test_what_is_pending_at_the_deadline_goes_on(simulate: Simulate, tmp_path: Path) -> None:
+    """
+    A deadline that passed while no triggerer ran still allows a last look.
+    """
+    with simulate() as simulator:
+        simulator.project.add("done", 0)
+        simulator.project.add("slow", 3600)
+        passed = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger(["done", "slow"], deadline=passed, submitted_at=passed)],
+            lambda: connection(simulator.url, tmp_path=tmp_path),
+        )
+
+    assert _results(triggerer, 0) == {"done": "SUCCEEDED", "slow": "TIMED_OUT"}
+
+
+def test_what_the_log_says(
+    simulate: Simulate, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It says what is pending and who failed; a response, which may hold a secret, it does not show.
+    """
+    with simulate() as simulator:
+        simulator.project.add("good", 0.5, response={"token": "marked-secret"})
+        simulator.project.add(
+            "bad", 0.5, ApiStatus.FAILED, response={"errorMessage": "no such table"}
+        )
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger(["good", "bad"])],
+            lambda: connection(simulator.url, tmp_path=tmp_path),
+        )
+
+    out, err = capfd.readouterr()
+    log = out + err
+    assert _results(triggerer, 0) == {"good": "SUCCEEDED", "bad": "FAILED"}
+    assert "2 of 2 requests pending: good, bad" in log
+    assert "request bad ended FAILED: no such table" in log
+    assert "1 SUCCEEDED, 1 FAILED" in log
+    assert "marked-secret" not in log
+    assert EXTRA["api_secret"] not in log

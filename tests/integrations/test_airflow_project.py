@@ -1,0 +1,180 @@
+"""
+From a connection to a project: what is read, what is refused, what is never shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates import HostGate, LocalGate, RedisGate
+from onehouse_tracker.integrations.airflow._project import Project
+from onehouse_tracker.integrations.airflow.provider import get_provider_info
+
+EXTRA = {
+    "account_uid": "account",
+    "project_uid": "project",
+    "api_key": "key",
+    "api_secret": "marked-secret",
+    "link_uid": "link",
+    "region": "US-West-2",
+    "user_id": "user",
+}
+
+
+@dataclass
+class FakeConnection:
+    """A connection as Airflow hands it over."""
+
+    host: str | None = "https://api.example"
+    port: int | None = None
+    schema: str | None = None
+    extra_dejson: Mapping[str, Any] = field(default_factory=lambda: dict(EXTRA))
+
+
+def _project(**extra: Any) -> Project:
+    return Project.from_connection(FakeConnection(extra_dejson={**EXTRA, **extra}))
+
+
+def test_the_connection_of_the_vendors_provider_is_enough() -> None:
+    """
+    Its users change nothing but the import.
+    """
+    credentials = _project().credentials
+
+    assert credentials.base_url == "https://api.example"
+    assert credentials.region == "us-west-2"
+    assert credentials.headers() == {
+        "x-onehouse-account-uid": "account",
+        "x-onehouse-project-uid": "project",
+        "x-onehouse-api-key": "key",
+        "x-onehouse-api-secret": "marked-secret",
+        "x-onehouse-link-uid": "link",
+        "x-onehouse-region": "us-west-2",
+        "x-onehouse-uuid": "user",
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "schema", "url"),
+    [
+        (None, None, None, "https://api.onehouse.ai"),
+        ("", None, None, "https://api.onehouse.ai"),
+        ("api.example", None, None, "https://api.example"),
+        ("http://127.0.0.1:8080", None, None, "http://127.0.0.1:8080"),
+        ("127.0.0.1", 8080, "http", "http://127.0.0.1:8080"),
+        ("api.example", 8443, None, "https://api.example:8443"),
+    ],
+)
+def test_the_host_may_be_written_in_several_ways(
+    host: str | None, port: int | None, schema: str | None, url: str
+) -> None:
+    """
+    A connection that is written as a URI has its scheme and its port in fields of their own.
+    """
+    project = Project.from_connection(FakeConnection(host, port, schema))
+
+    assert project.credentials.base_url == url
+
+
+def test_what_is_missing_is_named_as_the_connection_names_it() -> None:
+    """
+    All at once, or the user mends the connection four times.
+    """
+    extra = {"project_uid": "", "region": "us-west-2", "api_key": "k"}
+
+    with pytest.raises(ConfigError, match="lacks project_uid, user_id, api_secret") as caught:
+        Project.from_connection(FakeConnection(extra_dejson=extra))
+
+    assert "RequestID" in str(caught.value)
+
+
+def test_a_token_replaces_the_key_pair() -> None:
+    """
+    The server refuses a call that carries both.
+    """
+    extra = {**EXTRA, "bearer_token": "t"}
+    del extra["api_key"], extra["api_secret"]
+
+    project = Project.from_connection(FakeConnection(extra_dejson=extra))
+
+    assert project.credentials.headers()["Authorization"] == "Bearer t"
+
+
+def test_the_budget_is_shared_on_the_machine_by_default() -> None:
+    """
+    Airflow runs workers and triggerers side by side: a gate for each would spend the budget
+    many times.
+    """
+    assert isinstance(_project().make_gate(), HostGate)
+    assert isinstance(_project(gate="local").make_gate(), LocalGate)
+    assert isinstance(_project(gate="redis://:pw@redis.example/0").make_gate(), RedisGate)
+
+
+def test_numbers_may_be_text() -> None:
+    """
+    The form of the connection knows text only, and stores an empty one for nothing.
+    """
+    project = _project(limit="20", share="0.5", patience=900, processes="3", gate="")
+
+    assert (project.limit, project.share, project.patience) == (20, 0.5, 900)
+    assert project.processes == 3
+    assert _project(limit="").limit == 10
+    assert project.make_gate().limit == 10
+    assert project.make_policy().patience == 900
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"limit": "ten"},
+        {"limit": 0},
+        {"share": 2},
+        {"patience": -1},
+        {"gate": "file"},
+        {"processes": [1]},
+    ],
+    ids=str,
+)
+def test_a_value_that_makes_no_sense_is_refused_with_the_connection(
+    extra: Mapping[str, Any],
+) -> None:
+    """
+    Not by the first task that comes to use it.
+    """
+    with pytest.raises(ConfigError):
+        _project(**extra)
+
+
+def test_secrets_are_not_shown() -> None:
+    """
+    A project is a key of a dictionary, and ends in tracebacks.
+    """
+    project = _project(gate="redis://:marked-password@redis.example/0")
+
+    assert "marked" not in repr(project)
+
+
+def test_equal_connections_are_equal_projects() -> None:
+    """
+    So that two connections to one project share one tracker.
+    """
+    assert _project() == _project()
+    assert hash(_project()) == hash(_project())
+    assert _project() != _project(api_key="another")
+    assert _project() != _project(limit=5)
+
+
+def test_airflow_is_told_what_there_is() -> None:
+    """
+    Airflow reads it from every process it starts, so it must not import Airflow's parts.
+    """
+    info = get_provider_info()
+
+    assert info["package-name"] == "onehouse-tracker"
+    assert info["connection-types"][0]["connection-type"] == "onehouse"
+    assert [module for part in info["operators"] for module in part["python-modules"]] == [
+        "onehouse_tracker.integrations.airflow.operators"
+    ]
