@@ -111,6 +111,27 @@ def test_each_missed_figure_is_named() -> None:
     assert missed(late) == ["wave alone: 9.0 ms late at p99, not at most 5"]
 
 
+def test_half_a_percent_is_judged_over_all_cases() -> None:
+    """
+    In one case five refusals of 630 may be chance; in ten cases they are not.
+    """
+    one = {"requests_after_60_s": 630, "refused_share_after_60_s": 5 / 630}
+    calm = {"requests_after_60_s": 630, "refused_share_after_60_s": 1 / 630}
+    worse = {"requests_after_60_s": 630, "refused_share_after_60_s": 9 / 630}
+
+    def together(**cases: dict[str, Any]) -> list[str]:
+        shaped = {name.replace("_", "-"): _result(**case) for name, case in cases.items()}
+        named = {name: result["cases"]["sliding-0"] for name, result in shaped.items()}
+        return missed({**_result(), "cases": named})
+
+    assert together(sliding_50=one, sliding_200=calm, fixed_50=calm, fixed_200=calm) == []
+    assert together(sliding_50=one, sliding_200=one) == [
+        "all with a jitter of 50 ms and more: 0.00794 refused after 60 s"
+    ]
+    (alone, _) = together(sliding_50=worse)
+    assert alone.startswith("sliding-50: refused_share_after_60_s is 0.0142")
+
+
 def test_the_tables_show_the_figures() -> None:
     """
     They are what people read.

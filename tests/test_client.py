@@ -8,6 +8,7 @@ import asyncio
 import gc
 import gzip
 import socket
+import ssl
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aioresponses import aioresponses
@@ -536,10 +538,10 @@ async def test_nobody_listens() -> None:
     """
     url = f"http://127.0.0.1:{free_port()}"
     async with OnehouseClient(credentials(url)) as client:
-        with pytest.raises(TransportError, match="Cannot connect to host") as caught:
+        with pytest.raises(TransportError, match=r": Connection refused$") as caught:
             await client.fetch("r1")
         assert type(caught.value) is TransportError
-        with pytest.raises(SubmissionUnsentError, match="Cannot connect to host"):
+        with pytest.raises(SubmissionUnsentError, match=r"cannot connect to 127.0.0.1:"):
             await client.submit("SHOW")
 
 
@@ -557,13 +559,36 @@ async def test_a_server_without_tls_gets_nothing() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, OnehouseClient(credentials(url)) as client:
-        with pytest.raises(TransportError, match="Cannot connect to host"):
+        with pytest.raises(TransportError, match=r"cannot speak TLS with 127.0.0.1:"):
             await client.fetch("r1")
-        with pytest.raises(SubmissionUnsentError, match="Cannot connect to host"):
+        with pytest.raises(SubmissionUnsentError, match=r"cannot speak TLS with 127.0.0.1:"):
             await client.submit("SHOW")
 
     assert len(received) == 2
     assert b"onehouse" not in b"".join(received)
+
+
+async def test_a_name_that_nobody_knows() -> None:
+    """
+    The host is named: most often it is mistyped.
+    """
+    async with OnehouseClient(credentials("https://onehouse.invalid")) as client:
+        with pytest.raises(TransportError, match=r"cannot find the host onehouse.invalid: "):
+            await client.fetch("r1")
+
+
+async def test_a_certificate_that_nobody_vouches_for() -> None:
+    """
+    What is wrong with it tells a proxy of the company from a mistyped address.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    reason = f"the certificate of localhost:{port} is not trusted: unable to get local issuer"
+    async with server, OnehouseClient(credentials(f"https://localhost:{port}")) as client:
+        with pytest.raises(TransportError, match=reason):
+            await client.fetch("r1")
 
 
 # --- time-outs and cancelling -------------------------------------------------------------

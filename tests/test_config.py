@@ -326,6 +326,21 @@ def test_the_environment_is_enough() -> None:
     assert Credentials(**KEYWORDS).origins["region"] == "keyword argument region"
 
 
+def test_an_environment_that_is_given_is_the_only_one(
+    write: WriteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever names the environment of another project must not get half of the process' own.
+    """
+    path = write(ini(KEYWORDS))
+    monkeypatch.setenv("ONEHOUSE_PROJECT_UID", "of the process")
+    monkeypatch.setenv("ONEHOUSE_PROFILE", "of-the-process")
+
+    credentials = Credentials.from_env(environ={"HOME": str(path.parent.parent)})
+
+    assert credentials.project_uid == "proj"
+
+
 def test_the_process_environment_is_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

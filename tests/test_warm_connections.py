@@ -5,6 +5,7 @@ Connections that stand before they are needed, so that no handshake moves a poll
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from onehouse_tracker import Credentials, OnehouseClient, Tracker
 from onehouse_tracker.gates import LocalGate
@@ -139,10 +140,13 @@ class _slow_to_connect:  # noqa: N801 - reads as what it does
         self._connected = False
 
     async def warm_up(self, connections: int = 4) -> None:
+        await self._client.warm_up(connections)
+
+    async def hold(self) -> Callable[[], None]:
         if not self._connected:
             await asyncio.sleep(0.15)
         self._connected = True
-        await self._client.warm_up(connections)
+        return await self._client.hold()
 
     async def fetch(self, request_id: str) -> StatusReply:
         if not self._connected:

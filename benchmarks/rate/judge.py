@@ -36,6 +36,7 @@ def judge(
         "requests": len(arrived),
         "refused": refused,
         "refused_share": round(refused / max(1, len(arrived)), 5),
+        "requests_after_60_s": len(late),
         "refused_share_after_60_s": (
             round(sum(not entry[1] for entry in late) / len(late), 5) if late else None
         ),

@@ -31,6 +31,8 @@ __all__ = [
     "OutageError",
     "Outcome",
     "PollPolicy",
+    "PoolResults",
+    "PoolStats",
     "ProjectError",
     "RejectedError",
     "Request",
@@ -51,6 +53,7 @@ __all__ = [
     "Tracker",
     "TrackerClosedError",
     "TrackerError",
+    "TrackerPool",
     "TrackerStats",
     "TransportError",
     "UnauthorizedError",
@@ -102,8 +105,9 @@ if TYPE_CHECKING:
         SubmissionSource,
     )
     from onehouse_tracker.policy import PollPolicy
-    from onehouse_tracker.results import Results
-    from onehouse_tracker.stats import TrackerStats
+    from onehouse_tracker.pool import TrackerPool
+    from onehouse_tracker.results import PoolResults, Results
+    from onehouse_tracker.stats import PoolStats, TrackerStats
     from onehouse_tracker.tracker import Tracker
 
     __version__: str
@@ -118,9 +122,12 @@ else:
         "JournalReader": "journal",
         "OnehouseClient": "client",
         "PollPolicy": "policy",
+        "PoolResults": "results",
+        "PoolStats": "stats",
         "Results": "results",
         "SqliteJournal": "journal",
         "Tracker": "tracker",
+        "TrackerPool": "pool",
         "TrackerStats": "stats",
     } | dict.fromkeys(
         (

@@ -6,19 +6,23 @@ tell in an error all that it knows.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
+from aiohttp.tracing import Trace
 from yarl import URL
 
-__all__ = ["CONNECTION_LOST", "Connector", "Guard", "words_of"]
+__all__ = ["CONNECTION_LOST", "Connector", "Guard", "Kept", "kept_by", "open_session", "words_of"]
 
 # What a kept-alive connection that the server has closed meanwhile looks like.
 CONNECTION_LOST = (
@@ -29,6 +33,9 @@ CONNECTION_LOST = (
 
 _QUOTED = re.compile(r"""[:'"\n]""")
 _FIRST_FINAL_STATUS = 200  # below, the reply is still to come
+_HANDSHAKES = 16
+"""How many connections are opened ahead of their use at once: when the trackers of 200 projects
+start together, the server and our own loop get no burst of 200."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -39,34 +46,130 @@ class Connector(aiohttp.TCPConnector):
     the reply to the next poll on it, and until then would fill the memory.
 
     Args:
-        limit: Connections at once.
+        limit: Connections at once; 0 is no limit.
 
         **settings: Other keywords of `aiohttp.TCPConnector`.
     """
 
     def __init__(self, *, limit: int, **settings: Any) -> None:
         super().__init__(limit=limit, **settings)
+        self.is_direct = False
+        """Whether the session around it is one of ours: no proxy, no headers of its own."""
+        self.clients = 0
+        """How many share it."""
+        self.idle = 0
+        """How many connections may stand unused, at most; whoever takes or leaves one counts."""
+        self._handshakes = asyncio.Semaphore(_HANDSHAKES)
+        self._opening = 0
+        self._standing: set[_Protocol] = set()
         # There is no public way to choose the protocol; tests/test_hostile.py notices if this
         # one is gone.
-        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a subclass
+        loop = asyncio.get_running_loop()
+        self._factory = partial(_Protocol, loop, self._standing)  # type: ignore[assignment] # a subclass
 
     async def warm_up(self, url: URL, connections: int, timeout: aiohttp.ClientTimeout) -> None:
         """
-        Open *connections* to *url* and keep them for the requests to come; nothing is sent.
+        Open up to *connections* to *url*, until so many stand, and two more for each further
+        client that shares them; they are kept for the requests to come, and nothing is sent.
 
-        Cancelling keeps none that is not ready yet.
+        It never fails.  Cancelling keeps none that is not ready yet.
         """
+        for _ in range(connections):
+            standing = len(self._standing) + self._opening
+            if standing >= connections + 2 * (self.clients - 1):
+                return
+            connection = await self._connect(url, timeout, _Fresh())
+            if connection is None:
+                return  # the server is away: the polls will tell
+            connection.release()
+
+    async def hold(self, url: URL, timeout: aiohttp.ClientTimeout) -> Callable[[], None]:
+        """
+        Have one connection to *url* that nobody uses until the function returned is called.
+
+        It never fails.  Cancelling holds none.
+        """
+        connection = await self._connect(url, timeout, [])
+        return _nothing if connection is None else connection.release
+
+    async def _connect(
+        self, url: URL, timeout: aiohttp.ClientTimeout, kind: list[Trace]
+    ) -> Connection | None:
         request = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
-        with contextlib.ExitStack() as opened:  # released together, or each would be the first
-            for _ in range(connections):
-                connection = await self.connect(request, [], timeout)
-                opened.callback(connection.release)
+        self._opening += 1
+        try:
+            async with self._handshakes:
+                connection = await self.connect(request, kind, timeout)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+        finally:
+            self._opening -= 1
+        self.idle = max(self.idle, min(len(self._standing), self.clients))
+        return connection
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        # Nor is there one to ask for a new connection while others are idle;
+        # tests/test_warm_connections.py notices if this one is gone.
+        return None if isinstance(traces, _Fresh) else await super()._get(key, traces)
+
+
+class _Fresh(list[Trace]):
+    """No traces, for a connection that is to be a new one."""
+
+
+class Kept:
+    """What a client knows of connections that are not ours: none of them is opened ahead."""
+
+    def __init__(self) -> None:
+        self.clients = 0
+        self.idle = 0
+        """As of a `Connector`."""
+
+    async def warm_up(self, url: URL, connections: int, timeout: aiohttp.ClientTimeout) -> None:
+        """Do nothing."""
+
+    async def hold(self, url: URL, timeout: aiohttp.ClientTimeout) -> Callable[[], None]:  # noqa: ARG002
+        """Hold nothing."""
+        return _nothing
+
+
+def kept_by(session: aiohttp.ClientSession) -> Connector | Kept:
+    """Find whatever counts the connections of *session*; its clients share it."""
+    connector = session.connector
+    return connector if isinstance(connector, Connector) and connector.is_direct else Kept()
+
+
+def open_session(max_connections: int) -> aiohttp.ClientSession:
+    """
+    Open a session that adds nothing of its own to a request; several clients may share it.
+
+    Args:
+        max_connections: Connections at once; 0 is no limit.
+    """
+    connector = Connector(limit=max_connections)
+    connector.is_direct = True
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
+
+
+def _nothing() -> None:
+    """Give back what was never held."""
 
 
 class _Protocol(ResponseHandler):
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, standing: set[_Protocol]) -> None:
         super().__init__(loop)
         self._expecting = False
+        self._all_standing = standing
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._all_standing.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._all_standing.discard(self)
+        super().connection_lost(exc)
 
     def set_response_params(self, **params: Any) -> None:
         """A request is about to be sent."""
@@ -154,6 +257,11 @@ def words_of(error: BaseException) -> str:
     for kind, words in fixed.items():
         if isinstance(error, kind):
             return words
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        problem = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
+        return f"the certificate of {_place(error.host, error.port)} is not trusted: {problem}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _not_connected(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -161,3 +269,21 @@ def words_of(error: BaseException) -> str:
         return f"the reply cannot be read: {_QUOTED.split(error.message, maxsplit=1)[0]}"
 
     return str(error) or type(error).__name__
+
+
+def _not_connected(error: aiohttp.ClientConnectorError) -> str:
+    place, reason = _place(error.host, error.port), error.os_error.strerror or "no reason given"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find the host {error.host}: {reason}"
+    if isinstance(error, aiohttp.ClientSSLError):
+        problem = getattr(error.os_error, "reason", None) or reason
+        return f"cannot speak TLS with {place}: {str(problem).replace('_', ' ').lower()}"
+    if error.os_error.errno:
+        # What stands in the error is the call of ours that failed.
+        reason = os.strerror(error.os_error.errno)
+    who = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+    return f"cannot connect to {who}{place}: {reason}"
+
+
+def _place(host: str, port: int | None) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

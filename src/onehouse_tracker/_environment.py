@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from onehouse_tracker._fields import ALL_FIELDS
 
@@ -36,6 +41,18 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class _Variables(BaseSettings):
     # Upper case, because names are compared as they stand: ``onehouse_region`` is not ours.
     model_config = SettingsConfigDict(env_prefix="ONEHOUSE_", case_sensitive=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base class promises all of them
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what was read above, and fill nothing in from the environment of the process."""
+        return (init_settings,)
 
     ACCOUNT_UID: str | None = None
     PROJECT_UID: str | None = None

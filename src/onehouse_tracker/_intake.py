@@ -5,12 +5,14 @@ Checks what users hand in, before anything is asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
 from onehouse_tracker.models import Request, check_request_id
 
-__all__ = ["check", "check_timeout", "checked"]
+__all__ = ["RequestIds", "check", "check_timeout", "checked", "ids_of"]
+
+RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
 
 
 def checked(request_ids: Iterable[str | Request]) -> list[str | Request]:
@@ -21,6 +23,14 @@ def checked(request_ids: Iterable[str | Request]) -> list[str | Request]:
             " for one request use tracker.track(request_id)"
         )
     return [check(item) for item in request_ids]
+
+
+def ids_of(request_ids: RequestIds) -> tuple[str, ...]:
+    """The IDs of what was checked, each once; none of what would have to be awaited."""
+    if isinstance(request_ids, AsyncIterable):
+        return ()
+    names = (item.request_id if isinstance(item, Request) else item for item in request_ids)
+    return tuple(dict.fromkeys(names))
 
 
 def check(item: object) -> str | Request:

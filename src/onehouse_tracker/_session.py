@@ -21,12 +21,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from onehouse_tracker import events
 from onehouse_tracker._announcements import announced
 from onehouse_tracker._engine import Engine
-from onehouse_tracker._intake import check, check_timeout, checked
+from onehouse_tracker._intake import RequestIds, check, check_timeout, checked
 from onehouse_tracker._tracked import Joining
 from onehouse_tracker._waits import Wait
 from onehouse_tracker.errors import TrackerClosedError
@@ -40,12 +40,19 @@ if TYPE_CHECKING:
     from onehouse_tracker._recorder import Recorder
     from onehouse_tracker.journal import Journal
 
-__all__ = ["RequestIds", "Session", "cancel_and_wait", "expire_after", "release"]
+__all__ = [
+    "Session",
+    "cancel_and_wait",
+    "expire_after",
+    "release",
+    "start_task",
+    "until_ended",
+]
+
+T = TypeVar("T")
 
 _SERVED_BY_ONE = 2
 """Requests that one connection can serve without ever being late."""
-
-RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
 
 
 class Session:
@@ -87,7 +94,7 @@ class Session:
         self._warm_up_source = getattr(source, "warm_up", None)
         self._stack = AsyncExitStack()
         # In order, so that a run on a virtual clock can be repeated.
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._executor: ThreadPoolExecutor | None = None
         # Outcomes are remembered as long as somebody holds a handle: each handle keeps the set
         # of all handles for its request alive, and nobody else does.
@@ -156,10 +163,9 @@ class Session:
         task.cancel()
         if engine is not None:
             engine.close(TrackerClosedError("the tracker was closed; the requests go on"))
-        tasks = (task, *self._tasks)
         for other in self._tasks:
             other.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await until_ended(task, *self._tasks)
         if self._executor is not None:
             # A plain callback that is running cannot be interrupted, so wait off the loop.
             await asyncio.to_thread(self._executor.shutdown)
@@ -334,10 +340,7 @@ class Session:
 
     def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that is cancelled and awaited at the end, if it has not ended before."""
-        task: asyncio.Task[None] = asyncio.create_task(coroutine, name=name)
-        self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
-        return task
+        return start_task(coroutine, name, self._tasks)
 
 
 def expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.TimerHandle | None:
@@ -361,6 +364,21 @@ def release(
         feeder.cancel()
     engine.leave(wait)
     wait.end()
+
+
+def start_task(
+    coroutine: Coroutine[Any, Any, T], name: str, owned: dict[asyncio.Task[Any], None]
+) -> asyncio.Task[T]:
+    """Start a task for the owner of *owned*, where it stays until it has ended."""
+    task = asyncio.create_task(coroutine, name=name)
+    owned[task] = None
+    task.add_done_callback(owned.pop)
+    return task
+
+
+async def until_ended(*tasks: asyncio.Task[Any]) -> None:
+    """Wait until all have ended, whatever they raise.  Cancelling cancels them, and waits too."""
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def cancel_and_wait(task: asyncio.Task[None]) -> None:

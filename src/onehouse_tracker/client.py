@@ -5,7 +5,6 @@ The HTTP client: the only module that opens sockets to Onehouse.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
 import os
@@ -19,7 +18,15 @@ import aiohttp
 from yarl import URL
 
 from onehouse_tracker import __version__, _body, _wire
-from onehouse_tracker._connections import CONNECTION_LOST, Connector, Guard, words_of
+from onehouse_tracker._connections import (
+    CONNECTION_LOST,
+    Connector,
+    Guard,
+    Kept,
+    kept_by,
+    open_session,
+    words_of,
+)
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -116,8 +123,7 @@ class OnehouseClient:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._users = 0
-        # How many connections may be idle in the pool, at most.  See `_exchange`.
-        self._idle = 0
+        self._kept: Connector | Kept = Kept()
 
     @classmethod
     def from_env(
@@ -177,12 +183,10 @@ class OnehouseClient:
         """
         if self._session is None:
             self._loop = asyncio.get_running_loop()
-            self._users = self._idle = 0
-            self._session = self._foreign or aiohttp.ClientSession(
-                connector=Connector(limit=self._max_connections),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
+            self._users = 0
+            self._session = self._foreign or open_session(self._max_connections)
+            self._kept = kept_by(self._session)
+            self._kept.clients += 1
         self._open_session()
         self._users += 1
 
@@ -201,6 +205,8 @@ class OnehouseClient:
         Closing twice does no harm, and ``async with`` opens it again.
         """
         session, self._session = self._session, None
+        if session is not None:
+            self._kept.clients -= 1
         if session is not None and session is not self._foreign:
             await session.close()
 
@@ -262,14 +268,23 @@ class OnehouseClient:
         Raises:
             TrackerClosedError: Used outside ``async with``.
         """
-        connector = self._open_session().connector
-        if not isinstance(connector, Connector) or self._foreign is not None:
-            return
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            url = URL(self._credentials.base_url, encoded=True)
-            wanted = self._ready_connections if connections is None else connections
-            await connector.warm_up(url, wanted, self._timeout)
-            self._idle = max(self._idle, wanted)
+        self._open_session()
+        wanted = self._ready_connections if connections is None else connections
+        await self._kept.warm_up(self._url(""), wanted, self._timeout)
+
+    async def hold(self) -> Callable[[], None]:
+        """
+        Keep one connection that stands for the next request, until the function returned is
+        called: where many share a session, somebody else would take it.
+
+        Otherwise it is as `warm_up`.
+        """
+        self._open_session()
+        return await self._kept.hold(self._url(""), self._timeout)
+
+    def _url(self, path: str) -> URL:
+        # Encoded already: yarl would take "%2E" for a dot.
+        return URL(self._credentials.base_url + path, encoded=True)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -286,18 +301,18 @@ class OnehouseClient:
     ) -> _wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
+        kept = self._kept
         # A session of ours adds nothing of its own.
-        guard = Guard(self._ours if session is self._foreign else None)
+        guard = Guard(None if isinstance(kept, Connector) else self._ours)
         # A reply that was read whole leaves a connection behind, and a request takes one away if
         # there is any.  Only such a connection can be stale: a new one that is lost is a failure,
         # or a server that hangs up on everybody would be asked again and again without a pause.
-        reused = self._idle > 0
-        self._idle -= reused
+        reused = kept.idle > 0
+        kept.idle -= reused
         try:
             async with session.request(
                 method,
-                # Encoded already: yarl would take "%2E" for a dot.
-                URL(self._credentials.base_url + path, encoded=True),
+                self._url(path),
                 data=body,
                 # In no variable: tools that show those of each frame would show the secrets.
                 headers=self._get_headers if body is None else self._post_headers,
@@ -317,7 +332,7 @@ class OnehouseClient:
             failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
         else:
             if not reply.problem:
-                self._idle += 1
+                kept.idle += 1
             return reply
 
         # Not raised above: it would carry aiohttp's error along, and with it our headers.

@@ -1,9 +1,10 @@
 """
-The results of one wait, in the order in which they were asked for.
+The results of one wait, in the order in which they were asked for: of a project, or of many.
 """
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from html import escape
@@ -12,7 +13,7 @@ from typing import Any
 from onehouse_tracker.errors import RequestFailedError
 from onehouse_tracker.models import Result
 
-__all__ = ["Results"]
+__all__ = ["PoolResults", "Results"]
 
 
 class Results(Mapping[str, Result]):
@@ -145,6 +146,89 @@ class Results(Mapping[str, Result]):
         return [result.to_dict() for result in self._by_id.values()]
 
 
+class PoolResults(Mapping[str, Results]):
+    """
+    The `Results` of each project, by its name, in the order given.
+
+    A project that failed as a whole is here too, with what was known before it failed.
+
+    Args:
+        results: The results of each project.
+
+        errors: What failed a whole project, by its name.
+    """
+
+    __slots__ = ("_by_name", "errors")
+
+    errors: Mapping[str, Exception]
+    """What failed a whole project, by its name: an `AuthenticationError`, an `OutageError`.
+    A `ProjectError` names in ``pending`` the requests that are still open."""
+
+    def __init__(
+        self, results: Mapping[str, Results], *, errors: Mapping[str, Exception] | None = None
+    ) -> None:
+        self._by_name = dict(results)
+        self.errors = dict(errors or {})
+
+    def __getitem__(self, name: str) -> Results:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __repr__(self) -> str:
+        bad = sum(not results.ok for results in self._by_name.values())
+        return (
+            f"<PoolResults: {len(self)} projects, {bad} with requests that are not ok,"
+            f" {len(self.errors)} that failed>"
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether no project failed, and every request succeeded, wholly or in part."""
+        return not self.errors and all(results.ok for results in self._by_name.values())
+
+    def raise_for_failures(self) -> None:
+        """
+        Do nothing if all is well, else raise what went wrong.
+
+        Raises:
+            ExceptionGroup: For each project the error that failed it, and the group that
+                ``Results.raise_for_failures()`` raises.  A note names the project.
+        """
+        errors: list[Exception] = []
+        for name, results in self._by_name.items():
+            found: list[Exception] = []
+            if name in self.errors:
+                # A copy: notes would gather on one object that is raised again and again.
+                found.append(copy.copy(self.errors[name]))
+            try:
+                results.raise_for_failures()
+            except ExceptionGroup as group:
+                found.append(group)
+            for error in found:
+                error.add_note(f"in project {name!r}")
+            errors += found
+        if errors:
+            raise ExceptionGroup(f"not all went well in {len(self)} projects", errors)
+
+    def ack(self) -> Awaitable[None]:
+        """
+        Tell the journals that these results have arrived where you wanted them.
+
+        It takes effect without being awaited; awaiting it waits until all is on disk.
+
+        Raises:
+            TrackerClosedError: The pool was closed before, by an exception.
+
+            ExceptionGroup: When awaited: some of it could not be written.
+        """
+        return _AllOf([results.ack() for results in self._by_name.values()])
+
+
 _ROWS = 50
 _LONGEST_REASON = 300
 
@@ -156,6 +240,23 @@ def _row(*cells: str, tag: str = "td") -> str:
 def _shorten(result: Result) -> str:
     reason = result.reason
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
+
+
+class _AllOf:
+    """Wait for one after the other, and for all of them whatever some raise."""
+
+    def __init__(self, parts: list[Awaitable[None]]) -> None:
+        self._parts = parts
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        errors: list[Exception] = []
+        for part in self._parts:
+            try:
+                yield from part.__await__()
+            except Exception as error:  # noqa: BLE001 - raised with the others
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("not everything could be acknowledged", errors)
 
 
 class _Nothing:

@@ -1,14 +1,15 @@
 """
-What a tracker is doing now, in numbers.
+What a tracker, or a pool of them, is doing now, in numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onehouse_tracker.gates import GateStats
 
-__all__ = ["GateStats", "TrackerStats"]
+__all__ = ["GateStats", "PoolStats", "TrackerStats"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,3 +39,41 @@ class TrackerStats:
 
     gate: GateStats
     """The budget."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolStats:
+    """What a pool of trackers is doing now."""
+
+    projects: Mapping[str, TrackerStats]
+    """Each project that is open, by the name it was given first."""
+
+    @property
+    def pending(self) -> int:
+        """Requests that are followed."""
+        return sum(stats.pending for stats in self.projects.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Polls on the wire."""
+        return sum(stats.in_flight for stats in self.projects.values())
+
+    @property
+    def ended(self) -> int:
+        """Requests that had their outcome so far."""
+        return sum(stats.ended for stats in self.projects.values())
+
+    @property
+    def polls(self) -> int:
+        """Polls sent so far."""
+        return sum(stats.polls for stats in self.projects.values())
+
+    @property
+    def refusals(self) -> int:
+        """Replies 429 so far."""
+        return sum(stats.refusals for stats in self.projects.values())
+
+    @property
+    def outages(self) -> tuple[str, ...]:
+        """The projects where nothing succeeds any more."""
+        return tuple(name for name, stats in self.projects.items() if stats.outage)

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from onehouse_tracker import events
 from onehouse_tracker._callbacks import Callbacks, OnResult
-from onehouse_tracker._intake import check_timeout
+from onehouse_tracker._intake import RequestIds, check_timeout
 from onehouse_tracker._resumption import Resumption
 from onehouse_tracker._session import (
-    RequestIds,
     Session,
     cancel_and_wait,
     expire_after,
@@ -490,8 +489,8 @@ class Tracker:
 
 def _connected(gate: Gate, source: StatusSource) -> Gate:
     """The gate, with a connection for each slot where the source has connections."""
-    warm_up = getattr(source, "warm_up", None)
-    return gate if warm_up is None else ConnectedGate(gate, warm_up)
+    hold = getattr(source, "hold", None)
+    return gate if hold is None else ConnectedGate(gate, hold)
 
 
 def _project_key(source: StatusSource) -> str | None:

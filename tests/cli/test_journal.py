@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -82,10 +83,16 @@ async def test_interrupted_wait_names_the_command_that_resumes(path: Path) -> No
             str(path),
             "--timeout",
             "1",
+            "--label",
+            "RUN JOB",
             *FAST,
             variables=server.environment(),
         )
+        command = ended.err.strip().rpartition("continue with: onehouse-tracker ")[2]
+        resumed = await run(*shlex.split(command), variables=server.environment())
 
+    assert resumed.code == 124
+    assert resumed.out.splitlines()[1].split()[:4] == ["open", "TIMED_OUT", "RUN", "JOB"]
     assert ended.code == 124
     assert "1 still open\n" in ended.err
     assert f"continue with: onehouse-tracker resume --timeout 1 --limit 1000 --journal {path}" in (

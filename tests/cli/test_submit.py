@@ -166,6 +166,7 @@ async def test_an_interruption_names_the_open_ids_and_the_rest() -> None:
 
     assert ended.code == 130
     assert f"still open: {accepted}\n" in ended.err
+    assert f"""continue with: printf '%s\\n' '{{"request_id": "{accepted}", """ in ended.err
     assert "statement 2 of 3 may or may not have been submitted" in ended.err
     assert ended.err.endswith("not submitted: statement 3 of 3\n")
 

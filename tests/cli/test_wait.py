@@ -5,7 +5,9 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
-from tests.cli.harness import STILL_PENDING, end, line, run, start
+from tests.cli.harness import STILL_PENDING, end, environment, line, run, start
 
 FAST = ("--limit", "1000")
 """The client's own budget out of the way: the simulator of these tests has none."""
@@ -168,6 +170,62 @@ async def test_an_interruption_with_many_ids_points_at_their_file(tmp_path: Path
     assert command == (
         f"continue with: onehouse-tracker wait --limit 1000 --output jsonl --from '{ids}'"
     )
+
+
+async def test_the_command_that_continues_keeps_labels_and_ages() -> None:
+    """
+    What came through a pipe is gone; without its labels the schedule would learn nothing.
+    """
+    project = SimulatedProject()
+    for name in ("a", "b", "c"):
+        project.add(name, FOREVER)
+    given = (
+        '{"request_id": "a", "label": "it\'s", "submitted_at": "2026-01-31T12:00:00+00:00"}\n'
+        '{"request_id": "b"}\n'
+    )
+    arguments = ["wait", "c", "--from", "-", "--timeout", "0.2", "--label", "RUN JOB", *FAST]
+    async with SimulatorServer(project) as server:
+        ended = await run(*arguments, variables=server.environment(), given=given)
+        command = ended.err.splitlines()[-1].removeprefix("continue with: ")
+        shell = await asyncio.create_subprocess_shell(
+            command.replace(
+                "onehouse-tracker", f"{shlex.quote(sys.executable)} -m onehouse_tracker"
+            ),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(server.environment()),
+        )
+        again = await end(shell)
+
+    assert ended.code == again.code == 124
+    assert again.err.splitlines()[-1] == ended.err.splitlines()[-1]
+    assert [row.split()[:3] for row in again.out.splitlines()[1:]] == [
+        ["c", "TIMED_OUT", "RUN"],
+        ["a", "TIMED_OUT", "it's"],
+        ["b", "TIMED_OUT", "RUN"],
+    ]
+
+
+async def test_a_file_with_labels_is_named_again(tmp_path: Path) -> None:
+    """
+    There the labels stand; and its columns are called what they were.
+    """
+    ids = tmp_path / "ids.csv"
+    ids.write_text("id,label\na,RUN JOB\n")
+    project = SimulatedProject()
+    project.add("a", FOREVER)
+    async with SimulatorServer(project) as server:
+        ended = await run(
+            *("wait", "--from", str(ids), "--field", "id", "--timeout", "0.2"),
+            variables=server.environment(),
+        )
+
+    assert ended.code == 124
+    assert ended.err.splitlines()[1:] == [
+        "still open: a",
+        f"continue with: onehouse-tracker wait --timeout 0.2 --from {ids} --field id",
+    ]
 
 
 async def test_a_second_interruption_ends_at_once() -> None:

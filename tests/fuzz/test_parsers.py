@@ -24,8 +24,10 @@ from onehouse_tracker._fields import ALL_FIELDS
 from onehouse_tracker._profile import read_profile
 from onehouse_tracker._wire import HttpReply, read_status, read_submission, retry_after
 from onehouse_tracker.cli._codes import CommandError
+from onehouse_tracker.cli._options import Format, Input
+from onehouse_tracker.cli._records import Records
 from onehouse_tracker.cli._settings import parse_duration
-from onehouse_tracker.cli._sources import parse_line, requests_from
+from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._statements import label_of, split
 
 NOW = 1_800_000_000.0
@@ -248,25 +250,40 @@ ROWS = damaged(
 )
 
 
+CELLS = st.sampled_from(
+    ["request_id", "label", "r1", '"', "\r", ",", ";", "\t", " ", "#", "[", "{"]
+)
+LINE = ROWS | st.binary(max_size=60) | st.text(max_size=40).map(_encode)
+
+
 @settings(max_examples=300)
-@given(line=ROWS | st.binary(max_size=60) | st.text(max_size=40).map(_encode))
-@example(b'{"a":' * DEEP)
-@example(b'{"request_id": ' + b"[" * 990 + b"]" * 990 + b"}")
-@example(b'{"request_id": ' + b"9" * DEEP + b"}")
-@example(b'{"request_id": "r", "label": "\\ud800"}')
-@example(b"r1\t\xed\xa0\x80")
-def test_a_line_is_a_request_or_refused(line: bytes) -> None:
+@given(
+    lines=st.lists(LINE | st.lists(CELLS).map("".join).map(_encode), max_size=4),
+    file_format=st.none() | st.sampled_from(Format),
+)
+@example([b'{"a":' * DEEP], None)
+@example([b'{"request_id": ' + b"[" * 990 + b"]" * 990 + b"}"], None)
+@example([b'{"request_id": ' + b"9" * DEEP + b"}"], None)
+@example([b'{"request_id": "r", "label": "\\ud800"}'], None)
+@example([b"r1\t\xed\xa0\x80"], None)
+@example([b"[" * DEEP], None)
+@example([b"request_id,label", b'r1,"', b"x" * 200_000], None)
+@example([b"request_id", b'"' * 5001], None)
+@example([b"a," * 5000], Format.CSV)
+def test_lines_are_requests_or_refused(lines: list[bytes], file_format: Format | None) -> None:
     """
     With the number of the line, so that it can be found among thousands.
     """
+    records = Records("ids", Input(format=file_format))
     try:
-        request = parse_line(line, "line 7")
+        requests = [request for line in lines for request in records.line(line)]
+        requests.extend(records.end())
     except CommandError as error:
-        assert str(error).startswith("line 7: ")
-        assert len(str(error)) < 300
+        assert str(error).startswith(("ids, line ", "ids, item ", "ids: no JSON"))
+        assert len(str(error)) < 400
         return
-    assert request is None or 0 < len(request.request_id) <= 256
-    if request is not None:
+    for request in requests:
+        assert 0 < len(request.request_id) <= 256
         # It is printed, and written down.
         f"{request.request_id}{request.label}".encode()
 
@@ -278,7 +295,7 @@ def test_a_list_of_requests_is_read_or_refused(file: Path, content: bytes) -> No
     """
     file.write_bytes(content)
     try:
-        found = requests_from([], str(file))
+        found = requests_from([], Input(source=str(file)))
     except CommandError:
         return
     assert isinstance(found, list)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from onehouse_tracker.cli._frame import CODES, command, run
-from onehouse_tracker.cli._options import Enforcer, From, Ids, Limit, Quiet, SqlFrom, positive
+from onehouse_tracker.cli._options import Enforcer, Ids, Input, Limit, Quiet, SqlFrom, positive
 from onehouse_tracker.cli._settings import Settings
 
 __all__ = ["app"]
@@ -59,33 +59,29 @@ def _main(
     "onehouse-tracker wait --from ids.txt --timeout 2h --output jsonl > results.jsonl",
     "some-producer | onehouse-tracker wait --from -",
 )
-def wait(
-    context: typer.Context, ids: Ids = None, *, source: From = None, settings: Settings
-) -> None:
+def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Wait until every request has ended, and print how."""
-    if not ids and source is None:
+    if not ids and given.source is None:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _follow  # noqa: PLC0415 - loads the tracker
 
-    run(lambda terminal: _follow.wait(terminal, settings, ids or [], source), quiet=settings.quiet)
+    run(lambda terminal: _follow.wait(terminal, settings, ids or [], given), quiet=settings.quiet)
 
 
 @command(
     app,
     "onehouse-tracker status 6f1c2a",
     "onehouse-tracker status --from ids.txt --output jsonl",
-    without={"timeout", "journal"},
+    without={"timeout", "journal", "fail_fast"},
 )
-def status(
-    context: typer.Context, ids: Ids = None, *, source: From = None, settings: Settings
-) -> None:
+def status(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
-    if not ids and source is None:
+    if not ids and given.source is None:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _status  # noqa: PLC0415 - loads the client
 
     run(
-        lambda terminal: _status.status(terminal, settings, ids or [], source),
+        lambda terminal: _status.status(terminal, settings, ids or [], given),
         quiet=settings.quiet,
     )
 
@@ -123,6 +119,8 @@ def submit(
     """
     if not statements and source is None:
         context.fail("give statements, or --from FILE")
+    if settings.fail_fast and not wait:
+        context.fail("--fail-fast is about how statements end: give --wait as well")
     from onehouse_tracker.cli import _submit  # noqa: PLC0415 - loads the tracker
 
     run(
@@ -163,7 +161,17 @@ def resume(
     "onehouse-tracker journal tracker.db",
     "onehouse-tracker journal tracker.db --output jsonl | jq .outcome",
     name="journal",
-    without={"timeout", "limit", "share", "profile", "label", "journal", "verbose"},
+    without={
+        "timeout",
+        "limit",
+        "share",
+        "gate",
+        "profile",
+        "label",
+        "journal",
+        "fail_fast",
+        "verbose",
+    },
 )
 def show_journal(
     path: Annotated[str, typer.Argument(metavar="FILE", help="The journal.")],

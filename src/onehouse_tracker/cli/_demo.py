@@ -114,8 +114,9 @@ async def _submitted(
     for statement in statements:
         handle = await tracker.submit(statement, label=label_of(statement))
         handles.append(handle)  # a handle that is let go is not followed
-        ledger.join(handle.request_id)
-        yield Request(handle.request_id, label=handle.label)
+        request = Request(handle.request_id, label=handle.label)
+        ledger.join(request)
+        yield request
     ledger.complete = True
 
 

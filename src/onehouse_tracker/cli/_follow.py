@@ -9,10 +9,18 @@ import shlex
 from collections.abc import AsyncIterable, Callable, Sequence
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
+from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._logging import configure
-from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import json_line, print_rows, result_row, summary
+from onehouse_tracker.cli._options import Input, Output
+from onehouse_tracker.cli._output import (
+    json_line,
+    open_item,
+    print_all,
+    request_data,
+    result_item,
+    summary,
+)
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, requests_from
@@ -28,19 +36,21 @@ _FEW = 20
 
 
 async def wait(
-    terminal: Terminal, settings: Settings, arguments: Sequence[str], source: str | None
+    terminal: Terminal, settings: Settings, arguments: Sequence[str], given: Input
 ) -> ExitCode:
     """
-    Wait for the requests named by *arguments* and *source*, and print how each ended.
+    Wait for the requests named by *arguments* and *given*, and print how each ended.
 
     Raises:
-        CommandError: Something is no request ID, or *source* cannot be read.
+        CommandError: Something is no request ID, or the file cannot be read.
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     ledger = Ledger()
-    requests = ledger.watch(requests_from(arguments, source))
-    again = [*arguments] if source in (None, STDIN) else [*arguments, "--from", str(source)]
+    requests = ledger.watch(requests_from(arguments, given))
+    again = [*arguments]
+    if given.source not in (None, STDIN):
+        again += ["--from", str(given.source), *arguments_of(given, without={"source"})]
 
     return await follow(terminal, settings, ledger, lambda _: requests, again=again)
 
@@ -106,6 +116,7 @@ def open_tracker(settings: Settings) -> Tracker:
         profile=settings.profile,
         limit=settings.limit,
         share=settings.share,
+        gate=settings.gate,
         journal=None if settings.journal is None else SqliteJournal(settings.journal),
     )
 
@@ -128,39 +139,65 @@ async def consume(
             ledger.end(result)
             if settings.output is Output.JSONL:
                 await terminal.emit(json_line(result.to_dict()))
+            failed = not result.ok and result.outcome != "TIMED_OUT"
+            if settings.fail_fast and failed and not ledger.stopping:
+                terminal.say(f"stopped: {result.request_id} ended {result.outcome}")
+                ledger.stopping = True
+                await ledger.idle.wait()
+                # No break: what has arrived by now is known too, and to ask for more
+                # acknowledges what was printed.
+                await results.aclose()
 
 
 async def report(terminal: Terminal, settings: Settings, ledger: Ledger) -> None:
     """Print what is known, where that was not done line by line."""
-    if settings.output is Output.TEXT:
-        await print_rows(terminal, [result_row(result) for result in ledger.results()])
+    items = [
+        open_item(request) if result is None else result_item(result)
+        for request, result in ledger.standings()
+    ]
+    await print_all(terminal, settings.output, items)
 
 
 def how_to_continue(settings: Settings, ledger: Ledger, again: Sequence[str]) -> list[str]:
     """Tell which requests are open, and the command that goes on with them."""
-    open_ids = ledger.open_ids()
-    if not open_ids:
+    still_open = ledger.open()
+    if not still_open:
         return []
-    options = settings.arguments()
+    return [*_how_to_continue(settings, ledger, again, still_open), *settings.hints()]
+
+
+def _how_to_continue(
+    settings: Settings, ledger: Ledger, again: Sequence[str], still_open: Sequence[Request]
+) -> list[str]:
     if settings.journal is not None:
         # It knows them all, with their labels and ages.
+        options = settings.arguments(without={"label"})
         command = shlex.join(["onehouse-tracker", "resume", *options])
-        return [f"{len(open_ids)} still open", f"continue with: {command}"]
-    if len(open_ids) > _FEW and "--from" in again:
+        return [f"{len(still_open)} still open", f"continue with: {command}"]
+    options = settings.arguments()
+    ids = [request.request_id for request in still_open]
+    plain = still_open == [Request(request_id) for request_id in ids]
+    shown = shlex.join(ids)
+    if "--from" in again and (len(ids) > _FEW or not plain):
         # Those that have ended cost one question each; the line stays one line.
-        shown = f"{shlex.join(open_ids[:_FEW])} ... and {len(open_ids) - _FEW} more"
-        words = [*options, *again]
+        command = shlex.join(["onehouse-tracker", "wait", *options, *again])
+        if len(ids) > _FEW:
+            shown = f"{shlex.join(ids[:_FEW])} ... and {len(ids) - _FEW} more"
+    elif plain:
+        dashed = any(request_id.startswith("-") for request_id in ids)
+        words = [*options, *(["--"] if dashed else []), *ids]
+        command = shlex.join(["onehouse-tracker", "wait", *words])
     else:
-        shown = shlex.join(open_ids)
-        dashed = any(request_id.startswith("-") for request_id in open_ids)
-        words = [*options, *(["--"] if dashed else []), *open_ids]
-    lines = [f"continue with: {shlex.join(['onehouse-tracker', 'wait', *words])}"]
-    if len(open_ids) <= _FEW or "--from" in again:
-        lines.insert(0, f"still open: {shown}")
+        lines = [json_line(request_data(request)) for request in still_open]
+        printed = shlex.join(["printf", "%s\\n", *lines])
+        command = f"{printed} | {shlex.join(['onehouse-tracker', 'wait', *options])} --from -"
+    told = [f"continue with: {command}"]
+    if len(ids) <= _FEW or "--from" in again:
+        told.insert(0, f"still open: {shown}")
     if not ledger.complete:
-        lines.insert(0, "not all requests were read by then")
+        told.insert(0, "not all requests were read by then")
 
-    return lines
+    return told
 
 
 def _say_how_to_continue(

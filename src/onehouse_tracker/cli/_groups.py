@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-__all__ = ["spread"]
+__all__ = ["arguments_of", "spread"]
 
 
 def spread(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
@@ -66,3 +66,23 @@ def spread(command: Callable[..., None], without: Collection[str] = ()) -> Calla
     invoke.__annotations__ = {each.name: each.annotation for each in parameters}
 
     return invoke
+
+
+def arguments_of(group: Any, without: Collection[str] = ()) -> list[str]:
+    """
+    The arguments that give *group* again, where it is not what it is by default.
+
+    Args:
+        group: A dataclass that was filled from options, each named after its field.
+
+        without: Fields to leave out.
+    """
+    given: list[str] = []
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if value == field.default or field.name in without:
+            continue
+        given.append(f"--{field.name.replace('_', '-')}")
+        if value is not True:
+            given.append(f"{value:g}" if isinstance(value, float) else str(value))
+    return given

@@ -12,7 +12,15 @@ from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_results,
 from onehouse_tracker.cli._follow import follow
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import Row, json_line, print_rows, result_row, summary
+from onehouse_tracker.cli._output import (
+    RESULT_COLUMNS,
+    Item,
+    Row,
+    json_line,
+    print_all,
+    result_row,
+    summary,
+)
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.errors import JournalError
@@ -22,6 +30,8 @@ from onehouse_tracker.models import Outcome
 __all__ = ["resume", "show"]
 
 _T = TypeVar("_T")
+
+_COLUMNS = (*RESULT_COLUMNS, "state", "submitted_at", "added_at", "acknowledged_at")
 
 
 async def resume(terminal: Terminal, settings: Settings, path: str) -> ExitCode:
@@ -37,7 +47,7 @@ async def resume(terminal: Terminal, settings: Settings, path: str) -> ExitCode:
     # The tracker would begin a new journal; a path that is misspelt must not look finished.
     for item in _read(JournalReader(path).requests()):
         if item.state != "acknowledged":
-            ledger.join(item.request.request_id)
+            ledger.join(item.request)
     ledger.complete = True
 
     return await follow(terminal, settings, ledger, lambda _: None)
@@ -51,7 +61,7 @@ async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
         CommandError: There is no such journal, or it cannot be read.
     """
     reader = JournalReader(path)
-    rows: list[Row] = []
+    items: list[Item] = []
     states: Counter[str] = Counter()
     outcomes: Counter[Outcome] = Counter()
     codes: set[ExitCode] = set()
@@ -60,25 +70,28 @@ async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
         if item.result is not None:
             outcomes[item.result.outcome] += 1
             codes.add(code_of_results([item.result]))
+        items.append(Item(_request_data(item), _row(item)))
         if output is Output.JSONL:
-            await terminal.emit(json_line(_request_data(item)))
-        else:
-            rows.append(_row(item))
-    await print_rows(terminal, rows)
-    unknown = 0
+            await terminal.emit(json_line(items.pop().data))
+    unknown: list[str] = []
     for statement in _read(reader.statements()):
+        data = _statement_data(statement)
         if output is Output.JSONL:
-            await terminal.emit(json_line(_statement_data(statement)))
+            await terminal.emit(json_line(data))
+        elif output is Output.JSON:
+            items.append(Item(data))
         if statement.fate_unknown:
-            unknown += 1
+            unknown.append(_unknown(statement))
             codes.add(ExitCode.NOT_OK)
-            terminal.say(_unknown(statement))
+    await print_all(terminal, output, items, _COLUMNS)
+    for line in unknown:
+        terminal.say(line)
     terminal.note(summary(outcomes, states["pending"]))
     if states["recorded"]:
         terminal.note(f"{states['recorded']} not delivered yet: 'resume' does that")
     if unknown:
         terminal.say(
-            f"{unknown} of unknown fate: look in the Onehouse console before you submit again"
+            f"{len(unknown)} of unknown fate: look in the Onehouse console before you submit again"
         )
 
     return most_serious(codes)

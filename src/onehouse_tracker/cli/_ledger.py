@@ -4,8 +4,9 @@ What one command follows, and what is known of it so far.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from onehouse_tracker.models import Outcome, Request, Result
 
@@ -18,20 +19,25 @@ class Ledger:
     def __init__(self) -> None:
         self.complete = False
         """Whether no more requests will come."""
-        self._requests: dict[str, Result | None] = {}
-        self._done = 0
+        self.stopping = False
+        """Whether no more requests are wanted."""
+        self.idle = asyncio.Event()
+        """Set while nothing is on its way whose fate would be unknown if it were stopped."""
+        self.idle.set()
+        self._requests: dict[str, Request] = {}
+        self._results: dict[str, Result] = {}
         self._not_ok = 0
 
-    def join(self, request_id: str) -> None:
+    def join(self, request: Request) -> None:
         """One more request; a second time it changes nothing."""
-        self._requests.setdefault(request_id, None)
+        self._requests.setdefault(request.request_id, request)
 
     def end(self, result: Result) -> None:
         """One request has its result."""
-        if self._requests.get(result.request_id) is None:
-            self._done += 1
+        if result.request_id not in self._results:
             self._not_ok += not result.ok
-        self._requests[result.request_id] = result
+        self._requests.setdefault(result.request_id, Request(result.request_id))
+        self._results[result.request_id] = result
 
     @property
     def total(self) -> int:
@@ -41,22 +47,27 @@ class Ledger:
     @property
     def done(self) -> int:
         """How many of them have a result."""
-        return self._done
+        return len(self._results)
 
     @property
     def not_ok(self) -> int:
         """How many of those ended badly, or not in time."""
         return self._not_ok
 
+    def standings(self) -> Iterator[tuple[Request, Result | None]]:
+        """Each request and its result so far, in the order in which the requests came."""
+        for key, request in self._requests.items():
+            yield request, self._results.get(key)
+
     def results(self) -> list[Result]:
         """The results so far, in the order in which the requests came."""
-        return [result for result in self._requests.values() if result is not None]
+        return [result for _, result in self.standings() if result is not None]
 
-    def open_ids(self) -> list[str]:
+    def open(self) -> list[Request]:
         """What may still change: requests without a result, or not finished in time."""
         return [
-            request_id
-            for request_id, result in self._requests.items()
+            request
+            for request, result in self.standings()
             if result is None or not result.outcome.finished
         ]
 
@@ -70,10 +81,10 @@ class Ledger:
         """Pass requests on, and take note of them."""
         if isinstance(batches, AsyncIterable):
             async for request in batches:
-                self.join(request.request_id)
+                self.join(request)
                 yield request
         else:
             for request in batches:
-                self.join(request.request_id)
+                self.join(request)
                 yield request
         self.complete = True

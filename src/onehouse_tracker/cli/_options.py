@@ -4,12 +4,13 @@ The words and the arguments of the command line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-__all__ = ["Enforcer", "From", "Ids", "Limit", "Output", "Quiet", "SqlFrom", "positive"]
+__all__ = ["Enforcer", "Format", "Ids", "Input", "Limit", "Output", "Quiet", "SqlFrom", "positive"]
 
 
 class Output(StrEnum):
@@ -17,6 +18,16 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSONL = "jsonl"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Format(StrEnum):
+    """How a file of request IDs is written."""
+
+    LINES = "lines"
+    CSV = "csv"
+    JSON = "json"
 
 
 class Enforcer(StrEnum):
@@ -39,16 +50,53 @@ def positive(value: float) -> float:
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="Request IDs.", show_default=False)
 ]
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="FILE",
-        help="Read request IDs from FILE, or from stdin if it is '-': one a line, optionally"
-        " a tab and a label after it, or the JSON lines of 'submit --output jsonl'. Blank"
-        " lines and lines that begin with # are skipped.",
-    ),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Where request IDs are read, besides the arguments, and what stands where."""
+
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Read request IDs from FILE, or from stdin if it is '-': one a line, optionally"
+            " a tab and a label after it; a CSV file with a header; or JSON, one object a line or"
+            " one array. Blank lines are skipped, and so are lines that begin with # where there"
+            " is one ID a line.",
+        ),
+    ] = None
+    format: Annotated[
+        Format | None,
+        typer.Option(help="How FILE is written; by default its name or its first line tells."),
+    ] = None
+    field: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or JSON field of the request ID.")
+    ] = "request_id"
+    label_field: Annotated[
+        str, typer.Option(metavar="NAME", help="That of the label, if there is one.")
+    ] = "label"
+    submitted_field: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="That of the time of submission, with its time zone, if there is one.",
+        ),
+    ] = "submitted_at"
+
+    def is_given(self, name: str) -> bool:
+        """Whether the user asked for this one, and does not only bear it."""
+        return any(
+            getattr(self, each.name) != each.default for each in fields(self) if each.name == name
+        )
+
+    @property
+    def columns_given(self) -> bool:
+        """Whether fields were named: then it must be a table, or JSON."""
+        return any(map(self.is_given, ("field", "label_field", "submitted_field")))
+
+
 SqlFrom = Annotated[
     str | None,
     typer.Option(

@@ -1,5 +1,5 @@
 """
-How results look: JSON lines for programs, a table for people.
+How results look: JSON and CSV for programs, a table for people.
 """
 
 from __future__ import annotations
@@ -7,12 +7,26 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from onehouse_tracker.cli import _csv
+from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._terminal import Terminal, clean
-from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.models import Outcome, Request, Result
 
-__all__ = ["Row", "duration", "json_line", "print_rows", "result_row", "summary"]
+__all__ = [
+    "RESULT_COLUMNS",
+    "Item",
+    "Row",
+    "duration",
+    "json_line",
+    "open_item",
+    "print_all",
+    "request_data",
+    "result_item",
+    "result_row",
+    "summary",
+]
 
 _STYLES = {
     "SUCCEEDED": "green",
@@ -31,6 +45,16 @@ Row = Sequence[str]
 def json_line(data: Mapping[str, Any]) -> str:
     """One JSON object on one line; ASCII only, so that no terminal and no pipe can spoil it."""
     return json.dumps(data, default=str)
+
+
+def request_data(request: Request) -> dict[str, Any]:
+    """What is known of a request before it is asked about, as `wait --from` reads it."""
+    data: dict[str, Any] = {"request_id": request.request_id}
+    if request.label is not None:
+        data["label"] = request.label
+    if request.submitted_at is not None:
+        data["submitted_at"] = request.submitted_at.isoformat()
+    return data
 
 
 def duration(seconds: float) -> str:
@@ -75,7 +99,44 @@ def summary(outcomes: Mapping[Outcome, int], still_open: int = 0) -> str:
     return ", ".join(parts) or "nothing to follow"
 
 
-async def print_rows(terminal: Terminal, rows: Sequence[Row]) -> None:
+class Item(NamedTuple):
+    """One thing to print: as data for programs, and as a row for people where there is one."""
+
+    data: Mapping[str, Any]
+    row: Row | None = None
+
+
+RESULT_COLUMNS = tuple(Result(request_id="", outcome=Outcome.SUCCEEDED).to_dict())
+"""The columns of a CSV file of results."""
+
+
+def result_item(result: Result) -> Item:
+    """A result, for `print_all`."""
+    return Item(result.to_dict(), result_row(result))
+
+
+def open_item(request: Request) -> Item:
+    """A request without a result, for `print_all`: data without an outcome, and no row."""
+    return Item({"label": None, **request_data(request), "outcome": None, "ok": None})
+
+
+async def print_all(
+    terminal: Terminal,
+    output: Output,
+    items: Sequence[Item],
+    columns: Sequence[str] = RESULT_COLUMNS,
+) -> None:
+    """Print at the end what was not printed line by line: a table, a JSON array, or CSV."""
+    if output is Output.TEXT:
+        await _print_rows(terminal, [item.row for item in items if item.row is not None])
+    elif output is Output.JSON:
+        body = ",\n".join(f"  {json_line(item.data)}" for item in items)
+        await terminal.emit(f"[\n{body}\n]" if body else "[]")
+    elif output is Output.CSV:
+        await terminal.emit("\n".join(_csv.lines(columns, (item.data for item in items))))
+
+
+async def _print_rows(terminal: Terminal, rows: Sequence[Row]) -> None:
     """Print a table: with rich on a terminal, plain and aligned elsewhere."""
     if not rows:
         return

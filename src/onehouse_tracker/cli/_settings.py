@@ -4,16 +4,21 @@ The options that several commands share: what the user chose, checked.
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
+from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
 
 __all__ = ["Settings", "parse_duration"]
 
+GATE_VARIABLE = "ONEHOUSE_TRACKER_GATE"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -65,6 +70,16 @@ class Settings:
     share: Annotated[
         float, typer.Option(metavar="PART", help="Our part of that, up to 1.", callback=_part)
     ] = 1.0
+    gate: Annotated[
+        str,
+        typer.Option(
+            metavar="GATE",
+            envvar=GATE_VARIABLE,
+            help="Who shares the budget: 'local' is this process alone, 'host' all processes of"
+            " this user on this machine, 'host:PATH' all that use this file, 'redis://...' all"
+            " that use this Redis.",
+        ),
+    ] = "local"
     profile: Annotated[
         str | None, typer.Option(metavar="NAME", help="Section of the credentials file.")
     ] = None
@@ -79,13 +94,17 @@ class Settings:
             " goes on after a crash.",
         ),
     ] = None
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first request that did not succeed."),
+    ] = False
     output: Annotated[
         Output,
         typer.Option(
             "--output",
             "-o",
-            help="On stdout: a table at the end, or one JSON object per line as soon as it is"
-            " known.",
+            help="On stdout: a table, a JSON array or a CSV file at the end, or with 'jsonl'"
+            " one JSON object per line as soon as it is known.",
         ),
     ] = Output.TEXT
     quiet: Quiet = False
@@ -94,18 +113,35 @@ class Settings:
         typer.Option("--verbose", "-v", help="Log lines on stderr instead of the live display."),
     ] = False
 
-    def arguments(self) -> list[str]:
+    def arguments(self, without: Collection[str] = ()) -> list[str]:
         """The arguments that give these settings again, for the command that continues."""
-        given: list[str] = []
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if value == option.default or option.name in _OF_THE_MOMENT:
-                continue
-            given.append(f"--{option.name.replace('_', '-')}")
-            if value is not True:
-                given.append(f"{value:g}" if isinstance(value, float) else str(value))
-        return given
+        left_out = {*_OF_THE_MOMENT, *without}
+        if self.gate == os.environ.get(GATE_VARIABLE):
+            left_out.add("gate")  # it is there the next time too
+        return arguments_of(replace(self, gate=_without_password(self.gate)), left_out)
+
+    def hints(self) -> list[str]:
+        """What has to be said about `arguments`."""
+        if _without_password(self.gate) == self.gate or self.gate == os.environ.get(GATE_VARIABLE):
+            return []
+        return [f"the password of the gate is not shown: set {GATE_VARIABLE}, and omit --gate"]
 
 
-_OF_THE_MOMENT = frozenset({"quiet", "verbose"})
-"""What one wanted to see this time says nothing about the next."""
+_OF_THE_MOMENT = frozenset({"fail_fast", "quiet", "verbose"})
+"""What says nothing about the next time: whoever goes on wants to know the rest."""
+
+
+def _without_password(gate: str) -> str:
+    if gate == "local" or gate.partition(":")[0] == "host":
+        return gate
+    try:
+        parts = urlsplit(gate)
+    except ValueError:
+        return "..."
+    user, at, place = parts.netloc.rpartition("@")
+    if not parts.netloc and parts.scheme != "unix":
+        return "..."  # whatever it is, it is no place
+    user = f"{user.partition(':')[0]}:..." if ":" in user else user
+    # Redis takes a password in the query too.
+    query = "?..." if parts.query else ""
+    return f"{parts.scheme}://{user}{at}{place}{parts.path}{query}"

@@ -5,43 +5,46 @@ Where request IDs come from: arguments, a file, or a stream that is read as it i
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from onehouse_tracker.cli._codes import CommandError
-from onehouse_tracker.errors import InvalidRequestError
+from onehouse_tracker.cli._options import Input
+from onehouse_tracker.cli._records import Records, request_of
 from onehouse_tracker.models import Request
 
-__all__ = ["parse_line", "read_bytes", "requests_from"]
+__all__ = ["read_bytes", "requests_from"]
 
 STDIN = "-"
 _CHUNK = 65536
 
 
 def requests_from(
-    arguments: Iterable[str], source: str | None
+    arguments: Iterable[str], given: Input
 ) -> list[Request] | AsyncIterator[Request]:
     """
-    Return the requests named by *arguments* and by *source*, in this order.
+    Return the requests named by *arguments* and by *given*, in this order.
 
     A file is read and checked at once, so that a mistake in it costs no poll.  ``-`` and
     whatever else is not a file come as an async iterator, line by line as they are written.
 
     Raises:
-        CommandError: Something is no request ID, or *source* cannot be read.
+        CommandError: Something is no request ID, or the file cannot be read.
     """
-    requests = [_request(argument, None, "argument") for argument in arguments]
+    requests = [request_of(argument, "argument") for argument in arguments]
+    source = given.source
     if source is None:
         return requests
+    records = Records(_name(source), given)
     descriptor = _open_stream(source)
     if descriptor is not None:
-        return _streamed(requests, descriptor, source)
-    lines = read_bytes(source).split(b"\n")
-    requests.extend(_parsed(lines, source))
+        return _streamed(requests, descriptor, records)
+    for line in read_bytes(source).split(b"\n"):
+        requests.extend(records.line(line))
+    requests.extend(records.end())
 
     return requests
 
@@ -62,47 +65,6 @@ def read_bytes(source: str) -> bytes:
         raise CommandError(f"cannot read {_name(source)}: {error.strerror}") from None
 
 
-def parse_line(line: bytes, where: str) -> Request | None:
-    """
-    Read one line: a request ID, optionally a tab and its label; or a JSON object with
-    ``request_id`` and optionally ``label``, as `submit --output jsonl` prints it.
-
-    Returns `None` for a blank line and for a comment.
-
-    Raises:
-        CommandError: It is neither.
-    """
-    try:
-        text = line.decode("utf-8-sig").strip(" \r\n")
-    except UnicodeDecodeError:
-        raise CommandError(f"{where}: not UTF-8") from None
-    if not text.strip() or text.startswith("#"):
-        return None
-    if not text.startswith("{"):
-        request_id, _, label = text.partition("\t")
-        return _request(request_id.strip(), label.strip() or None, where)
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        raise CommandError(f"{where}: begins like JSON and is not") from None
-    label = row.get("label")
-    return _request(row.get("request_id"), label if isinstance(label, str) else None, where)
-
-
-def _parsed(lines: Iterable[bytes], source: str, first: int = 1) -> Iterator[Request]:
-    for number, line in enumerate(lines, first):
-        request = parse_line(line, f"{_name(source)}, line {number}")
-        if request is not None:
-            yield request
-
-
-def _request(request_id: str, label: str | None, where: str) -> Request:
-    try:
-        return Request(request_id, label=label)
-    except InvalidRequestError as error:
-        raise CommandError(f"{where}: {error}") from None
-
-
 def _name(source: str) -> str:
     return "stdin" if source == STDIN else source
 
@@ -120,17 +82,17 @@ def _open_stream(source: str) -> int | None:
 
 
 async def _streamed(
-    requests: list[Request], descriptor: int, source: str
+    requests: list[Request], descriptor: int, records: Records
 ) -> AsyncIterator[Request]:
     for request in requests:
         yield request
-    rest, number = b"", 1
+    rest = b""
     async for chunk in _chunks(descriptor):
         *lines, rest = (rest + chunk).split(b"\n")
-        for request in _parsed(lines, source, number):
-            yield request
-        number += len(lines)
-    for request in _parsed([rest], source, number):
+        for line in lines:
+            for request in records.line(line):
+                yield request
+    for request in (*records.line(rest), *records.end()):
         yield request
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, most_serious
 from onehouse_tracker.cli._logging import configure
-from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import Row, json_line, print_rows, result_row
+from onehouse_tracker.cli._options import Input, Output
+from onehouse_tracker.cli._output import Item, Row, json_line, print_all, result_row
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._terminal import Terminal
@@ -25,7 +25,7 @@ from onehouse_tracker.errors import (
     ThrottledError,
     UnauthorizedError,
 )
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.gates import Gate, gate_from
 from onehouse_tracker.models import ApiStatus, Outcome, Request, Result, StatusReply
 
 __all__ = ["status"]
@@ -41,7 +41,7 @@ _REFUSALS_BORNE = 5
 
 
 async def status(
-    terminal: Terminal, settings: Settings, arguments: Sequence[str], source: str | None
+    terminal: Terminal, settings: Settings, arguments: Sequence[str], given: Input
 ) -> ExitCode:
     """
     Ask once about each request, within the budget, and print where it stands.
@@ -49,15 +49,20 @@ async def status(
     A request that is pending is no failure here.
 
     Raises:
-        CommandError: Something is no request ID, *source* cannot be read, the server refuses
+        CommandError: Something is no request ID, the file cannot be read, the server refuses
             the credentials or cannot be reached.
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     configure(verbose=settings.verbose)
-    requests = requests_from(arguments, source)
+    requests = requests_from(arguments, given)
     client = OnehouseClient.from_env(profile=settings.profile)
-    gate = LocalGate(settings.limit, share=settings.share, project=client.credentials.project_key)
+    gate = gate_from(
+        settings.gate,
+        project=client.credentials.project_key,
+        limit=settings.limit,
+        share=settings.share,
+    )
     standings: list[_Standing] = []
 
     async def show(standing: _Standing) -> None:
@@ -73,9 +78,9 @@ async def status(
             finally:
                 await gate.aclose()
     finally:
-        if settings.output is Output.TEXT:
-            standings.sort(key=lambda standing: standing.number)
-            await print_rows(terminal, [standing.row() for standing in standings])
+        standings.sort(key=lambda standing: standing.number)
+        items = [Item(standing.to_dict(), standing.row()) for standing in standings]
+        await print_all(terminal, settings.output, items)
 
     return most_serious(
         ExitCode.NOT_OK for standing in standings if not (standing.pending or standing.ok)
@@ -149,7 +154,7 @@ class _Survey:
     def __init__(
         self,
         client: OnehouseClient,
-        gate: LocalGate,
+        gate: Gate,
         label: str | None,
         show: Callable[[_Standing], Coroutine[Any, Any, None]],
     ) -> None:

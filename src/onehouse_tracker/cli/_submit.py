@@ -11,7 +11,7 @@ from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, m
 from onehouse_tracker.cli._follow import follow, open_tracker
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import json_line
+from onehouse_tracker.cli._output import Item, json_line, print_all, request_data
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, read_bytes
@@ -81,6 +81,7 @@ async def submit(
         terminal.say(f"error: {error.message}")
         run.codes.append(code_of_error(error))
     finally:
+        await run.print_accepted()
         run.tell_the_rest()
 
     return most_serious(run.codes)
@@ -115,6 +116,7 @@ class _Submission:
         self._wait = wait
         self._keep_going = keep_going
         self._handles: list[Handle] = []
+        self._items: list[Item] = []
         self._tried = 0
         self._on_its_way = False
 
@@ -122,7 +124,10 @@ class _Submission:
         """Submit, print and yield one request after the other."""
         for number, statement in enumerate(self._statements, 1):
             label = self._settings.label or label_of(statement)
+            if self.ledger.stopping:
+                break
             self._tried, self._on_its_way = number, True
+            self.ledger.idle.clear()
             try:
                 handle = await tracker.submit(statement, label=label)
             except (SubmissionError, InvalidRequestError) as error:
@@ -136,15 +141,23 @@ class _Submission:
                 if not error.pending:  # else it was accepted in the very last moment
                     self._tried = number - 1
                 raise
+            finally:
+                self.ledger.idle.set()
             self._on_its_way = False
+            request = Request(handle.request_id, label=label, submitted_at=datetime.now(UTC))
             if self._wait:
                 self._handles.append(handle)  # a handle that is let go is not followed
-                self.ledger.join(handle.request_id)
+                self.ledger.join(request)
             else:
                 handle.cancel()
-            await self._print(number, handle.request_id, label)
-            yield Request(handle.request_id, label=label)
+            await self._print(number, request)
+            yield request
         self.ledger.complete = True
+
+    async def print_accepted(self) -> None:
+        """Print what was accepted, where that was not done line by line."""
+        columns = ("request_id", "label", "statement", "submitted_at")
+        await print_all(self._terminal, self._settings.output, self._items, columns)
 
     def tell_the_rest(self) -> None:
         """Say which statements were not submitted, and whose fate is unknown."""
@@ -159,19 +172,14 @@ class _Submission:
             which = f"statement {first}" if first == count else f"statements {first} to {count}"
             self._terminal.say(f"not submitted: {which} of {count}")
 
-    async def _print(self, number: int, request_id: str, label: str | None) -> None:
-        if self._settings.output is Output.JSONL:
-            await self._terminal.emit(
-                json_line(
-                    {
-                        "request_id": request_id,
-                        "label": label,
-                        "outcome": None,
-                        "statement": number,
-                        "submitted_at": datetime.now(UTC).isoformat(),
-                    }
-                )
-            )
+    async def _print(self, number: int, request: Request) -> None:
+        request_id, label = request.request_id, request.label
+        data = {**request_data(request), "label": label, "outcome": None, "statement": number}
+        output = self._settings.output
+        if output is Output.JSONL:
+            await self._terminal.emit(json_line(data))
+        elif not self._wait and output in (Output.JSON, Output.CSV):
+            self._items.append(Item(data))
         elif self._wait:
             self._terminal.note(f"submitted {number}: {request_id}  {label or ''}".rstrip())
         else:

@@ -31,12 +31,13 @@ class ConnectedGate:
     Args:
         gate: The gate.
 
-        warm_up: Makes sure that so many connections stand, such as `OnehouseClient.warm_up`.
+        hold: Keeps a connection for us until what it returns is called, such as
+            `OnehouseClient.hold`.
     """
 
-    def __init__(self, gate: Gate, warm_up: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(self, gate: Gate, hold: Callable[[], Awaitable[Callable[[], None]]]) -> None:
         self._gate = gate
-        self._warm_up = warm_up
+        self._hold = hold
         self._used_at = -math.inf
 
     @property
@@ -56,11 +57,12 @@ class ConnectedGate:
     async def acquire(self) -> None:
         """Have a connection, then wait for the next slot.  Cancelling gives up the place."""
         loop = asyncio.get_running_loop()
-        if loop.time() - self._used_at > _IDLE:
-            with contextlib.suppress(TimeoutError, TrackerClosedError):
-                async with asyncio.timeout(_PATIENCE):
-                    await self._warm_up(1)
-        await self._gate.acquire()
+        with contextlib.ExitStack() as held:  # until the slot is granted, and its poll takes it
+            if loop.time() - self._used_at > _IDLE:
+                with contextlib.suppress(TimeoutError, TrackerClosedError):
+                    async with asyncio.timeout(_PATIENCE):
+                        held.callback(await self._hold())
+            await self._gate.acquire()
         self._used_at = loop.time()
 
     def throttled(self, sent_at: float, retry_after: float | None) -> None:

@@ -1,0 +1,52 @@
+"""
+Tables for programs and spreadsheets: RFC 4180, with a header, one line a row.
+
+A spreadsheet takes a cell that begins like a formula for one, and labels and reasons are
+written by others: such cells get an apostrophe before them, which is taken away on reading.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from onehouse_tracker.cli._terminal import clean
+
+__all__ = ["lines", "plain"]
+
+_FORMULA = ("=", "+", "-", "@")
+_GUARD = "'"
+
+
+def lines(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The header, then one line for each row; a value that is absent is an empty cell."""
+    names = tuple(columns)
+    yield _line(names)
+    for row in rows:
+        yield _line(_cell(row.get(name)) for name in names)
+
+
+def plain(cell: str) -> str:
+    """What a cell said before it was guarded."""
+    guarded = cell[:1] == _GUARD and cell[1:].lstrip().startswith(_FORMULA)
+    return cell[1:] if guarded else cell
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    text = clean(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return f"{_GUARD}{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+def _line(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()

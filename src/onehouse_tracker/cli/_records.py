@@ -1,0 +1,242 @@
+"""
+Reads requests out of lines: one ID each, JSON, or a CSV table with a header.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any
+
+from onehouse_tracker.cli._codes import CommandError
+from onehouse_tracker.cli._csv import plain
+from onehouse_tracker.cli._options import Format, Input
+from onehouse_tracker.errors import InvalidRequestError
+from onehouse_tracker.models import Request
+
+__all__ = ["Records", "request_of"]
+
+_LONGEST = 80
+_DELIMITERS = ",;\t|"
+_BY_ENDING = {
+    ".csv": Format.CSV,
+    ".tsv": Format.CSV,
+    ".json": Format.JSON,
+    ".jsonl": Format.JSON,
+    ".ndjson": Format.JSON,
+}
+
+
+class Records:
+    """
+    The requests of one file or stream, line by line.
+
+    Where the format is not given it is told from the name, and else from the first line: JSON
+    begins with a brace or a bracket, and a table names the column of the IDs in its header.
+
+    Args:
+        name: What the file or stream is called in messages.
+
+        columns: The format, and what the fields are called.
+    """
+
+    def __init__(self, name: str, columns: Input) -> None:
+        self._name = name
+        self._columns = columns
+        self._format = columns.format or _BY_ENDING.get(PurePath(name).suffix.lower())
+        self._number = 0
+        self._table: _Table | None = None
+        self._pending: list[str] = []
+        self._began = 0
+        self._in_quotes = False
+
+    def line(self, line: bytes) -> Iterator[Request]:
+        """
+        Read one more line; some are only understood with those that follow.
+
+        Raises:
+            CommandError: It is not what it should be; the line is named.
+        """
+        self._number += 1
+        try:
+            text = line.decode("utf-8-sig" if self._number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise CommandError(f"{self._where(self._number)}: not UTF-8") from None
+        if not text.strip() and not self._pending:
+            return
+        if self._format is None:
+            if text.startswith("#"):
+                return
+            self._format = self._guess(text)
+        if self._format is Format.LINES:
+            yield from self._plain(text)
+        elif self._format is Format.CSV:
+            yield from self._cells(text)
+        elif self._pending or text.lstrip().startswith("["):
+            self._pending.append(text)
+        else:
+            yield self._object(text)
+
+    def end(self) -> Iterator[Request]:
+        """
+        There are no more lines.
+
+        Raises:
+            CommandError: Something was begun and not ended.
+        """
+        if self._pending and self._format is Format.CSV:
+            raise CommandError(f"{self._where(self._began)}: a quote is not closed")
+        if self._pending:
+            yield from self._array("\n".join(self._pending))
+
+    def _where(self, number: int) -> str:
+        return f"{self._name}, line {number}"
+
+    def _guess(self, text: str) -> Format:
+        if text.lstrip().startswith(("{", "[")):
+            return Format.JSON
+        if self._columns.columns_given or _delimiter(text, self._columns.field) is not None:
+            return Format.CSV
+        return Format.LINES
+
+    def _plain(self, text: str) -> Iterator[Request]:
+        if text.startswith("#"):
+            return
+        if text.lstrip().startswith("{"):  # as `submit --output jsonl` prints them
+            yield self._object(text)
+            return
+        request_id, _, label = text.partition("\t")
+        yield request_of(request_id.strip(), self._where(self._number), label=label.strip())
+
+    # --- JSON --------------------------------------------------------------------------
+
+    def _object(self, text: str) -> Request:
+        where = self._where(self._number)
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            raise CommandError(f"{where}: no JSON object on one line") from None
+        return self._request(data, where)
+
+    def _array(self, text: str) -> Iterator[Request]:
+        try:
+            items = json.loads(text)
+        except json.JSONDecodeError as error:
+            number = self._number - len(self._pending) + error.lineno
+            raise CommandError(f"{self._where(number)}: no JSON: {error.msg}") from None
+        except (ValueError, RecursionError):
+            raise CommandError(f"{self._name}: no JSON") from None
+        for number, item in enumerate(items, 1):
+            yield self._request(item, f"{self._name}, item {number}")
+
+    # --- CSV ---------------------------------------------------------------------------
+
+    def _cells(self, text: str) -> Iterator[Request]:
+        if not self._pending:
+            self._began = self._number
+        self._pending.append(text)
+        self._in_quotes ^= text.count('"') % 2 == 1
+        if self._in_quotes:  # a line break that belongs to a cell
+            return
+        whole, self._pending = "\n".join(self._pending), []
+        where = self._where(self._began)
+        if self._table is None:
+            self._table = _Table(whole, self._columns, where)
+        else:
+            yield self._request(self._table.row(whole, where), where)
+
+    # --- Either ------------------------------------------------------------------------
+
+    def _request(self, data: Any, where: str) -> Request:
+        if not isinstance(data, dict):
+            raise CommandError(f"{where}: no object with the fields of a request")
+        columns = self._columns
+        request_id = data.get(columns.field)
+        if request_id is None or request_id == "":
+            raise CommandError(f"{where}: no request ID in {_shown(columns.field)}")
+        label = self._optional(data, columns.label_field, "label_field", where)
+        submitted = self._optional(data, columns.submitted_field, "submitted_field", where)
+
+        return request_of(request_id, where, label=label, submitted=submitted)
+
+    def _optional(self, data: Mapping[str, Any], name: str, option: str, where: str) -> str | None:
+        if name and name not in data and self._columns.is_given(option):
+            raise CommandError(f"{where}: no field {_shown(name)}")
+        value = data.get(name) if name else None
+        if isinstance(value, dict | list):
+            raise CommandError(f"{where}: {_shown(name)} is not one value")
+        return None if value is None else str(value).strip()
+
+
+class _Table:
+    """The header of a table, and what makes rows of lines."""
+
+    def __init__(self, header: str, columns: Input, where: str) -> None:
+        delimiter = _delimiter(header, columns.field)
+        if delimiter is None:
+            # Split as it seems to be meant, so that people see which columns there are.
+            names = header.split(max(_DELIMITERS, key=header.count))
+            raise CommandError(
+                f"{where}: no column {_shown(columns.field)}; there are"
+                f" {_shown(', '.join(name.strip() for name in names))}. Choose with --field, or"
+                " with --format lines if there is no header"
+            )
+        self._delimiter = delimiter
+        self._names = [cell.strip() for cell in _split(header, delimiter)]
+        for name in (columns.field, columns.label_field, columns.submitted_field):
+            if self._names.count(name) > 1:
+                raise CommandError(f"{where}: more than one column {_shown(name)}")
+
+    def row(self, text: str, where: str) -> dict[str, str]:
+        try:
+            cells = _split(text, self._delimiter)
+        except csv.Error as error:
+            raise CommandError(f"{where}: {error}") from None
+        if len(cells) != len(self._names):
+            raise CommandError(f"{where}: {len(cells)} cells, the header has {len(self._names)}")
+        return dict(zip(self._names, (plain(cell.strip()) for cell in cells), strict=True))
+
+
+def request_of(
+    request_id: Any, where: str, *, label: str | None = None, submitted: str | None = None
+) -> Request:
+    """
+    Make a request of what was read.
+
+    Raises:
+        CommandError: It is none; the message begins with *where*.
+    """
+    try:
+        moment = datetime.fromisoformat(submitted) if submitted else None
+    except ValueError:
+        raise CommandError(
+            f"{where}: {_shown(submitted or '')} is no time like 2026-01-31T12:00:00Z;"
+            " --submitted-field '' does without"
+        ) from None
+    try:
+        return Request(request_id, label=label or None, submitted_at=moment)
+    except InvalidRequestError as error:
+        raise CommandError(f"{where}: {error}") from None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def _delimiter(header: str, field: str) -> str | None:
+    """What separates the cells of *header*, so that *field* is one of them."""
+    for delimiter in _DELIMITERS:
+        try:
+            if field in (cell.strip() for cell in _split(header, delimiter)):
+                return delimiter
+        except csv.Error:
+            continue
+    return None
+
+
+def _split(text: str, delimiter: str) -> list[str]:
+    (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
+    return cells
