@@ -269,15 +269,13 @@ class OnehouseClient:
             TrackerClosedError: Used outside ``async with``.
         """
         self._open_session()
-        wanted = self._ready_connections if connections is None else connections
-        await self._kept.warm_up(self._url(""), wanted, self._timeout)
+        ready = connections or self._ready_connections
+        await self._kept.warm_up(self._url(""), ready, self._timeout)
 
     async def hold(self) -> Callable[[], None]:
         """
         Keep one connection that stands for the next request, until the function returned is
-        called: where many share a session, somebody else would take it.
-
-        Otherwise it is as `warm_up`.
+        called: where many share a session, somebody else would take it.  Else as `warm_up`.
         """
         self._open_session()
         return await self._kept.hold(self._url(""), self._timeout)
@@ -293,7 +291,6 @@ class OnehouseClient:
             raise TrackerClosedError("the client was opened on another event loop")
         if self._session.closed:
             raise TrackerClosedError("the session of the client was closed")
-
         return self._session
 
     async def _exchange(
