@@ -111,7 +111,7 @@ def _read(path: Path, *, required: bool) -> str | None:
         warnings.warn(
             f"{path} holds secrets and other users can read it; run: chmod 600 {path}",
             ConfigWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if len(content) > _MAX_FILE:
         raise ConfigError(f"{path} is no credentials file: it is larger than {_MAX_FILE} bytes")

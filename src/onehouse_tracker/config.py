@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol, Self, final
 from urllib.parse import urlsplit
 
+from onehouse_tracker._collected import KEY_PAIR, collect
 from onehouse_tracker._fields import ALL_FIELDS, BY_NAME, Field, describe
-from onehouse_tracker._profile import ConfigWarning, Profile, default_path, read_profile
+from onehouse_tracker._profile import ConfigWarning, Profile
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]
@@ -23,7 +24,6 @@ __all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]
 DEFAULT_BASE_URL = "https://api.onehouse.ai"
 
 _SECRETS = frozenset({"api_key", "api_secret", "bearer_token"})
-_KEY_PAIR = ("api_key", "api_secret")
 
 
 class SecretLike(Protocol):
@@ -167,37 +167,15 @@ class Credentials:
             ConfigError: Something is missing (all of it is named at once, with its variable
                 and its key in the file), cannot be used, or the file cannot be read.
         """
-        # Slow to import, and of no use to whoever gives keywords only.
-        from onehouse_tracker._environment import read_environment  # noqa: PLC0415
-
         _refuse_unknown(overrides)
-        process = environ is None
-        variables = read_environment(os.environ if environ is None else environ)
-        path, required = _choose_file(
-            credentials_file or variables.get("credentials_file"),
-            _home(None if process else environ),
+        found = collect(
+            profile=profile,
+            environ=environ,
+            credentials_file=credentials_file,
+            overrides=overrides,
         )
-        found = path and read_profile(path, profile or variables.get("profile"), required=required)
-        values: dict[str, str | SecretLike] = {}
-        origins: dict[str, str] = {}
-        ranks: dict[str, int] = {}
-        for setting in ALL_FIELDS:
-            name = setting.name
-            keyword = overrides.get(name)
-            if keyword is not None and keyword != "":
-                values[name], origins[name] = keyword, f"keyword argument {name}"
-                ranks[name] = 0
-            elif name in variables:
-                values[name] = variables[name]
-                origins[name] = f"environment variable {setting.variable}"
-                ranks[name] = 1
-            elif found and name in found.values:
-                values[name] = found.values[name]
-                origins[name] = f"key {found.keys[name]} in {found.place()}"
-                ranks[name] = 2
-        for name in _outranked(ranks):
-            del values[name], origins[name]
-        _refuse_missing(values, found or path)
+        values, origins = found.values, dict(found.origins)
+        _refuse_missing(values, found.looked_in)
         origins.setdefault("base_url", "default")
 
         credentials = cls.__new__(cls)
@@ -283,9 +261,9 @@ def _text(setting: Field, value: object, origin: str) -> str | None:
 
 
 def _refuse_missing(values: Mapping[str, object], looked_in: Profile | Path | None = None) -> None:
-    needed = ["project_uid", *_KEY_PAIR, "region", "user_uid"]
+    needed = ["project_uid", *KEY_PAIR, "region", "user_uid"]
     if values.get("bearer_token"):
-        needed = [name for name in needed if name not in _KEY_PAIR]
+        needed = [name for name in needed if name not in KEY_PAIR]
     missing = [name for name in needed if not values.get(name)]
     if not missing:
         return
@@ -321,40 +299,6 @@ def _refuse_unknown(overrides: Iterable[str]) -> None:
         raise ConfigError(
             f"no such setting: {', '.join(unknown)}; known are {', '.join(BY_NAME)}{hint}"
         )
-
-
-def _outranked(ranks: Mapping[str, int]) -> list[str]:
-    """Name what must go when both ways to authenticate are known: never both are sent."""
-    pair = [name for name in _KEY_PAIR if name in ranks]
-    if not pair or "bearer_token" not in ranks:
-        return []
-    # Of one rank both are kept, and refused later on: which one is meant is not ours to guess.
-    best = min(ranks[name] for name in pair)
-    if ranks["bearer_token"] < best:
-        return pair
-
-    return ["bearer_token"] if best < ranks["bearer_token"] else []
-
-
-def _home(environ: Mapping[str, str] | None) -> str | None:
-    if environ is not None:
-        return environ.get("HOME") or environ.get("USERPROFILE")
-    try:
-        return str(Path.home())
-    except RuntimeError:  # a container may run under a user number without an entry
-        return None
-
-
-def _choose_file(
-    given: str | os.PathLike[str] | None, home: str | None
-) -> tuple[Path | None, bool]:
-    if given is None:
-        return default_path(home), False
-    path = Path(given)
-    if home and path.parts[:1] == ("~",):
-        path = Path(home, *path.parts[1:])
-
-    return path, True
 
 
 def _base_url(given: str) -> str:

@@ -13,7 +13,7 @@ from onehouse_tracker.cli._app import app
 from onehouse_tracker.cli._codes import ExitCode, most_serious
 from onehouse_tracker.cli._settings import parse_duration
 
-COMMANDS = ("wait", "status", "submit", "resume", "journal", "simulate", "demo")
+COMMANDS = ("wait", "status", "submit", "resume", "journal", "doctor", "simulate", "demo")
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:

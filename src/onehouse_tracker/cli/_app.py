@@ -11,7 +11,7 @@ import typer
 
 from onehouse_tracker.cli._frame import CODES, command, run
 from onehouse_tracker.cli._options import Enforcer, Ids, Input, Limit, Quiet, SqlFrom, positive
-from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._settings import OF_FOLLOWING, OF_POLLING, Settings
 
 __all__ = ["app"]
 
@@ -72,7 +72,7 @@ def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Set
     app,
     "onehouse-tracker status 6f1c2a",
     "onehouse-tracker status --from ids.txt --output jsonl",
-    without={"timeout", "journal", "fail_fast"},
+    without=OF_FOLLOWING,
 )
 def status(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
@@ -161,17 +161,7 @@ def resume(
     "onehouse-tracker journal tracker.db",
     "onehouse-tracker journal tracker.db --output jsonl | jq .outcome",
     name="journal",
-    without={
-        "timeout",
-        "limit",
-        "share",
-        "gate",
-        "profile",
-        "label",
-        "journal",
-        "fail_fast",
-        "verbose",
-    },
+    without=OF_FOLLOWING | OF_POLLING,
 )
 def show_journal(
     path: Annotated[str, typer.Argument(metavar="FILE", help="The journal.")],
@@ -186,6 +176,24 @@ def show_journal(
     from onehouse_tracker.cli import _journal  # noqa: PLC0415 - loads the journal
 
     run(lambda terminal: _journal.show(terminal, path, settings.output), quiet=settings.quiet)
+
+
+@command(
+    app,
+    "onehouse-tracker doctor",
+    "onehouse-tracker doctor --profile staging --output json",
+    without=OF_FOLLOWING | OF_POLLING - {"profile"},
+)
+def doctor(*, settings: Settings) -> None:
+    """
+    Check credentials, file, name, connection and server, and say what to do.
+
+    Shows where each credential comes from, and never a secret. Sends one request, for the
+    status of an ID that cannot exist. Without a network it says what it could not check.
+    """
+    from onehouse_tracker.cli import _doctor  # noqa: PLC0415 - loads the client
+
+    run(lambda terminal: _doctor.doctor(terminal, settings), quiet=settings.quiet)
 
 
 @command(

@@ -16,7 +16,7 @@ import typer
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
 
-__all__ = ["Settings", "parse_duration"]
+__all__ = ["GATE_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
 
 GATE_VARIABLE = "ONEHOUSE_TRACKER_GATE"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|m|h|)")
@@ -126,6 +126,12 @@ class Settings:
             return []
         return [f"the password of the gate is not shown: set {GATE_VARIABLE}, and omit --gate"]
 
+
+OF_FOLLOWING = frozenset({"timeout", "journal", "fail_fast"})
+"""Options of whoever follows requests to their end."""
+
+OF_POLLING = frozenset({"limit", "share", "gate", "profile", "label", "verbose"})
+"""Options of whoever asks about requests."""
 
 _OF_THE_MOMENT = frozenset({"fail_fast", "quiet", "verbose"})
 """What says nothing about the next time: whoever goes on wants to know the rest."""

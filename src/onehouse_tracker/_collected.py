@@ -1,0 +1,112 @@
+"""
+Where each setting comes from: a keyword argument, the environment, or the profile file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onehouse_tracker._fields import ALL_FIELDS
+from onehouse_tracker._profile import Profile, default_path, read_profile
+
+__all__ = ["KEY_PAIR", "Collected", "collect"]
+
+KEY_PAIR = ("api_key", "api_secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was found, complete or not."""
+
+    values: Mapping[str, Any] = field(repr=False)
+    """Value by the name of the setting; secrets in the clear."""
+
+    origins: Mapping[str, str]
+    """Where it came from, by the name of the setting; nothing in it is secret."""
+
+    looked_in: Profile | Path | None
+    """The profile; the file that has none; `None` where there is no place for a file."""
+
+
+def collect(
+    *,
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    credentials_file: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Collected:
+    """
+    Collect the settings as `Credentials.from_env` does, and check none of them.
+
+    Raises:
+        ConfigError: The file cannot be read, or has no such profile.
+    """
+    # Slow to import, and of no use to whoever gives keywords only.
+    from onehouse_tracker._environment import read_environment  # noqa: PLC0415
+
+    process = environ is None
+    variables = read_environment(os.environ if environ is None else environ)
+    path, required = _choose_file(
+        credentials_file or variables.get("credentials_file"),
+        _home(None if process else environ),
+    )
+    found = path and read_profile(path, profile or variables.get("profile"), required=required)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    ranks: dict[str, int] = {}
+    for setting in ALL_FIELDS:
+        name = setting.name
+        keyword = (overrides or {}).get(name)
+        if keyword is not None and keyword != "":
+            values[name], origins[name] = keyword, f"keyword argument {name}"
+            ranks[name] = 0
+        elif name in variables:
+            values[name] = variables[name]
+            origins[name] = f"environment variable {setting.variable}"
+            ranks[name] = 1
+        elif found and name in found.values:
+            values[name] = found.values[name]
+            origins[name] = f"key {found.keys[name]} in {found.place()}"
+            ranks[name] = 2
+    for name in _outranked(ranks):
+        del values[name], origins[name]
+
+    return Collected(values, origins, found or path)
+
+
+def _outranked(ranks: Mapping[str, int]) -> list[str]:
+    """Name what must go when both ways to authenticate are known: never both are sent."""
+    pair = [name for name in KEY_PAIR if name in ranks]
+    if not pair or "bearer_token" not in ranks:
+        return []
+    # Of one rank both are kept, and refused later on: which one is meant is not ours to guess.
+    best = min(ranks[name] for name in pair)
+    if ranks["bearer_token"] < best:
+        return pair
+
+    return ["bearer_token"] if best < ranks["bearer_token"] else []
+
+
+def _home(environ: Mapping[str, str] | None) -> str | None:
+    if environ is not None:
+        return environ.get("HOME") or environ.get("USERPROFILE")
+    try:
+        return str(Path.home())
+    except RuntimeError:  # a container may run under a user number without an entry
+        return None
+
+
+def _choose_file(
+    given: str | os.PathLike[str] | None, home: str | None
+) -> tuple[Path | None, bool]:
+    if given is None:
+        return default_path(home), False
+    path = Path(given)
+    if home and path.parts[:1] == ("~",):
+        path = Path(home, *path.parts[1:])
+
+    return path, True

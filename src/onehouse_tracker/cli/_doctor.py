@@ -1,0 +1,197 @@
+"""
+Looks for what keeps the command from working: credentials, file, name, connection, server.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from onehouse_tracker import __version__
+from onehouse_tracker._collected import Collected, collect
+from onehouse_tracker._fields import ALL_FIELDS, Field, describe
+from onehouse_tracker._profile import Profile
+from onehouse_tracker.cli._codes import ExitCode
+from onehouse_tracker.cli._findings import Finding, State
+from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._output import Item, json_line, print_all
+from onehouse_tracker.cli._reach import network, request
+from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.config import DEFAULT_BASE_URL, Credentials
+from onehouse_tracker.errors import ConfigError
+
+__all__ = ["doctor"]
+
+_MISSING_IS_FINE = frozenset({"bearer_token", "base_url"})
+_MISSING_IS_DOUBTFUL = frozenset({"account_uid", "link_uid"})
+_SHOWN = frozenset({"region", "base_url"})
+_LONG_ENOUGH = 12  # of which the last four characters give nothing away
+
+
+async def doctor(terminal: Terminal, settings: Settings) -> ExitCode:
+    """
+    Check everything that a poll needs, one step after the other, and say what to do.
+
+    One request is sent, for the status of an ID that cannot exist.
+    """
+    items: list[Item] = []
+    errors: list[Finding] = []
+    async for finding in _findings(settings.profile):
+        if finding.state is State.ERROR:
+            errors.append(finding)
+        if settings.output is Output.TEXT:
+            await terminal.emit(_line(finding))
+        elif settings.output is Output.JSONL:
+            await terminal.emit(json_line(asdict(finding)))
+        else:
+            items.append(Item(asdict(finding)))
+    if settings.output is not Output.TEXT:
+        await print_all(terminal, settings.output, items, ("check", "state", "found", "advice"))
+    if any(finding.check not in _REMOTE for finding in errors):
+        terminal.note("the configuration has to be mended first")
+        return ExitCode.USAGE
+    terminal.note("Onehouse cannot be polled from here" if errors else "all is well")
+
+    return ExitCode.PROJECT if errors else ExitCode.OK
+
+
+def _line(finding: Finding) -> str:
+    # For a greater clarity than colours give, and the same everywhere.
+    advice = f"\n{'':<10}what to do: {clean(finding.advice)}" if finding.advice else ""
+    return f"{finding.state:<8}  {finding.check}: {clean(finding.found)}{advice}"
+
+
+_REMOTE = frozenset({"name", "connection", "request"})
+
+
+async def _findings(profile: str | None) -> AsyncIterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(
+        check="versions",
+        state=State.OK,
+        found=f"onehouse-tracker {__version__}, Python {python},"
+        f" aiohttp {metadata.version('aiohttp')}, {ssl.OPENSSL_VERSION}",
+    )
+    collected, found = _collect(profile)
+    for finding in found:
+        yield finding
+    credentials = None
+    if collected is not None:
+        for finding in _fields(collected):
+            yield finding
+        credentials, problem = _credentials(profile)
+        if problem is not None and _complete(collected):
+            yield Finding(check="credentials", state=State.ERROR, found=problem)
+    url = credentials.base_url if credentials is not None else _address(collected)
+    if url is None:
+        yield Finding(check="name", state=State.SKIPPED, found="there is no usable base URL")
+    else:
+        for finding in await network(url):
+            yield finding
+    if credentials is None:
+        yield Finding(check="request", state=State.SKIPPED, found="there are no credentials")
+    else:
+        yield await request(credentials)
+
+
+# --- Configuration ---------------------------------------------------------------------
+
+
+def _collect(profile: str | None) -> tuple[Collected | None, list[Finding]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            collected = collect(profile=profile)
+        except ConfigError as error:
+            return None, [Finding(check="credentials file", state=State.ERROR, found=str(error))]
+    place = collected.looked_in
+    if isinstance(place, Profile):
+        text = f"{place.place()}, {place.file_format}"
+    elif place is None:
+        text = "none, and there is no home directory to look in"
+    else:
+        text = f"no profile in {place}" if Path(place).exists() else f"there is no {place}"
+    found = [Finding(check="credentials file", state=State.OK, found=text)]
+    for warning in caught:
+        what, _, advice = str(warning.message).partition("; run: ")
+        found = [
+            Finding(
+                check="credentials file",
+                state=State.WARNING,
+                found=what,
+                advice=f"run: {advice}" if advice else None,
+            )
+        ]
+    return collected, found
+
+
+def _fields(collected: Collected) -> Iterator[Finding]:
+    pair = not collected.values.get("bearer_token")
+    place = collected.looked_in
+    file_format = place.file_format if isinstance(place, Profile) else "INI"
+    for setting in ALL_FIELDS:
+        origin = collected.origins.get(setting.name)
+        if origin is not None:
+            shown = _masked(setting, str(collected.values[setting.name]))
+            yield Finding(check=setting.title, state=State.OK, found=f"{shown} from {origin}")
+        elif setting.name == "base_url":
+            yield Finding(
+                check=setting.title, state=State.OK, found=f"{DEFAULT_BASE_URL} by default"
+            )
+        elif setting.name not in _MISSING_IS_FINE and (
+            pair or setting.name not in {"api_key", "api_secret"}
+        ):
+            doubtful = setting.name in _MISSING_IS_DOUBTFUL
+            yield Finding(
+                check=setting.title,
+                state=State.WARNING if doubtful else State.ERROR,
+                found="not set, and the server may insist on it" if doubtful else "missing",
+                advice=f"set {describe(setting, file_format)}",
+            )
+
+
+def _masked(setting: Field, value: str) -> str:
+    """What may be shown of a value: of secrets nothing, of an ID enough to tell which it is."""
+    if setting.name in _SHOWN and not set(value) & set("@?"):
+        return value
+    if setting.name.endswith("_uid") and len(value) >= _LONG_ENOUGH:
+        return f"********{value[-4:]}"
+    return "********"
+
+
+def _complete(collected: Collected) -> bool:
+    return not any(finding.state is State.ERROR for finding in _fields(collected))
+
+
+def _credentials(profile: str | None) -> tuple[Credentials | None, str | None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # told already
+        try:
+            return Credentials.from_env(profile=profile), None
+        except ConfigError as error:
+            return None, str(error)
+
+
+def _address(collected: Collected | None) -> str | None:
+    """Where the server would be, for what can be checked without credentials."""
+    if collected is None:
+        return None
+    keys: dict[str, Any] = dict.fromkeys(("project_uid", "user_uid", "account_uid"), "x")
+    given = collected.values.get("base_url")
+    try:
+        return Credentials(
+            **keys,
+            region="x",
+            link_uid="x",
+            bearer_token="x",  # noqa: S106 - nothing is sent with it
+            base_url=given or DEFAULT_BASE_URL,
+        ).base_url
+    except ConfigError:
+        return None
