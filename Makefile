@@ -19,13 +19,15 @@ AIRFLOW3 := .venv-airflow3
 AIRFLOW3_READY := $(AIRFLOW3)/.ready
 AIRFLOW2 := .venv-airflow2
 AIRFLOW2_READY := $(AIRFLOW2)/.ready
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
 FUZZ := .venv-fuzz
 FUZZ_READY := $(FUZZ)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install test test-all test-long demo bench lint format types imports cover check \
-	test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
+	docs test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
 
@@ -77,6 +79,10 @@ cover: $(READY)  ## Run the tests again, measure coverage and require its minimu
 	@$(BIN)/coverage html --quiet --directory build/coverage --fail-under 0
 	@$(BIN)/coverage report
 
+docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an error
+	@# Not --quiet: it would hide warnings from --strict too.
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict -f docs/mkdocs/mkdocs.yml
+
 bench: $(READY)  ## Compare with the vendor's SDK (takes two minutes)
 	@$(BIN)/python benchmarks/headline.py
 
@@ -126,6 +132,12 @@ $(AIRFLOW3_READY) $(AIRFLOW2_READY): .venv-%/.ready: tests/airflow/requirements-
 	@.venv-$*/bin/python $(PIP_INSTALL) -r $< -e '.[redis]'
 	@touch $@
 
+$(DOCS_READY): pyproject.toml constraints.txt
+	@echo "installing into $(DOCS) ..."
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[docs]'
+	@touch $@
+
 SECONDS ?= 60
 fuzz: $(FUZZ_READY)  ## Fuzz the parser of replies for SECONDS seconds
 	@$(FUZZ)/bin/python -I tests/fuzz/fuzz_reply.py -max_total_time=$(SECONDS) \
@@ -143,7 +155,7 @@ $(FUZZ_READY): pyproject.toml constraints.txt tests/fuzz/requirements.txt
 constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints && mkdir -p build
 	@$(PYTHON) -m venv build/constraints
-	@build/constraints/bin/python $(PIP_INSTALL) -e '.[dev]'
+	@build/constraints/bin/python $(PIP_INSTALL) -e '.[dev,docs]'
 	@{ sed -n '/^#/p' constraints.txt; \
 	build/constraints/bin/python -m pip freeze --exclude-editable --disable-pip-version-check; \
 	} > build/constraints.txt
@@ -151,6 +163,6 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(FUZZ) build dist site .coverage .coverage.* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,31 +1,31 @@
 """
 Every error this package raises.
 
-TrackerError
-├── ConfigError              also ValueError; a setting is wrong or missing, raised before any I/O
-├── InvalidRequestError      also ValueError; a request ID or statement that cannot be used
-├── StatusError              one status could not be read
-│   ├── TransportError       no usable reply              asked again, with backoff
-│   │   └── StaleConnectionError  nothing was sent        asked again at once
-│   ├── ThrottledError       429                          asked again when the pause is over
-│   ├── UnauthorizedError    401, 403                     ends in AuthenticationError
-│   └── RejectedError        400, 409, other 4xx, 3xx     final, for this request only
-│       └── NotFoundError    404                          asked again for a short grace
-├── SubmissionError          one statement was not accepted
-│   ├── SubmissionRejectedError   the server refused it: nothing runs
-│   ├── SubmissionUnsentError     it never left: safe to submit again
-│   └── SubmissionUnknownError    it may or may not run: never sent twice
-├── RequestFailedError       how one request ended, inside the group of ``raise_for_failures()``
-├── HandleCancelledError     the handle was cancelled before its request ended
-└── ProjectError             nothing more can be learnt; carries ``results`` and ``pending``
-    ├── AuthenticationError  the server refuses our credentials
-    ├── OutageError          no good reply for ``patience`` seconds
-    ├── TrackerClosedError   used outside ``async with``, or the engine failed
-    └── JournalError         the journal cannot be used; names the file and what to do
-        ├── JournalLockedError   another process, or another tracker, writes to it
-        ├── JournalVersionError  a newer version of this package wrote it
-        ├── JournalCorruptError  it is damaged, or no journal at all
-        └── JournalWriteError    it cannot be opened or written: disk full, read-only
+    TrackerError
+    ├── ConfigError              also ValueError; a setting is wrong or missing; before any I/O
+    ├── InvalidRequestError      also ValueError; a request ID or statement that cannot be used
+    ├── StatusError              one status could not be read
+    │   ├── TransportError       no usable reply              asked again, with backoff
+    │   │   └── StaleConnectionError  nothing was sent        asked again at once
+    │   ├── ThrottledError       429                          asked again when the pause is over
+    │   ├── UnauthorizedError    401, 403                     ends in AuthenticationError
+    │   └── RejectedError        400, 409, other 4xx, 3xx     final, for this request only
+    │       └── NotFoundError    404                          asked again for a short grace
+    ├── SubmissionError          one statement was not accepted
+    │   ├── SubmissionRejectedError   the server refused it: nothing runs
+    │   ├── SubmissionUnsentError     it never left: safe to submit again
+    │   └── SubmissionUnknownError    it may or may not run: never sent twice
+    ├── RequestFailedError       how one request ended, in the group of ``raise_for_failures()``
+    ├── HandleCancelledError     the handle was cancelled before its request ended
+    └── ProjectError             nothing more can be learnt; carries ``results`` and ``pending``
+        ├── AuthenticationError  the server refuses our credentials
+        ├── OutageError          no good reply for ``patience`` seconds
+        ├── TrackerClosedError   used outside ``async with``, or the engine failed
+        └── JournalError         the journal cannot be used; names the file and what to do
+            ├── JournalLockedError   another process, or another tracker, writes to it
+            ├── JournalVersionError  a newer version of this package wrote it
+            ├── JournalCorruptError  it is damaged, or no journal at all
+            └── JournalWriteError    it cannot be opened or written: disk full, read-only
 
 All of them can be copied and pickled, with their attributes.
 """

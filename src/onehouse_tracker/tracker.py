@@ -199,7 +199,9 @@ class Tracker:
         Wait until every request has an outcome.
 
         Several callers may wait for the same request; it is polled once.  Cancelling this
-        call stops the waiting, and the polling of what nobody else waits for.
+        call stops the waiting, and the polling of what nobody else waits for.  What
+        concerns the whole project is raised as a `ProjectError`, with the results so far
+        and the IDs that are still open.
 
         Args:
             request_ids: What to wait for, from any iterable or async iterable.  Duplicates
@@ -231,8 +233,6 @@ class Tracker:
             JournalError: Something could not be written down, see ``on_journal_error``.
 
             TrackerClosedError: The tracker is not open, or was closed first.
-
-            The last four carry the results so far and the IDs that are still open.
         """
         session = self._session
         engine = session.opened()

@@ -31,7 +31,7 @@ MARKERS = frozenset({"not run", "continues", "exits", "background", "output", "h
 
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,}|~{3,})(?P<language>[^\s`]*)(?P<rest>.*)$")
 _TITLE = re.compile(r'title="([^"]+)"')
-_COMMENT = re.compile(r"^\s*<!--\s*(.*?)\s*(?:-->)?\s*$")
+_COMMENT = re.compile(r"^\s*<!--\s*(?P<markers>.*?)\s*(?P<end>-->)?\s*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +103,16 @@ def _markers(line: str, where: str) -> dict[str, str]:
     comment = _COMMENT.match(line)
     if comment is None:
         return {}
-    pairs = (part.partition(":") for part in comment[1].split(";"))
+    text = comment["markers"]
+    # A reason is a sentence, which may hold a semicolon.
+    parts = [text] if text.startswith("not run") else text.split(";")
+    pairs = (part.partition(":") for part in parts)
     markers = {name.strip(): value.strip() for name, _, value in pairs}
     unknown = markers.keys() - MARKERS
     if unknown:
         raise ValueError(f"{where}: there is no marker {', '.join(sorted(unknown))}")
+    if ("hidden" in markers) == bool(comment["end"]):
+        raise ValueError(f"{where}: a block is hidden by a comment that ends below it")
     if markers.get("not run") == "":
         raise ValueError(f"{where}: say why it is not run")
     return markers

@@ -1,0 +1,111 @@
+"""
+The reference leaves out nothing that is public, and its tables are those of the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import pkgutil
+import re
+from importlib import import_module
+from inspect import ismodule
+
+import pytest
+
+import onehouse_tracker
+from onehouse_tracker.cli._codes import ExitCode, most_serious
+from tests.docs.pages import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+
+LEFT_OUT = {
+    "onehouse_tracker.config": "Secret and SecretLike are for annotations of our own",
+    "onehouse_tracker.testing.replies": "how the simulator words its replies",
+    "onehouse_tracker.testing.statements": "a part of the simulator: of it, Kind is for users",
+    "onehouse_tracker.testing.worlds": "a program: python -m onehouse_tracker.testing.worlds",
+}
+"""Modules whose names need no reference, with the reason."""
+
+PUBLIC = sorted(
+    module.name
+    for module in pkgutil.walk_packages(onehouse_tracker.__path__, "onehouse_tracker.")
+    if not any(part.startswith("_") for part in module.name.split("."))
+    # The command is described in pages, and Airflow is not installed here.
+    and not module.name.startswith(
+        ("onehouse_tracker.cli", "onehouse_tracker.integrations.airflow")
+    )
+    and module.name not in LEFT_OUT
+)
+
+
+def _resolve(path: str) -> object:
+    """What a line ``::: path`` stands for."""
+    try:
+        return import_module(path)
+    except ModuleNotFoundError:
+        module, _, name = path.rpartition(".")
+        return getattr(import_module(module), name)
+
+
+def _covered() -> list[object]:
+    """Every object that some page of the reference describes."""
+    found: list[object] = []
+    for page in REFERENCE.glob("*.md"):
+        for path in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            value = _resolve(path)
+            found += [getattr(value, name) for name in _names(value)] or [value]
+    return found
+
+
+def _names(value: object) -> list[str]:
+    names: list[str] = getattr(value, "__all__", []) if ismodule(value) else []
+    return names
+
+
+@pytest.mark.parametrize("module", ["onehouse_tracker", *PUBLIC])
+def test_every_public_name_has_its_place(module: str) -> None:
+    """
+    What can be imported and stands nowhere is found by reading our source, or not at all.
+    """
+    covered = {id(value) for value in _covered()}
+    public = import_module(module)
+
+    missing = [
+        name
+        for name in _names(public)
+        if id(value := getattr(public, name)) not in covered
+        and not ismodule(value)
+        and name != "__version__"
+    ]
+
+    assert missing == []
+
+
+def test_exit_codes_are_those_of_the_command() -> None:
+    """
+    Scripts are written by this table.
+    """
+    text = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
+
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    order = re.search(r"the first of ([\d, ]+) counts", text)
+
+    assert codes == sorted(ExitCode)
+    assert order is not None
+    by_weight = [int(code) for code in order[1].split(", ")]
+    assert by_weight[0] == max(ExitCode)
+    for heavier, lighter in itertools.pairwise(by_weight):
+        assert most_serious([ExitCode(lighter), ExitCode(heavier)]) == heavier
+    assert {*by_weight, 0} == set(ExitCode)
+
+
+def test_the_tree_of_errors_is_the_tree_of_classes() -> None:
+    """
+    It stands in a docstring, where nothing else would notice a new class.
+    """
+    source = ROOT / "src" / "onehouse_tracker" / "errors.py"
+    docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    drawn = re.findall(r"^(?:[ │]*[├└]── |    )(\w+Error)", docstring, re.MULTILINE)
+
+    assert sorted(drawn) == sorted(onehouse_tracker.errors.__all__)
