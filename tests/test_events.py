@@ -25,11 +25,12 @@ EXAMPLES: list[events.Event] = [
         request_id="r-1",
         label=None,
         outcome=Outcome.FAILED,
+        reason="R",
         polls=3,
         waited=9.0,
         delay_bound=None,
     ),
-    events.RequestDropped(at=1.0, request_id="r-1", label="RUN JOB"),
+    events.RequestDropped(at=1.0, request_id="r-1", label="RUN JOB", timed_out=True, reason="R"),
     events.WaitBegan(at=1.0, wait=1, requests=2, request_ids=("r-1", "r-2"), label=None),
     events.WaitEnded(
         at=1.0,

@@ -109,7 +109,7 @@ class Roster:
         for request_id in tuple(wait.open_ids()):
             tracked = self._tracked[request_id]
             result = self._result(tracked, Outcome.TIMED_OUT, None, now)
-            self._let_go(tracked, wait, now)
+            self._let_go(tracked, wait, now, timed_out=True)
             wait.settle(result)
         wait.fed()
 
@@ -164,6 +164,7 @@ class Roster:
                     request_id=tracked.request_id,
                     label=tracked.label,
                     outcome=result.outcome,
+                    reason=result.reason or None,
                     polls=result.polls,
                     waited=result.waited,
                     delay_bound=result.delay_bound,
@@ -207,16 +208,24 @@ class Roster:
             tracked.forgive()
         self._schedule.clear_backoff(now)
 
-    def _let_go(self, tracked: Tracked, wait: Wait, now: float) -> None:
+    def _let_go(
+        self, tracked: Tracked, wait: Wait, now: float, *, timed_out: bool = False
+    ) -> None:
         tracked.waits = tuple(other for other in tracked.waits if other is not wait)
         if not tracked.waits:
-            self._drop(tracked, now)
+            self._drop(tracked, now, timed_out=timed_out)
 
-    def _drop(self, tracked: Tracked, now: float) -> None:
+    def _drop(self, tracked: Tracked, now: float, *, timed_out: bool = False) -> None:
         self._forget(tracked, now)
         if self._emit:
             self._emit(
-                events.RequestDropped(at=now, request_id=tracked.request_id, label=tracked.label)
+                events.RequestDropped(
+                    at=now,
+                    request_id=tracked.request_id,
+                    label=tracked.label,
+                    timed_out=timed_out,
+                    reason=None if tracked.error is None else tracked.error.reason or None,
+                )
             )
 
     def _forget(self, tracked: Tracked, now: float) -> None:

@@ -89,6 +89,10 @@ class RequestEnded(Event):
     request_id: str
     label: str | None
     outcome: Outcome
+    reason: str | None
+    """What the server or the network said about it, in one line; `None` where it is ok or
+    nobody said anything."""
+
     polls: int
     waited: float
     delay_bound: float | None
@@ -100,6 +104,11 @@ class RequestDropped(Event):
 
     request_id: str
     label: str | None
+    timed_out: bool
+    """Whether the last who waited did so until a deadline."""
+
+    reason: str | None
+    """What was wrong with its last poll; `None` where nothing was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,12 +97,14 @@ def test_each_event_is_one_record(caplog: pytest.LogCaptureFixture) -> None:
     assert ended.name == "onehouse_tracker"
     assert ended.levelno == logging.INFO
     assert ended.getMessage() == (
-        "request.ended request_id='a' label='RUN JOB' outcome='FAILED' polls=1 waited_s=0.0"
+        "request.ended request_id='a' label='RUN JOB' outcome='FAILED'"
+        " reason='API_OPERATION_STATUS_FAILED' polls=1 waited_s=0.0"
     )
     assert ended.__dict__["fields"] == {
         "request_id": "a",
         "label": "RUN JOB",
         "outcome": "FAILED",
+        "reason": "API_OPERATION_STATUS_FAILED",
         "polls": 1,
         "waited_s": 0.0,
     }

@@ -121,6 +121,8 @@ def submit(
         context.fail("give statements, or --from FILE")
     if settings.fail_fast and not wait:
         context.fail("--fail-fast is about how statements end: give --wait as well")
+    if settings.report is not None and not wait:
+        context.fail("--report shows how statements ended: give --wait as well")
     from onehouse_tracker.cli import _submit  # noqa: PLC0415 - loads the tracker
 
     run(
@@ -198,6 +200,36 @@ def doctor(*, settings: Settings) -> None:
 
 @command(
     app,
+    "onehouse-tracker report tracker.db",
+    "onehouse-tracker report tracker.db --out nightly.html",
+)
+def report(
+    journal: Annotated[str, typer.Argument(metavar="JOURNAL", help="What a run wrote.")],
+    *,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where to write it; the journal's name with .html if not given.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """
+    Write an HTML report of what a journal holds, and print where it is.
+
+    It is one file that needs nothing but a browser. A journal does not know how the budget
+    was used: for that give --report to the run itself.
+    """
+    from onehouse_tracker.cli import _report  # noqa: PLC0415 - loads the journal
+
+    run(lambda terminal: _report.report_journal(terminal, journal, out), quiet=quiet)
+
+
+@command(
+    app,
     "onehouse-tracker simulate --port 8099 --limit 10 --enforcer sliding",
     "onehouse-tracker simulate --durations 1-25 --fail-rate 0.1 --accept-any",
     short_help="Serve a simulated Onehouse on 127.0.0.1.",
@@ -261,6 +293,7 @@ def simulate(
     app,
     "onehouse-tracker demo",
     "onehouse-tracker demo --count 30 --seed 7",
+    "onehouse-tracker demo --report demo.html",
     short_help="Watch simulated statements being followed.",
 )
 def demo(
@@ -272,6 +305,9 @@ def demo(
         float,
         typer.Option("--speed", metavar="FACTOR", help="How much faster.", callback=positive),
     ] = 1.0,
+    report: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Write an HTML report.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """
@@ -282,4 +318,7 @@ def demo(
     """
     from onehouse_tracker.cli import _demo  # noqa: PLC0415 - loads the tracker
 
-    run(lambda terminal: _demo.demo(terminal, count=count, seed=seed, speed=speed), quiet=quiet)
+    run(
+        lambda terminal: _demo.demo(terminal, count=count, seed=seed, speed=speed, report=report),
+        quiet=quiet,
+    )

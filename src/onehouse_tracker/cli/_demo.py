@@ -16,6 +16,7 @@ from onehouse_tracker.cli._follow import consume
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._output import duration
 from onehouse_tracker.cli._progress import live
+from onehouse_tracker.cli._report import recorded
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._statements import label_of
 from onehouse_tracker.cli._terminal import Terminal
@@ -43,10 +44,20 @@ def _between(low: float, high: float) -> Draw:
 _KINDS = (
     Kind(label="SHOW", duration=_between(0.5, 2)),
     Kind(label="DESCRIBE", duration=_between(0.5, 3)),
-    Kind(label="RUN JOB", duration=_between(4, 16), failed=0.12),
-    Kind(label="CREATE TABLE", duration=_between(2, 8), invalid=0.15),
+    Kind(label="RUN JOB", duration=_between(4, 16), failed=0.12, reason="the job has no cluster"),
+    Kind(
+        label="CREATE TABLE",
+        duration=_between(2, 8),
+        invalid=0.15,
+        reason="type BIGNUM is unknown",
+    ),
     Kind(label="ALTER TABLE", duration=_between(3, 9), partial=0.2),
-    Kind(label="CREATE CLUSTER", duration=_between(10, 18), failed=0.1),
+    Kind(
+        label="CREATE CLUSTER",
+        duration=_between(10, 18),
+        failed=0.1,
+        reason="quota of clusters exceeded",
+    ),
 )
 _STATEMENTS = (
     "SHOW TABLES IN lake_{0}",
@@ -59,7 +70,9 @@ _STATEMENTS = (
 )
 
 
-async def demo(terminal: Terminal, *, count: int, seed: int, speed: float) -> ExitCode:
+async def demo(
+    terminal: Terminal, *, count: int, seed: int, speed: float, report: str | None = None
+) -> ExitCode:
     """
     Submit *count* statements to a simulator, follow them, and print a summary.
 
@@ -73,6 +86,11 @@ async def demo(terminal: Terminal, *, count: int, seed: int, speed: float) -> Ex
         seed: Decides which statements there are, how long they take and how they end.
 
         speed: Divides every duration.
+
+        report: Where to write an HTML report, if anywhere.
+
+    Raises:
+        ConfigError: The report cannot be written.
     """
     rng = Random(f"{seed} demo")
     statements = [rng.choice(_STATEMENTS).format(number) for number in range(1, count + 1)]
@@ -85,22 +103,29 @@ async def demo(terminal: Terminal, *, count: int, seed: int, speed: float) -> Ex
             known_at[event.request_id] = event.at
 
     loop = asyncio.get_running_loop()
-    async with SimulatorServer(project, record=False) as server:
-        terminal.note(
-            f"submitting {count} statements to a simulated Onehouse at {server.url},\n"
-            f"which allows {_LIMIT} requests a second, and following them to their end ..."
-        )
-        client = OnehouseClient(Credentials.from_env(environ=server.environment()))
-        gate = LocalGate(_LIMIT)
-        began = loop.time()
-        async with (
-            client,
-            Tracker(client, gate=gate, observers=[observe], seed=seed) as tracker,
-            live(terminal, ledger, tracker.stats),
-        ):
-            requests = _submitted(tracker, statements, ledger)
-            await consume(terminal, Settings(), ledger, tracker, requests)
-        took = loop.time() - began
+    with recorded(
+        terminal,
+        report,
+        limit=_LIMIT,
+        title="onehouse-tracker demo",
+        delays=lambda: _delays(project, known_at),
+    ) as recordings:
+        async with SimulatorServer(project, record=False) as server:
+            terminal.note(
+                f"submitting {count} statements to a simulated Onehouse at {server.url},\n"
+                f"which allows {_LIMIT} requests a second, and following them to their end ..."
+            )
+            client = OnehouseClient(Credentials.from_env(environ=server.environment()))
+            gate = LocalGate(_LIMIT)
+            began = loop.time()
+            async with (
+                client,
+                Tracker(client, gate=gate, observers=[observe, *recordings], seed=seed) as tracker,
+                live(terminal, ledger, tracker.stats),
+            ):
+                requests = _submitted(tracker, statements, ledger)
+                await consume(terminal, Settings(), ledger, tracker, requests)
+            took = loop.time() - began
     for line in _summary(project, ledger, known_at, took):
         await terminal.emit(line)
 
@@ -125,9 +150,7 @@ def _summary(
 ) -> list[str]:
     results = ledger.results()
     ended = Counter((result.label or "", result.outcome) for result in results)
-    delays = sorted(
-        max(0.0, at - project.finished_at(request_id)) for request_id, at in known_at.items()
-    )
+    delays = sorted(_delays(project, known_at).values())
     arrivals = project.arrivals
     submissions = sum(arrival.kind == "submit" for arrival in arrivals)
     lines = [f"{len(results)} statements followed to their end in {duration(took)}", ""]
@@ -149,6 +172,14 @@ def _summary(
         "some statements end badly by design, so this is a success: exit code 0",
     ]
     return lines
+
+
+def _delays(project: SimulatedProject, known_at: dict[str, float]) -> dict[str, float]:
+    """By how many seconds each end was known too late: here somebody knows the truth."""
+    return {
+        request_id: max(0.0, at - project.finished_at(request_id))
+        for request_id, at in known_at.items()
+    }
 
 
 def _by_label(ended: Counter[tuple[str, Outcome]]) -> list[str]:

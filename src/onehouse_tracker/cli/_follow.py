@@ -22,10 +22,12 @@ from onehouse_tracker.cli._output import (
     summary,
 )
 from onehouse_tracker.cli._progress import live
+from onehouse_tracker.cli._report import recorded
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, requests_from
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import ProjectError
+from onehouse_tracker.events import Observer
 from onehouse_tracker.journal import SqliteJournal
 from onehouse_tracker.models import Request
 from onehouse_tracker.tracker import Tracker
@@ -83,9 +85,12 @@ async def follow(
         BrokenPipeError: Nobody reads the results.
     """
     try:
-        tracker = open_tracker(settings)
-        async with tracker, live(terminal, ledger, tracker.stats, off=settings.verbose):
-            await consume(terminal, settings, ledger, tracker, requests(tracker))
+        with recorded(
+            terminal, settings.report, limit=settings.limit * settings.share
+        ) as recordings:
+            tracker = open_tracker(settings, recordings)
+            async with tracker, live(terminal, ledger, tracker.stats, off=settings.verbose):
+                await consume(terminal, settings, ledger, tracker, requests(tracker))
     except asyncio.CancelledError:
         await report(terminal, settings, ledger)
         terminal.say(f"interrupted: {ledger.done} of {ledger.total} known")
@@ -103,7 +108,7 @@ async def follow(
     return code_of_results(ledger.results())
 
 
-def open_tracker(settings: Settings) -> Tracker:
+def open_tracker(settings: Settings, observers: Sequence[Observer] = ()) -> Tracker:
     """
     Make the tracker that *settings* describe.
 
@@ -118,6 +123,7 @@ def open_tracker(settings: Settings) -> Tracker:
         share=settings.share,
         gate=settings.gate,
         journal=None if settings.journal is None else SqliteJournal(settings.journal),
+        observers=observers,
     )
 
 

@@ -98,6 +98,13 @@ class Settings:
         bool,
         typer.Option("--fail-fast", help="Stop at the first request that did not succeed."),
     ] = False
+    report: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write an HTML report of the run, also when it is interrupted or fails.",
+        ),
+    ] = None
     output: Annotated[
         Output,
         typer.Option(
@@ -127,7 +134,7 @@ class Settings:
         return [f"the password of the gate is not shown: set {GATE_VARIABLE}, and omit --gate"]
 
 
-OF_FOLLOWING = frozenset({"timeout", "journal", "fail_fast"})
+OF_FOLLOWING = frozenset({"timeout", "journal", "report", "fail_fast"})
 """Options of whoever follows requests to their end."""
 
 OF_POLLING = frozenset({"limit", "share", "gate", "profile", "label", "verbose"})

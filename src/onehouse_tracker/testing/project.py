@@ -341,6 +341,8 @@ class SimulatedProject:
         )
         if status in (ApiStatus.SUCCESS, ApiStatus.SUCCESS_PARTIAL):
             request.response = kind.response or self._response(statement, request)
+        elif kind.reason is not None:
+            request.response = {"message": kind.reason}
 
         return request_id
 

@@ -43,6 +43,9 @@ class Kind:
     response: Mapping[str, Any] | None = None
     """``apiResponse`` at the end; `None` has one made up from the statement."""
 
+    reason: str | None = None
+    """What ``apiResponse`` says where it does not succeed; `None` says nothing."""
+
     def __post_init__(self) -> None:
         if self.failed + self.invalid + self.partial > 1 + 1e-9:
             raise ValueError(f"the chances of {self.label!r} add up to more than 1")

@@ -1,0 +1,103 @@
+"""
+Writes reports: of a run when it ends, however it ends, and of a journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from onehouse_tracker.cli._codes import CommandError, ExitCode
+from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.errors import ConfigError, JournalError
+from onehouse_tracker.journal import JournalReader
+from onehouse_tracker.report import Recording, check_renderer, check_report_path, write_report
+
+__all__ = ["recorded", "report_journal"]
+
+
+@contextmanager
+def recorded(
+    terminal: Terminal,
+    path: str | None,
+    *,
+    limit: float,
+    title: str = "onehouse-tracker report",
+    delays: Callable[[], Mapping[str, float]] | None = None,
+) -> Iterator[list[Recording]]:
+    """
+    Record what happens in the block, and write a report when it ends, however it ends.
+
+    Args:
+        terminal: Where to say that it is there.
+
+        path: The file; `None` records and writes nothing.
+
+        limit: Requests per second that may be sent.
+
+        title: Its heading.
+
+        delays: Tells the true delays by request ID, where they are known.
+
+    Returns:
+        The observers that a tracker needs for it.
+
+    Raises:
+        ConfigError: A report cannot be written: known before anything is done.
+
+        CommandError: It could not be written in the end.
+    """
+    if path is None:
+        yield []
+        return
+    check_renderer()
+    check_report_path(path)
+    recording = Recording(limit=limit)
+    try:
+        yield [recording]
+    except BaseException:
+        # What ended the run matters more than a report that cannot be written.
+        try:
+            _write(terminal, path, recording, title, delays)
+        except CommandError as error:
+            terminal.say(f"error: {error}")
+        raise
+    _write(terminal, path, recording, title, delays)
+
+
+def _write(
+    terminal: Terminal,
+    path: str,
+    recording: Recording,
+    title: str,
+    delays: Callable[[], Mapping[str, float]] | None,
+) -> None:
+    known = None if delays is None else delays()
+    try:
+        write_report(path, recording, title=title, delays=known)
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+    terminal.note(f"report: {path}")
+
+
+async def report_journal(terminal: Terminal, journal: str, path: str | None) -> ExitCode:
+    """
+    Write a report of what the journal holds, and print where it is.
+
+    Raises:
+        CommandError: There is no such journal, or it cannot be read.
+
+        ConfigError: The report cannot be written.
+    """
+    check_renderer()
+    target = str(Path(journal).with_suffix(".html")) if path is None else path
+    if Path(target) == Path(journal):
+        raise CommandError(f"{journal} is the journal itself: choose another --out")
+    try:
+        write_report(target, JournalReader(journal), title=f"Journal {Path(journal).name}")
+    except JournalError as error:
+        raise CommandError(str(error)) from None
+    await terminal.emit(target)
+
+    return ExitCode.OK

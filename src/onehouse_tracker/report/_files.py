@@ -1,0 +1,85 @@
+"""
+Writes reports to disk: whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.journal import JournalReader
+from onehouse_tracker.report._recording import Recording
+from onehouse_tracker.report._render import render
+from onehouse_tracker.report._stored import journal_view, results_view
+from onehouse_tracker.results import Results
+
+__all__ = ["check_report_path", "write_report"]
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    source: Recording | JournalReader | Results,
+    *,
+    title: str = "onehouse-tracker report",
+    delays: Mapping[str, float] | None = None,
+) -> None:
+    """
+    Write a report: one HTML file that needs nothing but a browser.
+
+    It holds request IDs, labels and the reasons that the server gave, and no response.  It
+    blocks: a service calls it in a thread.
+
+    Args:
+        path: The file; an older one is replaced.
+
+        source: A recording tells most.  A journal and results know neither the use of the
+            budget nor outages, and the report says so.
+
+        title: Its heading.
+
+        delays: True delays in seconds by request ID, where somebody knows them; of a
+            recording only.
+
+    Raises:
+        ConfigError: Jinja2 is missing, or the file cannot be written.
+
+        JournalError: The journal cannot be read.
+    """
+    if isinstance(source, Recording):
+        view = source.view(delays=delays)
+    elif isinstance(source, JournalReader):
+        view = journal_view(source)
+    else:
+        view = results_view(source)
+    _replace(Path(path), render(view, title=title))
+
+
+def check_report_path(path: str | os.PathLike[str]) -> None:
+    """
+    Do nothing if a report can be written to *path*, as far as that can be known before.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ConfigError(f"cannot write the report {path}: it is a directory")
+    if not target.parent.is_dir():
+        raise ConfigError(f"cannot write the report {path}: there is no such directory")
+    if not os.access(target.parent, os.W_OK):
+        raise ConfigError(f"cannot write the report {path}: the directory is read-only")
+
+
+def _replace(path: Path, text: str) -> None:
+    check_report_path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)  # one step: nobody reads half a report
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise ConfigError(f"cannot write the report {path}: {error.strerror}") from error

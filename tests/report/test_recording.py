@@ -1,0 +1,470 @@
+"""
+Recordings: all that a page needs, bounded and cheap.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from onehouse_tracker import ConfigError, Outcome, Tracker, TransportError, events
+from onehouse_tracker.report import Recording, View
+from onehouse_tracker.report._series import Series
+from onehouse_tracker.testing import After, ScriptedSource
+from onehouse_tracker.testing.scripted import hang
+from tests.report.batches import NOON, batch
+from tests.support import FAILED, PENDING, SUCCESS, run
+
+STATE, REASON, POLLS = 6, 7, 8
+
+
+def joined(number: int, at: float = 100.0, label: str | None = None) -> events.RequestJoined:
+    """A request comes."""
+    return events.RequestJoined(at=at, request_id=f"r-{number}", label=label, age=0.0)
+
+
+def polled(number: int, at: float, attempt: int = 1, **other: Any) -> events.PollFinished:
+    """A poll that took half a second says PENDING."""
+    told: dict[str, Any] = {"status": PENDING, "error": None, "reason": None} | other
+    return events.PollFinished(at=at, request_id=f"r-{number}", attempt=attempt, took=0.5, **told)
+
+
+def ended(
+    number: int, at: float, outcome: Outcome = Outcome.SUCCEEDED, reason: str | None = None
+) -> events.RequestEnded:
+    """A request ends after three polls."""
+    return events.RequestEnded(
+        at=at,
+        request_id=f"r-{number}",
+        label=None,
+        outcome=outcome,
+        reason=reason,
+        polls=3,
+        waited=at - 100,
+        delay_bound=0.25,
+    )
+
+
+def dropped(number: int, at: float, *, timed_out: bool) -> events.RequestDropped:
+    """Nobody waits for a request any more."""
+    return events.RequestDropped(
+        at=at, request_id=f"r-{number}", label=None, timed_out=timed_out, reason="HTTP 503"
+    )
+
+
+def refused(at: float, paused_for: float) -> events.BudgetRefused:
+    """The server refuses a request for its rate."""
+    return events.BudgetRefused(
+        at=at, request_id="r-1", retry_after=None, paused_for=paused_for, margin=0.03
+    )
+
+
+def recorded(happened: Iterable[events.Event], **settings: Any) -> Recording:
+    """A recording of what happened."""
+    recording = Recording(wall_clock=lambda: NOON, **settings)
+    for event in happened:
+        recording(event)
+    return recording
+
+
+def rows(view: View) -> dict[str, list[Any]]:
+    """The rows of a view by request ID."""
+    return {row[1]: row for row in view["rows"]}
+
+
+def test_a_request_is_told_from_joining_to_its_end() -> None:
+    """
+    Times count from the first event, because the clock of a loop begins anywhere.
+    """
+    recording = recorded(
+        [
+            joined(1, label="RUN JOB"),
+            polled(1, 101.0),
+            polled(1, 103.0, 2),
+            ended(1, 105.0, Outcome.FAILED, "no cluster"),
+        ],
+        limit=9.5,
+    )
+
+    view = recording.view()
+
+    assert view["rows"] == [
+        [1, "r-1", "RUN JOB", 0.0, 0.5, 5.0, "FAILED", "no cluster", 3, 5.0, 0.25, None]
+    ]
+    assert view["head"]["started_at"] == "2026-05-04T12:00:00.000+00:00"
+    assert view["head"]["now"] == 5.0
+    assert (view["head"]["polls"], view["head"]["limit"]) == (2, 9.5)
+
+
+def test_what_the_outcome_says_already_is_no_reason() -> None:
+    """
+    Where the server gave no reason its status word would look like one.
+    """
+    happened = [
+        joined(1),
+        joined(2),
+        ended(1, 101, Outcome.FAILED, "API_OPERATION_STATUS_FAILED"),
+        ended(2, 101, Outcome.UNRECOGNISED, "API_OPERATION_STATUS_NEW"),
+    ]
+
+    found = rows(recorded(happened).view())
+
+    assert found["r-1"][REASON] is None
+    assert found["r-2"][REASON] == "API_OPERATION_STATUS_NEW"
+
+
+@pytest.mark.parametrize(("timed_out", "state"), [(True, "TIMED_OUT"), (False, "OPEN")])
+def test_what_is_let_go_has_ended_without_an_outcome(*, timed_out: bool, state: str) -> None:
+    """
+    A deadline is an outcome for people; an interruption leaves the request open.
+    """
+    found = rows(recorded([joined(1), dropped(1, 104, timed_out=timed_out)]).view())["r-1"]
+
+    assert found[3:] == [0.0, None, 4.0, state, "HTTP 503", 0, 4.0, None, None]
+
+
+def test_a_request_that_is_followed_again_goes_on_in_its_row() -> None:
+    """
+    After a time-out people wait again: that is one request, and all its polls count.
+    """
+    happened = [
+        joined(1),
+        polled(1, 101),
+        dropped(1, 102, timed_out=True),
+        joined(1, 110),
+        polled(1, 111, error="TransportError", reason="", status=None),
+    ]
+
+    recording = recorded(happened)
+    again = rows(recording.view())["r-1"]
+    recording(ended(1, 120))
+
+    assert again[:10] == [1, "r-1", None, 0.0, 0.5, None, "PENDING", "TransportError", 2, None]
+    assert rows(recording.view())["r-1"][5:9] == [20.0, "SUCCEEDED", None, 4]
+
+
+def test_a_failure_of_the_project_closes_what_is_open_and_is_told() -> None:
+    """
+    After it nothing is followed: a page must not show it as pending for ever.
+    """
+    happened: list[events.Event] = [
+        joined(1),
+        joined(2),
+        ended(1, 101),
+        events.OutageBegan(at=102, reason="down"),
+        events.ProjectFailed(at=110, error="OutageError", message="no good reply", pending=1),
+    ]
+
+    view = recorded(happened).view()
+
+    assert {key: row[STATE] for key, row in rows(view).items()} == {
+        "r-1": "SUCCEEDED",
+        "r-2": "OPEN",
+    }
+    assert view["head"]["failure"] == "no good reply"
+    assert view["outages"] == [[2.0, 10.0, "down"]]
+
+
+def test_polls_submissions_and_refusals_are_counted_when_they_were_sent() -> None:
+    """
+    The use of the budget is judged by what left, not by what came back late.
+    """
+    view = recorded(
+        [
+            joined(1),
+            polled(1, 102.2),
+            events.StatementSubmitted(at=102.9, request_id="r-2", label=None),
+            refused(103.0, 0.2),
+        ]
+    ).view()
+
+    assert view["budget"] == {
+        "width": 1.0,
+        "first": 0,
+        "polls": [0, 1],
+        "submissions": [0, 0, 1],
+        "refusals": [0, 0, 0, 1],
+        "paused": [0, 0, 0, 0.2],
+    }
+    assert view["head"]["submissions"] == view["head"]["refusals"] == 1
+
+
+def test_refusals_of_one_episode_are_one_pause() -> None:
+    """
+    Each of them tells how long the pause still lasts: adding these up would exaggerate.
+    """
+    view = recorded([joined(1, 0), refused(1.5, 2.0), refused(1.6, 1.9), refused(5, 0.5)]).view()
+
+    assert view["head"]["paused"] == 2.5
+    assert view["budget"]["paused"] == [0, 0.5, 1.0, 0.5, 0, 0.5]
+
+
+def test_an_outage_that_ended_is_told_with_its_reason() -> None:
+    """
+    One that lasts has no end yet.
+    """
+    happened: list[events.Event] = [
+        joined(1),
+        events.OutageBegan(at=103, reason="connection refused"),
+        events.OutageEnded(at=109, lasted=7),
+        events.OutageBegan(at=120, reason="HTTP 503"),
+        events.CallbackFailed(at=121, request_id="r-1", error="ValueError"),  # of no interest
+    ]
+
+    view = recorded(happened).view()
+
+    assert view["outages"] == [[3.0, 9.0, "connection refused"], [20.0, None, "HTTP 503"]]
+    assert view["head"]["now"] == 20.0
+
+
+def test_what_is_told_of_unknown_requests_does_no_harm() -> None:
+    """
+    An observer may be added while requests are under way.
+    """
+    view = recorded([polled(7, 101), ended(7, 102), dropped(8, 103, timed_out=True)]).view()
+
+    assert view["rows"] == []
+    assert view["head"]["polls"] == 1
+
+
+# --- Bounds --------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded_and_failures_are_kept_longest() -> None:
+    """
+    A service follows millions; what ended well long ago is only counted.
+    """
+    recording = Recording(keep=10)
+    for number in range(100):
+        recording(joined(number, 100 + number, label="A" if number % 2 else None))
+        bad = number in {0, 50}
+        recording(ended(number, 100 + number, Outcome.FAILED if bad else Outcome.SUCCEEDED))
+
+    view = recording.view()
+
+    assert [row[1] for row in view["rows"]] == ["r-0", "r-50", *(f"r-{n}" for n in range(92, 100))]
+    assert view["head"]["folded"] == [["A", "SUCCEEDED", 46], [None, "SUCCEEDED", 44]]
+
+
+def test_what_is_followed_is_never_given_up() -> None:
+    """
+    Pending requests are few compared to those that ended, and the page is about them.
+    """
+    happened = [joined(n) for n in range(50)] + [ended(n, 101, Outcome.FAILED) for n in range(5)]
+
+    found = rows(recorded(happened, keep=2).view())
+
+    assert sum(row[STATE] == "PENDING" for row in found.values()) == 45
+    assert [key for key, row in found.items() if row[STATE] == "FAILED"] == ["r-3", "r-4"]
+
+
+def test_labels_that_are_never_the_same_do_not_fill_the_memory() -> None:
+    """
+    Somebody will use the request ID as the label.
+    """
+    recording = Recording(keep=1)
+    for number in range(1000):
+        recording(joined(number, label=f"label {number}"))
+        recording(ended(number, 101))
+
+    folded = recording.view()["head"]["folded"]
+
+    assert len(folded) == 201
+    assert folded[-1] == ["other labels", "SUCCEEDED", 799]
+
+
+def test_polls_of_a_long_run_take_no_memory() -> None:
+    """
+    A day of polling is 864,000 polls; their counts stay few, and none is lost.
+    """
+    recording = recorded([joined(1, 0)])
+    for second in range(86_400):
+        recording(polled(1, second + 0.5))
+
+    budget = recording.view()["budget"]
+
+    assert budget["width"] == 256
+    assert len(budget["polls"]) <= 480
+    assert sum(budget["polls"]) == 86_400
+
+
+def test_a_series_becomes_coarser_and_loses_nothing() -> None:
+    """
+    Every two buckets become one when there is no room for the next.
+    """
+    series = Series(["a", "b"], buckets=4)
+    for at in (0.5, 1.5, 3.9):
+        series.add("a", at)
+    fine = series.packed()
+    series.spread("b", 3.5, 6.5)
+
+    assert fine == {"width": 1.0, "first": 0, "a": [1, 1, 0, 1], "b": []}
+    assert series.packed() == {"width": 2.0, "first": 0, "a": [2, 1], "b": [0, 0.5, 2, 0.5]}
+    assert series.packed(4.2) == {"width": 2.0, "first": 2, "a": [], "b": [2, 0.5]}
+
+
+@pytest.mark.parametrize("settings", [{"keep": 0}, {"limit": 0}, {"limit": float("nan")}])
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    """
+    At once, and not with the first event.
+    """
+    with pytest.raises(ConfigError):
+        Recording(**settings)
+
+
+# --- Changes -------------------------------------------------------------------------------
+
+
+def merged(view: View, changes: View) -> dict[int, list[Any]]:
+    """What a page has after it took *changes* to *view*."""
+    known = {row[0]: row for row in view["rows"]} | {row[0]: row for row in changes["rows"]}
+    return {number: row for number, row in known.items() if number not in changes["gone"]}
+
+
+def test_changes_since_a_view_are_few_and_complete() -> None:
+    """
+    A page with thousands of requests gets what changed, and has the same then as a new one.
+    """
+    recording = recorded([joined(n) for n in range(1000)])
+    before = recording.view()
+    for event in (polled(3, 101), ended(5, 102), joined(2000, 103)):
+        recording(event)
+
+    changes = recording.view(since=before["head"]["version"])
+
+    assert {row[1] for row in changes["rows"]} == {"r-3", "r-5", "r-2000"}
+    assert merged(before, changes) == {row[0]: row for row in recording.view()["rows"]}
+    assert recording.view(since=changes["head"]["version"])["rows"] == []
+
+
+def test_what_is_gone_is_told() -> None:
+    """
+    A page must not grow for ever either.
+    """
+    recording = recorded([joined(n) for n in range(20)], keep=5)
+    before = recording.view()
+    for number in range(20):
+        recording(ended(number, 101))
+
+    changes = recording.view(since=before["head"]["version"])
+
+    assert sorted(changes["gone"]) == list(range(1, 16))
+    assert merged(before, changes) == {row[0]: row for row in recording.view()["rows"]}
+
+
+@pytest.mark.parametrize(
+    "since", ["", "x", "x-1-1", "{token}", "{token}-", "{token}-9999999-0", "{token}--1-0"]
+)
+def test_a_version_that_is_not_ours_gets_everything(since: str) -> None:
+    """
+    It comes from a browser: of an earlier run on the same port, or of anybody.
+    """
+    recording = recorded([joined(1), joined(2)])
+    token = recording.view()["head"]["version"].split("-")[0]
+
+    view = recording.view(since=since.format(token=token))
+
+    assert len(view["rows"]) == 2
+    assert "since" not in view
+
+
+def test_whoever_was_away_too_long_gets_everything() -> None:
+    """
+    What is gone is remembered for a while only.
+    """
+    recording = recorded([joined(0)], keep=1)
+    before = recording.view()["head"]["version"]
+    for number in range(1, 5_003):
+        recording(joined(number))
+        recording(ended(number, 101))
+
+    assert "since" not in recording.view(since=before)
+
+
+def test_the_budget_is_sent_from_a_little_before_the_last_view() -> None:
+    """
+    Polls are counted when they end, at the time when they were sent.
+    """
+    recording = recorded([joined(1, 0.0), polled(1, 300.0)])
+    before = recording.view()["head"]["version"]
+    recording(polled(1, 301.0))
+
+    assert recording.view(since=before)["budget"]["first"] == 180
+
+
+# --- With the real engine ------------------------------------------------------------------
+
+
+def test_the_engine_tells_a_recording_all_that_results_know() -> None:
+    """
+    Events are the one seam: what stands in results must arrive through them.
+    """
+    recording, results, delays = batch(120, 9, trouble=True)
+
+    view = recording.view(delays=delays)
+
+    found = rows(view)
+    assert list(found) == list(results)
+    for request_id, result in results.items():
+        row = found[request_id]
+        assert (row[2], row[STATE], row[POLLS]) == (result.label, result.outcome, result.polls)
+        assert row[9:11] == [
+            round(result.waited, 3),
+            None if result.delay_bound is None else round(result.delay_bound, 3),
+        ]
+        assert row[11] == round(delays[request_id], 3)
+        if result.outcome is Outcome.FAILED:
+            assert row[REASON] == result.reason
+    assert view["head"]["polls"] == sum(result.polls for result in results.values())
+    assert sum(view["budget"]["polls"]) == view["head"]["polls"]
+    assert view["head"]["refusals"] >= 1
+    assert len(view["outages"]) == 1
+    json.dumps(view, allow_nan=False)
+
+
+def test_the_deadline_of_the_last_who_waits_is_told() -> None:
+    """
+    While somebody else waits on, the request is not timed out for the report.
+    """
+    recording = Recording()
+    source = ScriptedSource({"a": [After(10, SUCCESS)], "b": [TransportError("HTTP 503"), hang]})
+
+    async def scenario() -> None:
+        async with Tracker(source, observers=[recording]) as tracker:
+            handle = tracker.track("a")
+            await tracker.wait_all(["a", "b"], timeout=5)
+            await handle
+
+    run(scenario())
+    found = rows(recording.view())
+
+    assert (found["a"][STATE], found["b"][STATE]) == ("SUCCEEDED", "TIMED_OUT")
+
+
+def test_closing_the_tracker_leaves_requests_open() -> None:
+    """
+    The server goes on with them, and so may the next run.
+    """
+    recording = Recording()
+
+    async def scenario() -> None:
+        source = ScriptedSource({"a": [PENDING, hang], "b": [FAILED]})
+        async with Tracker(source, observers=[recording]) as tracker:
+            handle = tracker.track("a")
+            await tracker.wait_all(["b"])
+            assert handle.request_id == "a"
+
+    run(scenario())
+
+    assert [row[STATE] for row in recording.view()["rows"]] == ["OPEN", "FAILED"]
+
+
+def test_its_repr_says_how_much_it_holds() -> None:
+    """
+    For a notebook.
+    """
+    assert re.fullmatch(r"<Recording of 2 requests>", repr(recorded([joined(1), joined(2)])))
