@@ -2,10 +2,19 @@
 The help, the version, and mistakes in the arguments: quick, plain and complete.
 """
 
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+import time
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from onehouse_tracker import __version__
@@ -28,9 +37,15 @@ def test_help_loads_neither_the_client_nor_the_tracker(arguments: list[str]) -> 
     """
     Whoever asks for help, or completes a word with the tab key, waits for every import.
     """
-    heavy = {"aiohttp", "asyncio", "rich", "sqlglot", "structlog", "onehouse_tracker.tracker"}
-    if arguments == ["--help"]:
-        heavy.add("pydantic")  # typer itself prepares the options of a command with it
+    heavy = {
+        "aiohttp",
+        "asyncio",
+        "pydantic",
+        "rich",
+        "sqlglot",
+        "structlog",
+        "onehouse_tracker.tracker",
+    }
     program = (
         "import sys; from onehouse_tracker.cli._app import app\n"
         f"try: app({arguments!r})\n"
@@ -50,8 +65,101 @@ def test_each_help_has_examples_and_the_exit_codes(name: str) -> None:
     ended = CliRunner().invoke(app, [name, "--help"])
 
     assert ended.exit_code == 0
-    assert ended.output.count(f"\n    onehouse-tracker {name}") >= 2
-    assert "\n    124  timed out\n    130  interrupted\n" in ended.output
+    assert ended.output.count(f"onehouse-tracker {name}") >= 2
+    assert "\n    124  timed out\n    130  interrupted\n    141  whoever" in ended.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_can_be_typed(name: str) -> None:
+    """
+    What stands in the help is copied: an option that was renamed must not stay there.
+    """
+    group: Any = typer.main.get_command(app)
+    shown = CliRunner().invoke(app, [name, "--help"]).output
+    words = [shlex.split(line) for line in re.findall(r"\n    (.*onehouse-tracker .*)", shown)]
+    assert len(words) >= 2
+    for line in words:
+        after = line[line.index("onehouse-tracker") + 1 :]
+        command, *arguments = takewhile(lambda word: word not in {"|", ">", ">>"}, after)
+
+        assert command == name
+        assert group.commands[name].make_context(name, arguments).params
+
+
+def test_no_command_is_missing_here() -> None:
+    """
+    A new one must be looked at by the tests above.
+    """
+    group: Any = typer.main.get_command(app)
+
+    assert set(group.commands) == set(COMMANDS)
+
+
+def test_help_is_there_at_once() -> None:
+    """
+    At most twelve times what Python needs to do nothing, measured side by side.
+    """
+    took: dict[str, list[float]] = {"pass": [], "help": []}
+    for _ in range(5):
+        for what, arguments in {
+            "pass": ("-c", "pass"),
+            "help": ("-m", "onehouse_tracker", "--help"),
+        }.items():
+            began = time.perf_counter()
+            assert python(*arguments).returncode == 0
+            took[what].append(time.perf_counter() - began)
+
+    assert min(took["help"]) <= 12 * min(took["pass"])
+
+
+def bash(script: str) -> list[str]:
+    """What *script* prints in a bash that finds the command."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["bash", "--norc", "-c", script],  # noqa: S607 - the one that is there
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={"PATH": path, "HOME": "/nonexistent"},
+    )
+    return ended.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("onehouse-tracker wa", ["wait"]),
+        ("onehouse-tracker s", ["status", "submit", "simulate"]),
+        ("onehouse-tracker wait --fail", ["--fail-fast"]),
+        ("onehouse-tracker wait --output j", ["jsonl", "json"]),
+    ],
+)
+def test_bash_completes_commands_options_and_words(typed: str, offered: list[str]) -> None:
+    """
+    With the script that the command itself gives out, in a real bash.
+    """
+    words = typed.split()
+    script = f"""
+        eval "$(_ONEHOUSE_TRACKER_COMPLETE=source_bash onehouse-tracker)"
+        COMP_WORDS=({typed}) COMP_CWORD={len(words) - 1}
+        _onehouse_tracker_completion onehouse-tracker
+        echo "${{COMPREPLY[@]}}"
+    """
+
+    assert bash(script) == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_scripts_of_other_shells_are_read_by_them(shell: str) -> None:
+    """
+    Where the shell is there: a script that it cannot read would greet people each morning.
+    """
+    script = f"_ONEHOUSE_TRACKER_COMPLETE=source_{shell} onehouse-tracker"
+    assert "onehouse-tracker" in bash(script)
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    assert bash(f"{script} | {shell} -n && echo fine") == ["fine"]
 
 
 def test_the_module_runs_like_the_command() -> None:

@@ -9,14 +9,21 @@ from typing import Annotated
 
 import typer
 
-from onehouse_tracker.cli._frame import CODES, command, run
+from onehouse_tracker.cli._frame import CODES, Commands, command, run
 from onehouse_tracker.cli._options import Enforcer, Ids, Input, Limit, Quiet, SqlFrom, positive
 from onehouse_tracker.cli._settings import OF_FOLLOWING, OF_POLLING, Settings
 
 __all__ = ["app"]
 
+EXAMPLES = """\b
+Examples:
+  onehouse-tracker submit --from jobs.sql --wait
+  onehouse-tracker wait --from ids.txt --output jsonl > results.jsonl
+  onehouse-tracker COMMAND --help"""
+
 app = typer.Typer(
     name="onehouse-tracker",
+    cls=Commands,
     help=f"""
     Follow Onehouse SQL requests to their end, within the project's rate limit.
 
@@ -25,6 +32,7 @@ app = typer.Typer(
 
     {CODES.replace(chr(10), chr(10) + "    ")}
     """,
+    epilog=EXAMPLES,
     no_args_is_help=True,
     # Plain help is there in half the time, and reads the same in a pipe.
     rich_markup_mode=None,
@@ -57,7 +65,8 @@ def _main(
     app,
     "onehouse-tracker wait 6f1c2a 9b07de",
     "onehouse-tracker wait --from ids.txt --timeout 2h --output jsonl > results.jsonl",
-    "some-producer | onehouse-tracker wait --from -",
+    "onehouse-tracker wait --from runs.csv --field id --label-field kind --output csv",
+    "some-producer | onehouse-tracker wait --from - --journal tracker.db",
 )
 def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Wait until every request has ended, and print how."""
@@ -137,6 +146,7 @@ def submit(
     app,
     "onehouse-tracker resume --journal tracker.db",
     "onehouse-tracker resume --journal tracker.db --output jsonl >> results.jsonl",
+    short_help="Go on with all that a journal holds.",
     without={"label", "journal"},
 )
 def resume(
@@ -184,6 +194,7 @@ def show_journal(
     app,
     "onehouse-tracker doctor",
     "onehouse-tracker doctor --profile staging --output json",
+    short_help="Find out why it does not work.",
     without=OF_FOLLOWING | OF_POLLING - {"profile"},
 )
 def doctor(*, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
 
 from onehouse_tracker.cli._groups import spread
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.cli._codes import ExitCode
     from onehouse_tracker.cli._terminal import Terminal
 
-__all__ = ["CODES", "command", "run"]
+__all__ = ["CODES", "Commands", "command", "run"]
 
 CODES = """\b
 Exit codes:
@@ -28,8 +29,23 @@ Exit codes:
     3  the credentials are refused, or the server is out of reach
   124  timed out
   130  interrupted
+  141  whoever read the output went away
 If several apply, the first of 130, 3, 124, 1 counts.
 """
+
+
+class Commands(TyperGroup):
+    """The commands, of which none pays for options that nobody gave."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options of the program itself."""
+        params = super().get_params(ctx)
+        for param in params:
+            # For a flag that is neither true nor false typer would load pydantic, which takes
+            # as long as everything else together.
+            if param.default is None and getattr(param, "is_flag", False):
+                param.default = False
+        return params
 
 
 def command(

@@ -75,9 +75,9 @@ class Settings:
         typer.Option(
             metavar="GATE",
             envvar=GATE_VARIABLE,
-            help="Who shares the budget: 'local' is this process alone, 'host' all processes of"
-            " this user on this machine, 'host:PATH' all that use this file, 'redis://...' all"
-            " that use this Redis.",
+            help="Who shares the budget: 'local': this process alone; 'host': all on this"
+            " machine, through a file, or through the one that 'host:PATH' names;"
+            " 'redis://...': all that use this Redis.",
         ),
     ] = "local"
     profile: Annotated[
