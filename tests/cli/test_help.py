@@ -22,7 +22,17 @@ from onehouse_tracker.cli._app import app
 from onehouse_tracker.cli._codes import ExitCode, most_serious
 from onehouse_tracker.cli._settings import parse_duration
 
-COMMANDS = ("wait", "status", "submit", "resume", "journal", "doctor", "simulate", "demo")
+COMMANDS = (
+    "wait",
+    "status",
+    "submit",
+    "resume",
+    "journal",
+    "doctor",
+    "report",
+    "simulate",
+    "demo",
+)
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:

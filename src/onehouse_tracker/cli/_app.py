@@ -213,6 +213,7 @@ def doctor(*, settings: Settings) -> None:
     app,
     "onehouse-tracker report tracker.db",
     "onehouse-tracker report tracker.db --out nightly.html",
+    short_help="Write an HTML report of what a journal holds.",
 )
 def report(
     journal: Annotated[str, typer.Argument(metavar="JOURNAL", help="What a run wrote.")],
