@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PACKAGE = "onehouse_tracker"
 
 SECTIONS = {
     "How to": "how-to",
@@ -28,9 +29,12 @@ _COMMENT = re.compile(r"^<!--.*?-->\n?", flags=re.DOTALL | re.MULTILINE)
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Let the navigation follow the folders."""
-    nav: list[object] = ["index.md", "quickstart.md"]
+    nav: list[object] = [{"Home": "index.md"}, "quickstart.md"]
     for title, folder in SECTIONS.items():
-        pages = sorted(DOCS.glob(f"{folder}/**/*.md"))
+        # What is imported first stands first; else the file names decide.
+        pages = sorted(
+            DOCS.glob(f"{folder}/**/*.md"), key=lambda page: (page.stem != PACKAGE, page)
+        )
         nav.append({title: [page.relative_to(DOCS).as_posix() for page in pages]})
     nav.append({"Project": ["CONTRIBUTING.md", "CHANGELOG.md"]})
     config.nav = nav

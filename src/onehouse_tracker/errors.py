@@ -15,12 +15,12 @@ Every error this package raises.
     │   ├── SubmissionRejectedError   the server refused it: nothing runs
     │   ├── SubmissionUnsentError     it never left: safe to submit again
     │   └── SubmissionUnknownError    it may or may not run: never sent twice
-    ├── RequestFailedError       how one request ended, in the group of ``raise_for_failures()``
+    ├── RequestFailedError       how one request ended, in the group of raise_for_failures()
     ├── HandleCancelledError     the handle was cancelled before its request ended
-    └── ProjectError             nothing more can be learnt; carries ``results`` and ``pending``
+    └── ProjectError             nothing more can be learnt; carries results and pending
         ├── AuthenticationError  the server refuses our credentials
-        ├── OutageError          no good reply for ``patience`` seconds
-        ├── TrackerClosedError   used outside ``async with``, or the engine failed
+        ├── OutageError          no good reply for patience seconds
+        ├── TrackerClosedError   used outside async with, or the engine failed
         └── JournalError         the journal cannot be used; names the file and what to do
             ├── JournalLockedError   another process, or another tracker, writes to it
             ├── JournalVersionError  a newer version of this package wrote it
