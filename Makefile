@@ -138,6 +138,21 @@ $(DOCS_READY): pyproject.toml constraints.txt
 	@$(DOCS)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[docs]'
 	@touch $@
 
+# Each example in an environment of its own, with ours installed beside it.
+EXAMPLES := fastapi celery dagster prefect ray
+
+test-examples: $(EXAMPLES:%=test-example-%)  ## Run every example against the simulator
+
+test-example-%: $(READY) .venv-example-%/.ready
+	@$(BIN)/pytest -q -o faulthandler_timeout=300 tests/examples/test_$*.py $(ARGS)
+
+.PRECIOUS: .venv-example-%/.ready
+.venv-example-%/.ready: examples/requirements-%.txt pyproject.toml
+	@echo "installing into .venv-example-$* ..."
+	@test -x .venv-example-$*/bin/python || $(PYTHON) -m venv .venv-example-$*
+	@.venv-example-$*/bin/python $(PIP_INSTALL) -r $< -e .
+	@touch $@
+
 SECONDS ?= 60
 fuzz: $(FUZZ_READY)  ## Fuzz the parser of replies for SECONDS seconds
 	@$(FUZZ)/bin/python -I tests/fuzz/fuzz_reply.py -max_total_time=$(SECONDS) \
@@ -163,6 +178,6 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) build dist site .coverage .coverage.* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) .venv-example-* build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
