@@ -178,6 +178,7 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) .venv-example-* build dist site .coverage .coverage.* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) .venv-example-* \
+		build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
