@@ -20,7 +20,7 @@ def main() -> None:
     with start_worker(app, pool="prefork", concurrency=2, perform_ping_check=False):
         sent = [celery_task.follow.delay(ids[first::6]) for first in range(6)]
         began = time.monotonic()
-        outcomes = {}
+        outcomes: dict[str, str] = {}
         for result in sent:
             outcomes |= result.get(timeout=60, interval=0.1, disable_sync_subtasks=False)
     print(json.dumps({"outcomes": outcomes, "seconds": time.monotonic() - began}))

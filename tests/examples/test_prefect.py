@@ -19,10 +19,14 @@ def test_a_retried_flow_submits_nothing_again(
     """
     project = onehouse_simulator.project
     project.script_next([None, None, None, *[faults.unauthorized()] * 2])
-    variables = {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    variables = {
+        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # a busy machine
+    }
 
     with start("prefect", EXAMPLES / "prefect_flow.py", **variables) as run:
-        said, _ = run.communicate(timeout=150)
+        said, _ = run.communicate(timeout=240)
 
     assert run.returncode == 0, said
     assert "AuthenticationError" in said

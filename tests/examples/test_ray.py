@@ -64,12 +64,13 @@ def test_three_actors_share_the_budget_of_each_project(
         "ONEHOUSE_CREDENTIALS_FILE": str(profiles),
         "ONEHOUSE_GATE": redis_url,
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_raylet_start_wait_time_s": "120",  # a busy machine
     }
     wanted = [f"{profile}={','.join(names)}" for profile, names in ids.items()]
 
     try:
         with start("ray", EXAMPLES / "ray_actors.py", *wanted, **variables) as run:
-            said, _ = run.communicate(timeout=150)
+            said, _ = run.communicate(timeout=240)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
