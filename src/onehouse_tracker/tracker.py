@@ -234,16 +234,34 @@ class Tracker:
 
             TrackerClosedError: The tracker is not open, or was closed first.
         """
+        return await self._wait_all(request_ids, timeout, label, on_result)
+
+    async def _wait_all(
+        self,
+        request_ids: RequestIds,
+        timeout: float | None,
+        label: str | None,
+        on_result: OnResult | None,
+        *,
+        tee: Callable[[Result], None] | None = None,
+    ) -> Results:
+        """Wait as `wait_all` does; *tee* sees each result, on the polling path, and keeps none."""
         session = self._session
         engine = session.opened()
         if on_result is None:
-            wait = Wait(acknowledge=session.acknowledge)
+            wait = Wait(tee=tee, acknowledge=session.acknowledge)
             async with session.waiting(engine, wait, request_ids, timeout, label):
                 await wait.until_over()
             wait.raise_error()
             return session.handed_out(wait)
         callbacks = Callbacks(on_result, session.callback_executor, session.emit, session.recorder)
-        wait = Wait(tee=callbacks.put, acknowledge=session.acknowledge)
+
+        def told(result: Result) -> None:
+            callbacks.put(result)
+            if tee is not None:
+                tee(result)
+
+        wait = Wait(tee=told, acknowledge=session.acknowledge)
         caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
         try:
             async with session.waiting(engine, wait, request_ids, timeout, label):

@@ -14,8 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from onehouse_tracker.cli._output import duration
-from onehouse_tracker.cli._progress import Pace, Snapshot, status_parts
+from onehouse_tracker._progress import Pace, Snapshot, duration, status_parts
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from random import Random
 
 from onehouse_tracker import events
+from onehouse_tracker._progress import duration
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._follow import consume
 from onehouse_tracker.cli._ledger import Ledger
-from onehouse_tracker.cli._output import duration
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._report import recorded
 from onehouse_tracker.cli._settings import Settings

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from onehouse_tracker._progress import duration
 from onehouse_tracker.cli import _csv
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._terminal import Terminal, clean
@@ -18,7 +19,6 @@ __all__ = [
     "RESULT_COLUMNS",
     "Item",
     "Row",
-    "duration",
     "json_line",
     "open_item",
     "print_all",
@@ -55,16 +55,6 @@ def request_data(request: Request) -> dict[str, Any]:
     if request.submitted_at is not None:
         data["submitted_at"] = request.submitted_at.isoformat()
     return data
-
-
-def duration(seconds: float) -> str:
-    """Seconds, for people: ``4.2 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    if seconds < 59.95:  # noqa: PLR2004 - what would be written as 60.0 s
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def result_row(result: Result) -> Row:

@@ -45,6 +45,7 @@ def wait_all(
     timeout: float | None = None,
     label: str | None = None,
     on_result: OnResult | None = None,
+    progress: bool | None = None,
     **settings: Any,
 ) -> Results:
     """
@@ -62,6 +63,8 @@ def wait_all(
 
         on_result: Called with each result as it is known.
 
+        progress: Show how far it is: `None` in a notebook, `True` on a terminal too.
+
         **settings: Keywords of ``onehouse_tracker.Tracker.from_env``, e.g. ``profile="staging"``.
 
     Returns:
@@ -75,7 +78,9 @@ def wait_all(
         KeyboardInterrupt: Ctrl-C; the requests go on at the server.
     """
     with _lease(settings) as tracker:
-        return tracker.wait_all(request_ids, timeout=timeout, label=label, on_result=on_result)
+        return tracker.wait_all(
+            request_ids, timeout=timeout, label=label, on_result=on_result, progress=progress
+        )
 
 
 def submit(statement: str, *, label: str | None = None, **settings: Any) -> Handle:

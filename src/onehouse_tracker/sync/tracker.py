@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
-from onehouse_tracker._intake import checked
+from onehouse_tracker._intake import checked, ids_of
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Request, Result, StatusSource
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
 from onehouse_tracker.sync._calls import Calls
+from onehouse_tracker.sync._progress import shown
 from onehouse_tracker.sync.handles import Completions, Handle
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Tracker:
         timeout: float | None = None,
         label: str | None = None,
         on_result: OnResult | None = None,
+        progress: bool | None = None,
     ) -> Results:
         """
         Wait until every request has an outcome.
@@ -155,6 +157,9 @@ class Tracker:
 
             on_result: Called with each result as it is known.  What it raises is logged, kept
                 in `Results.callback_errors`, and disturbs nobody.
+
+            progress: Show how far it is.  `None` does so in a notebook, in the output of the
+                cell; `True` on a terminal too, on stderr, where rich is needed for it.
 
         Returns:
             One result per request, in the order given.  What was still pending at the
@@ -174,19 +179,24 @@ class Tracker:
 
             KeyboardInterrupt: Ctrl-C; nobody waits any more, the requests go on.
 
+            ConfigError: The time-out makes no sense, or rich is missing for ``progress``.
+
             RuntimeError: It was called with ``on_result`` from a callback.
         """
         if on_result is not None and self._is_in_callback:
             raise RuntimeError("there is one thread for callbacks: one cannot wait for another")
-        results = self._calls.call(
-            partial(
-                self._inner.wait_all,
-                checked(request_ids),
-                timeout=timeout,
-                label=label,
-                on_result=None if on_result is None else partial(self._call_back, on_result),
+        requests = checked(request_ids)
+        with shown(progress, len(ids_of(requests)), self.stats) as tally:
+            results = self._calls.call(
+                partial(
+                    self._inner._wait_all,  # noqa: SLF001 - the same, with somebody who counts
+                    requests,
+                    timeout,
+                    label,
+                    None if on_result is None else partial(self._call_back, on_result),
+                    tee=None if tally is None else tally.note,
+                )
             )
-        )
         return self._calls.own(results)
 
     def as_completed(

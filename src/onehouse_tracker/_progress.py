@@ -1,0 +1,203 @@
+"""
+What there is to say about the progress of a wait: numbers, their pace, and a panel of rich.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from onehouse_tracker.stats import TrackerStats
+
+__all__ = ["Pace", "Panel", "Snapshot", "duration", "snapshot_of", "status_parts"]
+
+_RATE_WINDOW = 5.0
+_ENDS_WINDOW = 30.0
+_ENDS_NEEDED = 5
+_SEPARATOR = "  "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the display shows at one moment.  Times are seconds, rates requests per second."""
+
+    total: int
+    complete: bool
+    done: int
+    not_ok: int
+    sent_rate: float
+    budget: float
+    refusals: int
+    round_time: float
+    paused_for: float
+    outage: bool
+    left: float | None
+    degraded: bool = False
+    """Whether a shared budget was lost: only our static share of it is spent."""
+
+    @property
+    def pending(self) -> int:
+        """Requests without a result."""
+        return self.total - self.done
+
+
+def status_parts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:
+    """
+    What to show in *width* columns, as texts and their styles.
+
+    Where there is too little room the least important parts are left out, never cut.
+    """
+    parts = [
+        # Each with its importance, 0 being the highest, and its style.
+        (0, f"{snapshot.pending} pending", ""),
+        (1, f"{snapshot.done - snapshot.not_ok} ok", "green"),
+        (0, f"{snapshot.not_ok} not ok", "red" if snapshot.not_ok else ""),
+        (2, f"{snapshot.sent_rate:.1f} of {snapshot.budget:.1f}/s", ""),
+        (4, f"{snapshot.refusals} refused", "yellow" if snapshot.refusals else ""),
+        (5, f"round {duration(snapshot.round_time)}", ""),
+    ]
+    if snapshot.degraded:
+        parts.append((2, "budget not shared", "yellow"))
+    if snapshot.outage:
+        parts.append((1, "server does not answer", "red"))
+    elif snapshot.paused_for >= 1:
+        parts.append((1, f"paused {duration(snapshot.paused_for)}", "yellow"))
+    elif snapshot.left is not None:
+        parts.append((3, f"about {_rough(snapshot.left)} left", ""))
+    while len(parts) > 1 and len(_SEPARATOR.join(part[1] for part in parts)) > width:
+        parts.remove(max(parts, key=lambda part: part[0]))
+
+    return [(text, style) for _, text, style in parts]
+
+
+def _rough(seconds: float) -> str:
+    # An estimate with a decimal would promise too much.
+    return duration(seconds) if seconds >= 59.5 else f"{max(1, round(seconds))} s"  # noqa: PLR2004
+
+
+class Pace:
+    """How fast requests are sent and end, from what was seen lately."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[float, int]] = deque()
+        self._ended: deque[tuple[float, int]] = deque()
+
+    def note(self, now: float, sent: int, ended: int) -> None:
+        """Take note of the totals at *now*, in seconds."""
+        for log, value, window in (
+            (self._sent, sent, _RATE_WINDOW),
+            (self._ended, ended, _ENDS_WINDOW),
+        ):
+            log.append((now, value))
+            while len(log) > 2 and now - log[1][0] >= window:  # noqa: PLR2004 - both ends
+                log.popleft()
+
+    @property
+    def sent_rate(self) -> float:
+        """Requests sent per second."""
+        return _slope(self._sent)
+
+    def left(self, pending: int) -> float | None:
+        """Seconds until *pending* requests end if all goes on like this; `None`: too early."""
+        if not self._ended or self._ended[-1][1] - self._ended[0][1] < _ENDS_NEEDED:
+            return None
+        return pending / _slope(self._ended)
+
+
+def _slope(log: deque[tuple[float, int]]) -> float:
+    if len(log) < 2 or log[-1][0] <= log[0][0]:  # noqa: PLR2004
+        return 0.0
+    return (log[-1][1] - log[0][1]) / (log[-1][0] - log[0][0])
+
+
+class Panel:
+    """Two lines, laid out anew for the width of the terminal each time they are drawn."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only where somebody looks
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        now = self.snapshot
+        if now is None:
+            return
+        # One column stays free: a full line makes some terminals scroll.
+        width = options.max_width - 1
+        count = f"{now.done}/{now.total}{'' if now.complete else '+'}"
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(
+                total=max(now.total, 1),
+                completed=now.done,
+                width=max(1, min(60, width - len(count) - 1)),
+            ),
+            Text(count, no_wrap=True),
+        )
+        yield bar
+        line = Text(no_wrap=True, overflow="crop")
+        for text, style in status_parts(now, width):
+            line.append(_SEPARATOR if line else "")
+            line.append(text, style)
+        yield line
+
+
+def snapshot_of(
+    stats: TrackerStats,
+    pace: Pace,
+    now: float,
+    *,
+    total: int,
+    done: int,
+    not_ok: int,
+    complete: bool = True,
+) -> Snapshot:
+    """
+    What to show at *now*; *pace* takes note of it.
+
+    Args:
+        stats: What the tracker is doing.
+
+        pace: What was seen before.
+
+        now: Seconds, on any clock that is always the same.
+
+        total: Requests to follow, as far as they are known.
+
+        done: How many of them have a result.
+
+        not_ok: How many of those ended badly, or not in time.
+
+        complete: Whether no more requests will come.
+    """
+    pace.note(now, stats.gate.granted, done)
+    return Snapshot(
+        total=total,
+        complete=complete,
+        done=done,
+        not_ok=not_ok,
+        sent_rate=pace.sent_rate,
+        budget=stats.gate.rate,
+        refusals=stats.refusals,
+        round_time=stats.round_time,
+        paused_for=stats.gate.paused_for,
+        outage=stats.outage,
+        degraded=stats.gate.degraded,
+        left=pace.left(total - done) if complete else None,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds, for people: ``4.2 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 59.95:  # noqa: PLR2004 - what would be written as 60.0 s
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
