@@ -12,7 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
-from onehouse_tracker.testing import SimulatedProject, SimulatorServer, make_enforcer
+from onehouse_tracker.models import ApiStatus
+from onehouse_tracker.testing import Kind, SimulatedProject, SimulatorServer, make_enforcer
+from onehouse_tracker.testing.records import Answer
 from onehouse_tracker.testing.threaded import RunningSimulator
 
 EXTRA = {
@@ -25,9 +27,37 @@ EXTRA = {
     "user_id": "user-of-a-test",
 }
 
+KINDS = (
+    Kind(label="SHOW", duration=0.5),
+    Kind(label="RUN JOB", duration=1.0),
+    Kind(label="DELETE", duration=0.5, failed=1.0),
+    Kind(label="CREATE", duration=0.5, invalid=1.0),
+    Kind(label="ALTER", duration=0.5, partial=1.0),
+)
+"""One kind of statement for each way to end."""
+
+REASON = "no such table: orders"
+"""Why a statement fails, in the server's words."""
+
 LIMIT = 60
 """Requests a second that the simulator lets in, so that the tests end soon.  The connections
 ask for a tenth less: the machine that tests is busy, and late by more than a network."""
+
+
+class Reasoning(SimulatedProject):
+    """A project that says why a statement failed."""
+
+    def submit(self, statement: str, now: float) -> Answer:
+        """As every project does, and with a reason."""
+        answer = super().submit(statement, now)
+        request = self.requests.get(answer.request_id)
+        if request is not None and request.status == ApiStatus.FAILED:
+            request.response = {"errorMessage": REASON}
+        return answer
+
+    def submitted(self) -> int:
+        """How many statements run or ran."""
+        return sum(one.kind == "submit" and bool(one.request_id) for one in self.arrivals)
 
 
 class WatchedServer(SimulatorServer):
@@ -49,7 +79,8 @@ Simulate = Callable[..., AbstractContextManager[RunningSimulator]]
 @contextmanager
 def simulated(*, limit: float = LIMIT, **settings: Any) -> Iterator[RunningSimulator]:
     """Run a simulator that lets in *limit* requests in any second, and knows one key."""
-    project = SimulatedProject(enforcer=make_enforcer("sliding", limit), **settings)
+    settings = {"kinds": KINDS, **settings}
+    project = Reasoning(enforcer=make_enforcer("sliding", limit), **settings)
     expected = {"x-onehouse-api-key": EXTRA["api_key"]}
     with RunningSimulator(WatchedServer(project, expected_headers=expected)) as simulator:
         yield simulator

@@ -22,7 +22,6 @@ try:
         BaseSensorOperator,
         PokeReturnValue,
         Variable,
-        XComArg,
     )
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -31,7 +30,6 @@ except ImportError:
     from airflow.exceptions import AirflowException, AirflowFailException
     from airflow.hooks.base import BaseHook
     from airflow.models import BaseOperator, BaseOperatorLink, Variable
-    from airflow.models.xcom_arg import XComArg
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
 
     AIRFLOW_3 = False
@@ -53,10 +51,10 @@ __all__ = [
     "TaskFailedEvent",
     "TaskSuccessEvent",
     "TriggerEvent",
-    "XComArg",
     "delete_variable_with_success",
     "read_connection",
     "read_variable",
+    "read_xcom",
     "write_variable",
 ]
 
@@ -103,6 +101,13 @@ def read_variable(key: str) -> str | None:
     if reply.error == ErrorType.VARIABLE_NOT_FOUND:
         return None
     raise AirflowException(f"the Variable {key} could not be read: {reply.error.value}")
+
+
+def read_xcom(key: str, ti_key: Any) -> Any:
+    """Read what a task instance of Airflow 2.11 pushed; `None` if it did not."""
+    from airflow.models import XCom  # noqa: PLC0415 - 2.11 only
+
+    return XCom.get_value(ti_key=ti_key, key=key)
 
 
 def write_variable(key: str, value: str, description: str) -> None:

@@ -111,16 +111,17 @@ class Project:
     async def tracker(self) -> AsyncIterator[Tracker]:
         """Open a tracker, and the client that belongs to it."""
         async with (
-            self._client() as client,
+            self.client() as client,
             Tracker(client, gate=self.make_gate(), policy=self.make_policy()) as tracker,
         ):
             yield tracker
 
     def blocking_tracker(self) -> sync.Tracker:
         """Make a tracker for callers that block; use it with ``with``."""
-        return sync.Tracker(self._client(), gate=self.make_gate(), policy=self.make_policy())
+        return sync.Tracker(self.client(), gate=self.make_gate(), policy=self.make_policy())
 
-    def _client(self) -> OnehouseClient:
+    def client(self) -> OnehouseClient:
+        """Make a client; it is opened by who uses it."""
         # At ten requests a second one connection does, and a second one when a reply is slow;
         # there are more when they are needed.
         return OnehouseClient(self.credentials, ready_connections=1)

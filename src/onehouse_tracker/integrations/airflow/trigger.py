@@ -229,8 +229,8 @@ class OnehouseTrackTrigger(BaseTrigger):
     def _report(self, tracker: Tracker) -> None:
         pending = self._pending()
         self.log.info(
-            "%d of %d requests pending: %s; of all triggers together %d, about each of which"
-            " is asked every %.0f s or less often",
+            "%d of %d requests pending: %s; of all triggers together %d, and one round of"
+            " questions takes %.1f s",
             len(pending),
             len(self.request_ids),
             describe_ids(pending),

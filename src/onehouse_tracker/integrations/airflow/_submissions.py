@@ -1,0 +1,243 @@
+"""
+What the tries of one task have submitted: written down before and after each submission.
+
+Airflow forgets what a task has pushed when a retry begins, and a worker may die at any moment.
+So a Variable holds, for each statement, that it is about to be submitted, and then its request
+ID.  A try that finds an ID follows that request; one that finds only the intent cannot know
+whether the statement runs, and says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+__all__ = ["FateUnknownError", "Known", "Store", "Submissions", "TaskKey", "label_of"]
+
+_BLOCK: Final = 50
+"""Statements in one Variable: it stays small, whatever their number."""
+
+_KIND: Final = re.compile(r"\s*([A-Za-z_]+(?:\s+[A-Za-z_]+)?)")
+"""The first two words of a statement tell its kind; a literal among them is none of them."""
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """One task instance, whatever the number of its tries."""
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int
+
+    def __str__(self) -> str:
+        index = f", map index {self.map_index}" if self.map_index >= 0 else ""
+        return f"DAG {self.dag_id}, task {self.task_id}, run {self.run_id}{index}"
+
+    def name(self, block: int) -> str:
+        """Name the Variable: three long names fit only as a hash into one of 250 characters."""
+        text = "\n".join((self.dag_id, self.task_id, self.run_id, str(self.map_index)))
+        return f"onehouse_tracker_{hashlib.sha256(text.encode()).hexdigest()[:32]}_{block}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where Variables are."""
+
+    read: Callable[[str], str | None]
+    """Return a value, or `None` if there is none.  It raises where it cannot know."""
+
+    write: Callable[[str, str, str], None]
+    """Write a value, with a description for people."""
+
+
+class FateUnknownError(Exception):
+    """A statement was sent, or was about to be, and nobody knows whether it runs."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an earlier try submitted."""
+
+    request_id: str
+    submitted_at: datetime
+
+
+class Submissions:
+    """
+    The record of one task instance.
+
+    It is over when the task has succeeded; what follows if a user clears it then is a new life,
+    in which everything is submitted again.  A worker may die after the last word of the record
+    and before Airflow knows of the success: the retry that follows is of the same life.
+
+    Args:
+        key: The task instance.
+
+        statements: What is to be submitted, in this order.
+
+        life: A number that is another one after a user has cleared the task: ``max_tries``.
+
+        store: Where the record is kept.
+    """
+
+    def __init__(
+        self, key: TaskKey, statements: Sequence[str], *, life: int, store: Store
+    ) -> None:
+        self._key = key
+        self._statements = statements
+        self._life = life
+        self._store = store
+        self._entries: dict[int, dict[str, Any]] = {}
+        self._epoch = life
+        self._done: int | None = None
+        self._count = 0
+        self._unwritten: set[int] = set()
+        self._load()
+
+    @property
+    def names(self) -> list[str]:
+        """The Variables that may exist."""
+        return [self._key.name(block) for block in range(self._blocks())]
+
+    def known(self) -> dict[int, Known]:
+        """
+        What was submitted already, by position.
+
+        Raises:
+            FateUnknownError: Of some statement nobody knows whether it runs; or another
+                statement stands now where one was submitted.
+        """
+        for index, entry in self._entries.items():
+            if index >= len(self._statements) or entry["digest"] != _digest(
+                self._statements[index]
+            ):
+                raise FateUnknownError(self._changed(index, entry))
+            if entry["request_id"] is None:
+                raise FateUnknownError(self._advice(index))
+        return {index: self.known_at(index) for index in sorted(self._entries)}
+
+    def known_at(self, index: int) -> Known:
+        """What was submitted of the statement at *index*."""
+        entry = self._entries[index]
+        return Known(entry["request_id"], datetime.fromisoformat(entry["at"]))
+
+    def intend(self, index: int) -> None:
+        """Write down that the statement at *index* is submitted next; before it is sent."""
+        self._entries[index] = {
+            "digest": _digest(self._statements[index]),
+            "request_id": None,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._touch(index)
+        self.flush()
+
+    def accept(self, index: int, request_id: str) -> None:
+        """Take note of the request ID; the next `intend` or `flush` writes it."""
+        self._entries[index]["request_id"] = request_id
+        self._touch(index)
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """Write down that these statements do not run: they may be submitted again."""
+        for index in list(indices):
+            if self._entries.pop(index, None) is not None:
+                self._touch(index)
+        self.flush()
+
+    def finish(self) -> None:
+        """Write down that all have ended as they should."""
+        self._done = self._life
+        self._touch(0)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was not written yet."""
+        for block in sorted(self._unwritten):
+            self._store.write(
+                self._key.name(block), json.dumps(self._block(block)), f"Onehouse: {self._key}"
+            )
+            self._unwritten.discard(block)
+
+    def unknown_now(self, index: int) -> FateUnknownError:
+        """What to raise where a submission ended and nobody knows how."""
+        return FateUnknownError(self._advice(index))
+
+    # --- How it is kept ----------------------------------------------------------------
+
+    def _load(self) -> None:
+        head = self._read(0)
+        if head is None:
+            return
+        done = head.get("done")
+        if done is not None and done != self._life:
+            return  # it succeeded, and a user wants it once more
+        self._epoch, self._done = head["epoch"], done
+        self._count = head["count"]
+        blocks = [head, *(self._read(block) for block in range(1, self._blocks()))]
+        for found in blocks:
+            if found is not None and found["epoch"] == self._epoch:
+                self._entries |= {
+                    int(index): dict(entry) for index, entry in found["statements"].items()
+                }
+
+    def _read(self, block: int) -> dict[str, Any] | None:
+        text = self._store.read(self._key.name(block))
+        return None if text is None else json.loads(text)
+
+    def _block(self, block: int) -> Mapping[str, Any]:
+        content: dict[str, Any] = {"epoch": self._epoch}
+        if block == 0:
+            content |= {"task": str(self._key), "done": self._done, "count": self._count}
+        content["statements"] = {
+            str(index): entry
+            for index, entry in sorted(self._entries.items())
+            if index // _BLOCK == block
+        }
+        return content
+
+    def _touch(self, index: int) -> None:
+        self._unwritten.add(index // _BLOCK)
+        if self._count < len(self._statements):
+            self._count = len(self._statements)
+            self._unwritten.add(0)
+
+    def _blocks(self) -> int:
+        return max(1, -(-max(self._count, len(self._statements)) // _BLOCK))
+
+    # --- What people are told ----------------------------------------------------------
+
+    def _advice(self, index: int) -> str:
+        return (
+            f"statement {index + 1} of {len(self._statements)}"
+            f" ({label_of(self._statements[index])}) may or may not run: it was sent, or about to"
+            " be, and no answer is known. It is not submitted again, since that might duplicate"
+            " a resource. Look in the Onehouse console. Then edit the Airflow Variable"
+            f' {self._key.name(index // _BLOCK)}: under "statements", give entry "{index}" its'
+            " request_id if it runs, or remove the entry to have it submitted again; and clear"
+            " this task."
+        )
+
+    def _changed(self, index: int, entry: Mapping[str, Any]) -> str:
+        request = entry["request_id"] or "of unknown fate"
+        return (
+            f"an earlier try submitted another statement {index + 1} than the one that stands"
+            f" there now, as request {request}, and it may run. Nothing is submitted. If the"
+            " statement was changed on purpose, or the template renders another text in each"
+            f' try, remove entry "{index}" from "statements" in the Airflow Variable'
+            f" {self._key.name(index // _BLOCK)}, and clear this task."
+        )
+
+
+def label_of(statement: str) -> str:
+    """Name the kind of a statement by its first words: ``RUN JOB``."""
+    found = _KIND.match(statement)
+    return "SQL" if found is None else " ".join(found[1].split()).upper()[:64]
+
+
+def _digest(statement: str) -> str:
+    return hashlib.sha256(statement.strip().encode()).hexdigest()[:16]

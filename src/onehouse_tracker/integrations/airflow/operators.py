@@ -1,0 +1,264 @@
+"""
+Operators: submit SQL statements to Onehouse, or follow what was submitted, and defer meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, NoReturn
+
+from onehouse_tracker import sync
+from onehouse_tracker.errors import (
+    ConfigError,
+    InvalidRequestError,
+    SubmissionError,
+    SubmissionRejectedError,
+    TrackerError,
+)
+from onehouse_tracker.integrations.airflow._airflow import (
+    AirflowException,
+    AirflowFailException,
+    StartTriggerArgs,
+    delete_variable_with_success,
+    read_variable,
+    write_variable,
+)
+from onehouse_tracker.integrations.airflow._following import FollowingOperator
+from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
+from onehouse_tracker.integrations.airflow._submissions import (
+    FateUnknownError,
+    Store,
+    Submissions,
+    TaskKey,
+    label_of,
+)
+from onehouse_tracker.integrations.airflow._verdict import ended_wrong
+from onehouse_tracker.integrations.airflow._worker import WatchedClient, submit_missing
+from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
+from onehouse_tracker.models import Request
+
+__all__ = ["OnehouseSqlOperator", "OnehouseTrackOperator"]
+
+_BAD_REQUEST = 400
+
+
+class OnehouseSqlOperator(FollowingOperator):
+    """
+    Submits one SQL statement, or several, and succeeds when all of them have.
+
+    Statements are submitted one after the other within the budget, each once: a retry of the
+    task follows what an earlier try submitted.  Only what ended FAILED or INVALID, or partly if
+    that counts as failing, is submitted again.  Of a statement whose fate is unknown the task
+    says so, and fails without a retry.
+
+    SUCCESS on ``RUN JOB`` means that the run was started, not that the job finished.
+
+    It returns, and pushes, for ``statement`` one object with ``request_id``, ``outcome``,
+    ``status`` and ``response``, for ``statements`` a list of them.
+
+    Args:
+        statement: One SQL statement.  Templated.
+
+        statements: Several of them, in place of one.  Templated.
+
+        conn_id: The connection.
+
+        deferrable: Wait in the triggerer, and not on a worker.
+
+        on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
+
+        wait: Wait until the statements have ended.  Otherwise it returns the request IDs, for
+            an `OnehouseTrackOperator` or a sensor.
+
+        follow_timeout: Seconds, or a timedelta, that each try waits at most; the requests go on
+            at the server.
+
+        report_url: What the link "Report" of the task leads to.  Templated.
+
+        **kwargs: Those of ``BaseOperator``.
+
+    Raises:
+        ConfigError: Neither or both of ``statement`` and ``statements`` are given.
+    """
+
+    template_fields: Sequence[str] = ("statement", "statements", "conn_id", "report_url")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"statement": "sql", "statements": "sql"}
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        statement: str | None = None,
+        statements: Sequence[str] | None = None,
+        wait: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (statement is None) == (statements is None):
+            raise ConfigError("give either statement or statements")
+        self.statement = statement
+        self.statements = statements
+        self.wait = wait
+        given = getattr(self, "on_success_callback", None)
+        self.on_success_callback = _with_callback(given, _forget_record)
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """Submit what was not submitted yet, and wait for all of it."""
+        statements = self._texts()
+        record = self._record(context, statements)
+        project = self._hook().project()
+        client = WatchedClient(project.client())
+        try:
+            with sync.Tracker(
+                client, gate=project.make_gate(), policy=project.make_policy()
+            ) as tracker:
+                submitted = submit_missing(tracker, client, statements, record, self.log)
+        except FateUnknownError as error:
+            raise AirflowFailException(str(error)) from error
+        except SubmissionError as error:
+            self._refused(error)
+        except TrackerError as error:
+            raise AirflowException(str(error)) from error
+        if not self.wait:
+            record.finish()
+            return [one.request_id for one in submitted]
+        return self._follow(
+            context,
+            [
+                Request(one.request_id, label=label_of(text), submitted_at=one.submitted_at)
+                for one, text in zip(submitted, statements, strict=True)
+            ],
+        )
+
+    def _refused(self, error: SubmissionError) -> NoReturn:
+        hopeless = isinstance(error, SubmissionRejectedError) and error.http_status == _BAD_REQUEST
+        raise (AirflowFailException if hopeless else AirflowException)(
+            f"a statement was not submitted: {error}"
+        ) from error
+
+    def _note_end(self, context: Mapping[str, Any], news: Mapping[str, Any], *, ok: bool) -> None:
+        record = self._record(context, self._texts())
+        if ok:
+            record.finish()
+            return
+        over = {
+            item["request_id"] for item in news["results"] if ended_wrong(item, self.on_partial)
+        }
+        known = record.known()
+        record.forget(index for index, one in known.items() if one.request_id in over)
+
+    def _returned(self, results: list[dict[str, Any]]) -> Any:
+        return results if self.statement is None else results[0]
+
+    def _texts(self) -> list[str]:
+        if self.statement is not None:
+            texts = [self.statement]
+        elif isinstance(self.statements, str):
+            raise AirflowFailException(
+                "statements is a list; for one statement there is the argument statement"
+            )
+        else:
+            texts = list(self.statements or ())
+        for text in texts:
+            if not isinstance(text, str) or not text.strip():
+                raise AirflowFailException("a statement is a text that is not empty")
+        return texts
+
+    def _record(self, context: Mapping[str, Any], statements: Sequence[str]) -> Submissions:
+        ti = context["ti"]
+        return Submissions(
+            _key(ti),
+            statements,
+            life=int(ti.max_tries),
+            store=Store(read=read_variable, write=write_variable),
+        )
+
+
+class OnehouseTrackOperator(FollowingOperator):
+    """
+    Follows requests that something else submitted, and succeeds when all of them have.
+
+    It returns, and pushes, a list with one object per request: ``request_id``, ``outcome``,
+    ``status``, ``reason`` and ``response``, where there are any.
+
+    Args:
+        request_ids: What to follow: a list, or what an `OnehouseSqlOperator` pushed.
+            Templated; a text that a template made of a list is understood.
+
+        conn_id: The connection.
+
+        deferrable: Wait in the triggerer, and not on a worker.
+
+        on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
+
+        follow_timeout: Seconds, or a timedelta, that each try waits at most.
+
+        report_url: What the link "Report" of the task leads to.  Templated.
+
+        start_from_trigger: Begin in the triggerer, without a worker.  The IDs must be known
+            when the DAG is read; Airflow 3.3 can also fill in templates then.
+
+        end_from_trigger: End there too.  A task that fails and has a retry left is failed by a
+            worker, and by a worker on Airflow 3, where a trigger cannot know.
+
+        **kwargs: Those of ``BaseOperator``.
+    """
+
+    template_fields: Sequence[str] = ("request_ids", "conn_id", "report_url")
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        request_ids: Any,
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.request_ids = request_ids
+        self.end_from_trigger = end_from_trigger
+        self.start_from_trigger = start_from_trigger
+        if start_from_trigger:
+            seconds = self._seconds()
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls=f"{OnehouseTrackTrigger.__module__}.{OnehouseTrackTrigger.__qualname__}",
+                trigger_kwargs={
+                    "request_ids": request_ids,
+                    "conn_id": self.conn_id,
+                    "on_partial": self.on_partial,
+                    "end_from_trigger": end_from_trigger,
+                },
+                next_method="execute_complete",
+                next_kwargs=None,
+                timeout=None if seconds is None else timedelta(seconds=seconds),
+            )
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """Wait for the requests."""
+        try:
+            requests = [Request(one) for one in request_ids_in(self.request_ids)]
+        except InvalidRequestError as error:
+            raise AirflowFailException(str(error)) from error
+        return self._follow(context, requests)
+
+
+def _forget_record(context: Mapping[str, Any]) -> None:
+    """Delete the record of a task that has succeeded."""
+    task = context["task"]
+    statements = task._texts()  # noqa: SLF001 - of the operator above
+    record = task._record(context, statements)  # noqa: SLF001 - of the operator above
+    for name in record.names:
+        delete_variable_with_success(name, context)
+
+
+def _with_callback(given: Any, ours: Any) -> list[Any]:
+    if given is None:
+        return [ours]
+    return [ours, *(given if isinstance(given, list | tuple) else [given])]
+
+
+def _key(ti: Any) -> TaskKey:
+    return TaskKey(ti.dag_id, ti.task_id, ti.run_id, int(ti.map_index))

@@ -1,0 +1,133 @@
+"""
+Airflow's own command, in processes of its own that are gone when a test is over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["DAGS", "Airflow", "new_home"]
+
+DAGS = Path(__file__).parent / "dags"
+_COMMAND = Path(sys.executable).parent / "airflow"
+
+
+def new_home(path: Path) -> Path:
+    """Make a directory with an empty database of Airflow's, for others to copy."""
+    Airflow(path).run("db", "migrate", seconds=300)
+    return path
+
+
+class Airflow:
+    """One installation: a directory with a database, and the processes that use it."""
+
+    def __init__(self, home: Path, *, copy_of: Path | None = None, **settings: str) -> None:
+        if copy_of is not None:
+            shutil.copytree(copy_of, home)
+        self.home = home
+        self.log = ""
+        self._settings = settings
+        self._connection: dict[str, Any] = {}
+
+    def connect(self, connection: dict[str, Any]) -> None:
+        """Give it the connection `onehouse_default`."""
+        self._connection = connection
+
+    def environment(self) -> dict[str, str]:
+        """Nothing of this machine's owner gets in."""
+        return {
+            "HOME": str(self.home),
+            "PATH": f"{_COMMAND.parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(DAGS.parents[2]),
+            "AIRFLOW_HOME": str(self.home),
+            # Said here, because Airflow writes it into the file that is copied.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW_CONN_ONEHOUSE_DEFAULT": json.dumps(self._connection),
+            **self._settings,
+        }
+
+    def run(self, *arguments: str, seconds: float = 180) -> int:
+        """Run a command to its end, and return its exit code; `log` holds what it said."""
+        with self.running(*arguments) as process:
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                raise TimeoutError(f"airflow {' '.join(arguments)}:\n{self.log}") from None
+        return process.returncode
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command while the block runs, and kill it with all that it started."""
+        out = self.home.with_name(f"{self.home.name}-{arguments[0]}-{time.monotonic_ns()}.log")
+        self.home.mkdir(parents=True, exist_ok=True)
+        with out.open("wb") as file:
+            process = subprocess.Popen(
+                [_COMMAND, *arguments],
+                env=self.environment(),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                yield process
+            finally:
+                kill_tree(process.pid)
+                process.wait()
+                self.log = out.read_text(encoding="utf-8", errors="replace")
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database."""
+        with closing(sqlite3.connect(self.home / "airflow.db", timeout=30)) as database:
+            return database.execute(sql, values).fetchall()
+
+    def results(self, task_id: str) -> Any:
+        """What a task returned, in the last run of its DAG."""
+        rows = self.query(
+            "select value from xcom where task_id = ? and key = 'return_value'"
+            " order by timestamp desc limit 1",
+            task_id,
+        )
+        value = json.loads(rows[0][0])
+        return json.loads(value) if isinstance(value, str) else value
+
+    def records(self) -> list[str]:
+        """The Variables in which tasks remember what they submitted."""
+        return [key for (key,) in self.query("select key from variable")]
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all it started, those too that made sessions of their own."""
+    found: dict[int, psutil.Process] = {}
+    # Again, since they may start others while they are looked for.
+    for _ in range(3):
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(pid)
+            for process in (parent, *parent.children(recursive=True)):
+                found[process.pid] = process
+        for process in found.values():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+    for process in found.values():
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(list(found.values()), timeout=10)

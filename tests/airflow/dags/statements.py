@@ -1,0 +1,61 @@
+"""
+DAGs that the tests run with Airflow's own command.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+
+from onehouse_tracker.integrations.airflow.operators import (
+    OnehouseSqlOperator,
+    OnehouseTrackOperator,
+)
+from onehouse_tracker.integrations.airflow.sensors import OnehouseRequestSensor
+
+START = datetime(2026, 1, 1)  # noqa: DTZ001 - Airflow adds the zone
+
+with DAG("succeeding", start_date=START, schedule=None, catchup=False):
+    submit = OnehouseSqlOperator(
+        task_id="submit",
+        statements=["SHOW CLUSTERS", "RUN JOB nightly_{{ ds_nodash }}", "ALTER CLUSTER a"],
+        wait=False,
+    )
+    follow = OnehouseTrackOperator(
+        task_id="follow",
+        request_ids="{{ ti.xcom_pull(task_ids='submit') }}",
+        report_url="https://reports.example/{{ dag.dag_id }}",
+    )
+    sense = OnehouseRequestSensor(task_id="sense", request_ids=follow.output)
+    once_more = OnehouseSqlOperator(task_id="once_more", statement="RUN JOB nightly")
+    on_the_worker = OnehouseSqlOperator(
+        task_id="on_the_worker", statement="SHOW JOBS", deferrable=False
+    )
+    poke = OnehouseRequestSensor(
+        task_id="poke", request_ids=submit.output, deferrable=False, poke_interval=1
+    )
+    submit >> follow >> sense >> once_more >> on_the_worker >> poke
+
+with DAG("failing", start_date=START, schedule=None, catchup=False):
+    OnehouseSqlOperator(task_id="delete", statements=["SHOW JOBS", "DELETE TABLE orders"])
+
+with DAG("refused", start_date=START, schedule=None, catchup=False):
+    OnehouseSqlOperator(task_id="wrong", statement="SHOW SYNTAX ERROR")
+
+with DAG("partial", start_date=START, schedule=None, catchup=False):
+    OnehouseSqlOperator(task_id="alter", statement="ALTER CLUSTER a", on_partial="fail")
+
+with DAG("retried", start_date=START, schedule=None, catchup=False):
+    OnehouseSqlOperator(
+        task_id="delete",
+        statements=["RUN JOB a", "DELETE TABLE orders", "RUN JOB b"],
+        retries=1,
+        retry_delay=timedelta(seconds=1),
+    )
+
+with DAG("once", start_date=START, schedule=None, catchup=False):
+    OnehouseSqlOperator(task_id="run", statements=["RUN JOB a", "RUN JOB b", "RUN JOB c"])

@@ -1,0 +1,408 @@
+"""
+The record of what a task has submitted: no statement twice, wherever a worker dies.
+"""
+
+import itertools
+import json
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from onehouse_tracker import sync
+from onehouse_tracker.client import OnehouseClient
+from onehouse_tracker.config import Credentials
+from onehouse_tracker.errors import InvalidRequestError, SubmissionError
+from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
+from onehouse_tracker.integrations.airflow._submissions import (
+    FateUnknownError,
+    Known,
+    Store,
+    Submissions,
+    TaskKey,
+    label_of,
+)
+from onehouse_tracker.integrations.airflow._worker import (
+    WatchedClient,
+    follow_here,
+    submit_missing,
+)
+from onehouse_tracker.models import Outcome, Request
+from onehouse_tracker.testing import Fault, FaultKind, SimulatedProject, SimulatorServer
+from onehouse_tracker.testing.threaded import RunningSimulator
+
+KEY = TaskKey("dag", "task", "run", -1)
+LOG = logging.getLogger("a task")
+
+
+class DiedError(BaseException):
+    """The worker is gone."""
+
+
+class Variables(dict[str, str]):
+    """Variables that outlive a worker, which may die before or after a write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps_left: float = float("inf")
+
+    def step(self) -> None:
+        """Die, if it is time to."""
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise DiedError
+
+    def write(self, key: str, value: str, description: str) -> None:
+        """Write one."""
+        assert description == "Onehouse: DAG dag, task task, run run"
+        self.step()
+        self[key] = value
+        self.step()
+
+
+def _record(variables: Variables, statements: Sequence[str], life: int = 0) -> Submissions:
+    return Submissions(KEY, statements, life=life, store=Store(variables.get, variables.write))
+
+
+def _try(variables: Variables, statements: Sequence[str], sent: list[str], life: int = 0) -> str:
+    """What a try of the task does; `sent` is what the server got."""
+    record = _record(variables, statements, life)
+    known = record.known()
+    for index, statement in enumerate(statements):
+        if index not in known:
+            record.intend(index)
+            variables.step()
+            sent.append(statement)
+            variables.step()
+            record.accept(index, f"id of {statement}")
+    record.flush()
+    assert [one.request_id for one in record.known().values()] == [
+        f"id of {statement}" for statement in statements
+    ]
+    record.finish()
+    return "succeeded"
+
+
+@pytest.mark.parametrize("count", [1, 3, 120])
+def test_wherever_a_worker_dies_nothing_is_submitted_twice(count: int) -> None:
+    """
+    After a death at any step, the next try goes on, or says that it cannot know.
+    """
+    statements = [f"RUN JOB {i}" for i in range(count)]
+    for steps in itertools.count():
+        variables, sent = Variables(), list[str]()
+        variables.steps_left = steps
+        try:
+            _try(variables, statements, sent)
+        except DiedError:
+            variables.steps_left = float("inf")
+        else:
+            break
+        try:
+            _try(variables, statements, sent)
+        except FateUnknownError:
+            # True: nobody wrote down how the last of them ended.
+            assert len(sent) <= count
+        assert len(sent) == len(set(sent))
+    # Each statement takes an intent, its sending and its answer; with one write for two steps.
+    assert steps > 3 * count
+
+
+def test_a_retry_after_the_last_word_submits_nothing() -> None:
+    """
+    A worker may die after the record is over and before Airflow knows of the success.
+    """
+    variables, sent = Variables(), list[str]()
+
+    _try(variables, ["RUN JOB a"], sent)
+    _try(variables, ["RUN JOB a"], sent)
+
+    assert sent == ["RUN JOB a"]
+
+
+def test_a_task_that_succeeded_and_is_cleared_submits_again() -> None:
+    """
+    A user who clears it wants it to run once more: in all blocks of its record.
+    """
+    statements = [f"RUN JOB {i}" for i in range(120)]
+    variables, sent = Variables(), list[str]()
+
+    _try(variables, statements, sent, life=0)
+    variables.steps_left = 3
+    with pytest.raises(DiedError):
+        _try(variables, statements, sent, life=1)
+    variables.steps_left = float("inf")
+
+    # What the first life wrote into the second block is not taken for the second life's.
+    with pytest.raises(FateUnknownError, match="statement 1 of 120"):
+        _record(variables, statements, life=1).known()
+
+
+def test_a_task_that_failed_and_is_cleared_goes_on() -> None:
+    """
+    What it submitted runs, or ran, whatever became of the task.
+    """
+    variables = Variables()
+    record = _record(variables, ["RUN JOB a"], life=0)
+    record.intend(0)
+    record.accept(0, "a")
+    record.flush()
+
+    known = _record(variables, ["RUN JOB a"], life=1).known()
+
+    assert known[0].request_id == "a"
+    assert (datetime.now(UTC) - known[0].submitted_at).total_seconds() < 60
+
+
+def test_what_is_forgotten_is_submitted_again() -> None:
+    """
+    What ended FAILED does not run any more: a retry is there to run it again.
+    """
+    variables = Variables()
+    record = _record(variables, ["RUN JOB a", "RUN JOB b"])
+    for index in (0, 1):
+        record.intend(index)
+        record.accept(index, f"{index}")
+    record.forget([0])
+
+    assert list(_record(variables, ["RUN JOB a", "RUN JOB b"]).known()) == [1]
+
+
+def test_another_statement_in_its_place_is_not_submitted() -> None:
+    """
+    What runs is not what stands there now: only its owner can tell what is wanted.
+    """
+    variables = Variables()
+    record = _record(variables, ["RUN JOB a"])
+    record.intend(0)
+    record.accept(0, "the-request")
+    record.flush()
+
+    with pytest.raises(FateUnknownError, match="as request the-request, and it may run"):
+        _record(variables, ["RUN JOB b"]).known()
+    with pytest.raises(FateUnknownError, match="another statement"):
+        _record(variables, []).known()
+
+
+def test_the_advice_of_an_unknown_fate_works() -> None:
+    """
+    People do what the message says: give the entry its request ID, or remove it.
+    """
+    variables = Variables()
+    _record(variables, ["RUN JOB a"]).intend(0)
+    [name] = variables
+    with pytest.raises(FateUnknownError, match=name) as caught:
+        _record(variables, ["RUN JOB a"]).known()
+    assert 'entry "0"' in str(caught.value)
+
+    content = json.loads(variables[name])
+    content["statements"]["0"]["request_id"] = "found-in-the-console"
+    variables[name] = json.dumps(content)
+    assert _record(variables, ["RUN JOB a"]).known()[0].request_id == "found-in-the-console"
+
+    del content["statements"]["0"]
+    variables[name] = json.dumps(content)
+    assert _record(variables, ["RUN JOB a"]).known() == {}
+
+
+def test_the_record_holds_no_statement() -> None:
+    """
+    A statement may hold a secret, and Variables are seen by many.
+    """
+    variables = Variables()
+    _record(variables, ["CREATE SECRET marked"]).intend(0)
+
+    assert "marked" not in str(variables)
+
+
+def test_names_fit_whatever_the_task_is_called() -> None:
+    """
+    A Variable's name has at most 250 characters, and each of these three may have as many.
+    """
+    long = TaskKey("d" * 250, "t" * 250, "r" * 250, 7)
+
+    assert len(long.name(3)) <= 250
+    assert long.name(0) != TaskKey("d" * 250, "t" * 250, "r" * 250, 8).name(0)
+    assert str(TaskKey("d", "t", "r", 7)) == "DAG d, task t, run r, map index 7"
+
+
+def test_a_variable_stays_small() -> None:
+    """
+    On MySQL it must fit into 64 KB.
+    """
+    variables, sent = Variables(), list[str]()
+
+    _try(variables, [f"RUN JOB {i}" for i in range(1000)], sent)
+
+    assert len(variables) == 20
+    assert max(map(len, variables.values())) < 8192
+
+
+@pytest.mark.parametrize(
+    ("statement", "label"),
+    [
+        ("run  job nightly", "RUN JOB"),
+        ("SELECT 'secret'", "SELECT"),
+        ("SHOW", "SHOW"),
+        ("/* */ SHOW", "SQL"),
+    ],
+)
+def test_a_label_is_the_kind_of_a_statement(statement: str, label: str) -> None:
+    """
+    Requests of one kind take about equally long; a literal is no kind.
+    """
+    assert label_of(statement) == label
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["a", "b", "a"],
+        "['a', 'b']",
+        ("a", "b"),
+        [{"request_id": "a", "outcome": "SUCCEEDED"}, {"request_id": "b"}],
+        "[{'request_id': 'a', 'response': None}, {'request_id': 'b'}]",
+        [["a"], ["b"]],
+    ],
+    ids=str,
+)
+def test_ids_are_found_in_what_a_task_pushed(value: object) -> None:
+    """
+    A template makes a text of a list, and mapped tasks push one list each.
+    """
+    assert request_ids_in(value) == ["a", "b"]
+
+
+def test_one_id_is_one_id() -> None:
+    """
+    What is no list is an ID as it stands.
+    """
+    assert request_ids_in("a-b-c") == ["a-b-c"]
+    assert request_ids_in({"request_id": "a"}) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, [None], "[a", "{'x': 1}", [{"x": 1}], "", [""]], ids=str
+)
+def test_what_holds_no_id_is_refused(value: object) -> None:
+    """
+    An operator that finds nothing to follow must not succeed.
+    """
+    with pytest.raises(InvalidRequestError):
+        request_ids_in(value)
+
+
+# --- With a server -----------------------------------------------------------------------
+
+
+def _submit(
+    simulator: RunningSimulator, variables: Variables, statements: Sequence[str]
+) -> list[Known]:
+    client = WatchedClient(_client(simulator))
+    with sync.Tracker(client, gate=_fast()) as tracker:
+        return submit_missing(tracker, client, statements, _record(variables, statements), LOG)
+
+
+def _client(simulator: RunningSimulator) -> OnehouseClient:
+    return OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=0.5)
+
+
+def _fast() -> LocalGate:
+    return LocalGate(500)
+
+
+def test_each_is_submitted_once() -> None:
+    """
+    The second call is a retry that finds everything submitted.
+    """
+    variables = Variables()
+    with RunningSimulator() as simulator:
+        first = _submit(simulator, variables, ["RUN JOB a", "RUN JOB b"])
+        again = _submit(simulator, variables, ["RUN JOB a", "RUN JOB b"])
+
+    assert first == again
+    assert len(simulator.project.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "again"),
+    [
+        (Fault(kind=FaultKind.HANG), FateUnknownError, False),
+        (Fault(kind=FaultKind.RESET), FateUnknownError, False),
+        (Fault(kind=FaultKind.REFUSE, status=400), SubmissionError, True),
+    ],
+    ids=["hangs", "is reset", "is refused"],
+)
+def test_only_what_certainly_does_not_run_is_submitted_again(
+    fault: Fault, error: type[Exception], *, again: bool
+) -> None:
+    """
+    After a time-out nobody knows; after a refusal nothing runs.
+    """
+    variables = Variables()
+    project = SimulatedProject()
+    project.script_next([None, fault])
+    with RunningSimulator(SimulatorServer(project)) as simulator:
+        with pytest.raises(error):
+            _submit(simulator, variables, ["RUN JOB a", "RUN JOB b", "RUN JOB c"])
+        posts = [one for one in project.arrivals if one.kind == "submit"]
+        assert len(posts) == 2
+        if again:
+            assert len(_submit(simulator, variables, ["RUN JOB a", "RUN JOB b", "RUN JOB c"])) == 3
+        else:
+            with pytest.raises(FateUnknownError, match="statement 2 of 3"):
+                _submit(simulator, variables, ["RUN JOB a", "RUN JOB b", "RUN JOB c"])
+    assert len([one for one in project.arrivals if one.kind == "submit"]) == (4 if again else 2)
+
+
+def test_who_waits_here_says_what_is_pending(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A worker that waits fills a slot: its log says for what.
+    """
+    caplog.set_level(logging.INFO)
+    project = SimulatedProject()
+    project.add("quick", 0)
+    project.add("slow", 3600)
+    told: list[list[str]] = []
+    with (
+        RunningSimulator(SimulatorServer(project)) as simulator,
+        sync.Tracker(_client(simulator), gate=_fast()) as tracker,
+    ):
+        news = follow_here(
+            tracker,
+            [Request("quick"), Request("slow")],
+            timeout=0.5,
+            log=LOG,
+            on_pending=told.append,
+        )
+
+    assert {one["request_id"]: one["outcome"] for one in news["results"]} == {
+        "quick": Outcome.SUCCEEDED,
+        "slow": Outcome.TIMED_OUT,
+    }
+    assert told[0] == ["quick", "slow"]
+    assert "2 of 2 requests pending: quick, slow" in caplog.text
+
+
+def test_who_waits_here_with_wrong_credentials_is_told() -> None:
+    """
+    The requests go on: their IDs are part of the news.
+    """
+    server = SimulatorServer(SimulatedProject(), expected_headers={"x-onehouse-api-key": "right"})
+    with (
+        RunningSimulator(server) as simulator,
+        sync.Tracker(
+            OnehouseClient(
+                Credentials.from_env(environ={**simulator.environ, "ONEHOUSE_API_KEY": "wrong"})
+            ),
+            gate=_fast(),
+        ) as tracker,
+    ):
+        news = follow_here(
+            tracker, [Request("a")], timeout=None, log=LOG, on_pending=lambda _: None
+        )
+
+    assert "credentials" in news["error"]
+    assert news["pending"] == ["a"]
