@@ -11,7 +11,6 @@ import copy
 import logging
 import math
 import random
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
@@ -30,7 +29,8 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.models import StatusReply, StatusSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from datetime import datetime
 
     from onehouse_tracker._recorder import Recorder
     from onehouse_tracker._tracked import Joining, Tracked
@@ -57,8 +57,8 @@ class Engine:
         gate: Gate,
         policy: PollPolicy,
         *,
-        observers: Sequence[events.Observer] = (),
-        wall_clock: Callable[[], datetime] | None = None,
+        emit: events.Emitter,
+        wall_clock: Callable[[], datetime],
         seed: int | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -66,14 +66,14 @@ class Engine:
         self._source = source
         self._gate = gate
         self._policy = policy
-        self._emit = events.Emitter(observers)
+        self._emit = emit
         self._schedule = Schedule(policy, gate.limit)
         self._health = Health(policy.patience)
         self._roster = Roster(
             self._schedule,
             self._health,
             emit=self._emit,
-            wall_clock=wall_clock or _utc_now,
+            wall_clock=wall_clock,
             recorder=recorder,
         )
         self._slots = SlotQueue()
@@ -126,6 +126,11 @@ class Engine:
     def open(self, wait: Wait) -> None:
         """Take in a waiter; a failure of the project reaches it from now on."""
         self._roster.open(wait)
+
+    def watch(self, observer: events.Observer) -> None:
+        """Tell *observer* everything from now on, and at first what is followed."""
+        self._roster.introduce(observer)
+        self._emit.add(observer)
 
     def join(self, wait: Wait, joining: Joining) -> None:
         """Follow one more request for *wait*, which is open and does not contain it yet."""
@@ -393,7 +398,3 @@ class Engine:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

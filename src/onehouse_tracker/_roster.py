@@ -69,6 +69,11 @@ class Roster:
     def __len__(self) -> int:
         return len(self._tracked)
 
+    def introduce(self, observer: events.Observer) -> None:
+        """Tell *observer*, who comes late, of everything that is followed."""
+        for tracked in self._tracked.values():
+            observer(_joined(tracked))
+
     def open(self, wait: Wait) -> None:
         """Take in a waiter; a failure of the project reaches it from now on."""
         self._waits[wait] = None
@@ -86,7 +91,7 @@ class Roster:
             self._health.busy(now)
         self._tracked[request_id] = tracked
         if self._emit:
-            self._emit(events.RequestJoined(at=now, request_id=request_id, label=label, age=age))
+            self._emit(_joined(tracked))
         due = now + joining.first_look
         if self._recorder is None or joining.on_disk:
             self._schedule.add(tracked, due)
@@ -260,6 +265,15 @@ class Roster:
             waited=now - tracked.added_at,
             delay_bound=bound,
         )
+
+
+def _joined(tracked: Tracked) -> events.RequestJoined:
+    return events.RequestJoined(
+        at=tracked.added_at,
+        request_id=tracked.request_id,
+        label=tracked.label,
+        age=tracked.added_at - tracked.born,
+    )
 
 
 def own_copy(result: Result) -> Result:

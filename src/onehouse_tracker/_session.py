@@ -86,13 +86,14 @@ class Session:
         self._policy = policy
         self._journal = journal
         self._journal_is_strict = journal_is_strict
-        self._observers = observers
         self._wall_clock = wall_clock
         self._seed = seed
         self._loop: asyncio.AbstractEventLoop | None = None
         # Looked up once, and gone once used: joining asks for it with every request.
         self._warm_up_source = getattr(source, "warm_up", None)
         self._stack = AsyncExitStack()
+        self.pages = AsyncExitStack()
+        """Closes the live pages."""
         # In order, so that a run on a virtual clock can be repeated.
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._executor: ThreadPoolExecutor | None = None
@@ -113,11 +114,13 @@ class Session:
             await self._gate.start()
             stack.push_async_callback(self._gate.aclose)
             recorder = await self._open_journal(stack)
+            # Closed after the engine: the last that a page tells is how it all ended.
+            self.pages = await stack.enter_async_context(AsyncExitStack())
             engine = Engine(
                 self._source,
                 self._gate,
                 self._policy,
-                observers=self._observers,
+                emit=self.emit,
                 wall_clock=self._wall_clock,
                 seed=self._seed,
                 recorder=recorder,

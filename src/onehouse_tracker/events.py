@@ -280,6 +280,15 @@ class Emitter:
     def __bool__(self) -> bool:
         return bool(self._observers)
 
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Everyone who is told."""
+        return self._observers
+
+    def add(self, observer: Observer) -> None:
+        """Tell *observer* as well from now on."""
+        self._observers = (*self._observers, observer)
+
     def __call__(self, event: Event) -> None:
         """Tell everyone; one observer's exception is logged and disturbs nobody."""
         for observer in self._observers:

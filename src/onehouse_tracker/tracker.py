@@ -42,6 +42,7 @@ from onehouse_tracker.stats import TrackerStats
 
 if TYPE_CHECKING:
     from onehouse_tracker.journal import Journal
+    from onehouse_tracker.page import LivePage
 
 __all__ = ["Completions", "Handle", "Tracker", "TrackerStats"]
 
@@ -482,6 +483,42 @@ class Tracker:
         """
         await self._session.opened().slot()
         yield
+
+    async def serve_page(self, port: int = 0, *, title: str = "onehouse-tracker") -> LivePage:
+        """
+        Show what happens on a page at ``http://127.0.0.1:port/``, live, for any browser.
+
+        It shows what a report shows, see `report.Recording`: that of this tracker, if there is
+        one among its observers, else a new one that knows what is followed now.  A browser that
+        is slow or gone never slows the polling.  The page closes with the tracker.
+
+        Args:
+            port: Where; 0 takes one that is free, see ``url`` of what is returned.
+
+            title: Its heading.
+
+        Returns:
+            The page: close it earlier with ``aclose()``, or use it with ``async with``.
+
+        Raises:
+            ConfigError: The port is taken, or may not be used; or Jinja2 is missing.
+
+            TrackerClosedError: The tracker is not open.
+        """
+        session = self._session
+        engine = session.opened()
+        from onehouse_tracker.page import LivePage  # noqa: PLC0415 - a web server, for few
+        from onehouse_tracker.report import Recording  # noqa: PLC0415
+
+        recordings = (each for each in session.emit.observers if isinstance(each, Recording))
+        recording = next(recordings, None)
+        if recording is None:
+            recording = Recording(limit=self._gate.limit, wall_clock=self._wall_clock)
+            engine.watch(recording)
+        page = LivePage(recording, self.stats, title=title)
+        await page.start(port)
+        session.pages.push_async_callback(page.aclose)
+        return page
 
     def stats(self) -> TrackerStats:
         """

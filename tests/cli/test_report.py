@@ -8,9 +8,11 @@ import asyncio
 import json
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from onehouse_tracker import JournalError, SqliteJournal
@@ -226,3 +228,58 @@ def test_a_journal_is_only_read(tmp_path: Path) -> None:
         with_one.close()
 
     assert states(tmp_path / "r.html") == {}
+
+
+# --- Live pages ----------------------------------------------------------------------------
+
+
+async def test_a_run_serves_a_live_page_and_says_where() -> None:
+    """
+    For whoever waits in front of a browser; it ends with the run.
+    """
+    project = SimulatedProject()
+    project.script("slow", [STILL_PENDING] * 1000)
+    async with SimulatorServer(project) as server:
+        process = await start(["wait", "slow", "--page", "0"], server.environment())
+        assert process.stderr is not None
+        async with asyncio.timeout(20):
+            said = (await process.stderr.readline()).decode()
+        url = said.removeprefix("live page: ").strip()
+        async with aiohttp.ClientSession() as session, session.get(f"{url}events") as response:
+            async with asyncio.timeout(5):
+                while not (await response.content.readline()).startswith(b"data: "):
+                    pass
+            process.send_signal(signal.SIGINT)
+            rest = (await response.content.read()).decode()
+        ended = await end(process)
+
+    assert ended.code == 130
+    assert '"slow"' in rest
+    assert '"OPEN"' in rest
+    assert rest.endswith("event: over\ndata: {}\n\n")
+
+
+async def test_a_port_that_is_taken_ends_the_command_before_anything_is_asked() -> None:
+    """
+    With what to do about it.
+    """
+    project = SimulatedProject()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with SimulatorServer(project) as server:
+            ended = await run("wait", "a", "--page", str(port), variables=server.environment())
+
+    assert ended.code == 2
+    assert f"error: cannot serve the page on 127.0.0.1:{port}: " in ended.err
+    assert "choose another port" in ended.err
+    assert project.arrived == 0
+
+
+async def test_submit_with_a_page_must_wait() -> None:
+    """
+    Otherwise it would be gone before anybody looks.
+    """
+    ended = await run("submit", "SHOW A", "--page", "0", variables={})
+
+    assert ended.code == 2
+    assert "give --wait as well" in ended.err

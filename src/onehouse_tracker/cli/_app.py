@@ -132,6 +132,8 @@ def submit(
         context.fail("--fail-fast is about how statements end: give --wait as well")
     if settings.report is not None and not wait:
         context.fail("--report shows how statements ended: give --wait as well")
+    if settings.page is not None and not wait:
+        context.fail("--page shows how statements end: give --wait as well")
     from onehouse_tracker.cli import _submit  # noqa: PLC0415 - loads the tracker
 
     run(
@@ -305,7 +307,7 @@ def simulate(
     app,
     "onehouse-tracker demo",
     "onehouse-tracker demo --count 30 --seed 7",
-    "onehouse-tracker demo --report demo.html",
+    "onehouse-tracker demo --page 8080 --report demo.html",
     short_help="Watch simulated statements being followed.",
 )
 def demo(
@@ -320,6 +322,16 @@ def demo(
     report: Annotated[
         str | None, typer.Option("--report", metavar="FILE", help="Write an HTML report.")
     ] = None,
+    page: Annotated[
+        int | None,
+        typer.Option(
+            "--page",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve a live page on 127.0.0.1; 0 takes a free port.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """
@@ -331,6 +343,8 @@ def demo(
     from onehouse_tracker.cli import _demo  # noqa: PLC0415 - loads the tracker
 
     run(
-        lambda terminal: _demo.demo(terminal, count=count, seed=seed, speed=speed, report=report),
+        lambda terminal: _demo.demo(
+            terminal, count=count, seed=seed, speed=speed, report=report, page=page
+        ),
         quiet=quiet,
     )

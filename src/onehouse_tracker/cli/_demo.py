@@ -16,7 +16,7 @@ from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._follow import consume
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._progress import live
-from onehouse_tracker.cli._report import recorded
+from onehouse_tracker.cli._report import recorded, served
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._statements import label_of
 from onehouse_tracker.cli._terminal import Terminal
@@ -71,7 +71,13 @@ _STATEMENTS = (
 
 
 async def demo(
-    terminal: Terminal, *, count: int, seed: int, speed: float, report: str | None = None
+    terminal: Terminal,
+    *,
+    count: int,
+    seed: int,
+    speed: float,
+    report: str | None = None,
+    page: int | None = None,
 ) -> ExitCode:
     """
     Submit *count* statements to a simulator, follow them, and print a summary.
@@ -89,8 +95,10 @@ async def demo(
 
         report: Where to write an HTML report, if anywhere.
 
+        page: The port of a live page, if there shall be one.
+
     Raises:
-        ConfigError: The report cannot be written.
+        ConfigError: The report cannot be written, or the page not be served.
     """
     rng = Random(f"{seed} demo")
     statements = [rng.choice(_STATEMENTS).format(number) for number in range(1, count + 1)]
@@ -121,6 +129,7 @@ async def demo(
             async with (
                 client,
                 Tracker(client, gate=gate, observers=[observe, *recordings], seed=seed) as tracker,
+                served(terminal, tracker, page, title="onehouse-tracker demo"),
                 live(terminal, ledger, tracker.stats),
             ):
                 requests = _submitted(tracker, statements, ledger)

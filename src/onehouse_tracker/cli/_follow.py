@@ -22,7 +22,7 @@ from onehouse_tracker.cli._output import (
     summary,
 )
 from onehouse_tracker.cli._progress import live
-from onehouse_tracker.cli._report import recorded
+from onehouse_tracker.cli._report import recorded, served
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, requests_from
 from onehouse_tracker.cli._terminal import Terminal
@@ -89,7 +89,11 @@ async def follow(
             terminal, settings.report, limit=settings.limit * settings.share
         ) as recordings:
             tracker = open_tracker(settings, recordings)
-            async with tracker, live(terminal, ledger, tracker.stats, off=settings.verbose):
+            async with (
+                tracker,
+                served(terminal, tracker, settings.page),
+                live(terminal, ledger, tracker.stats, off=settings.verbose),
+            ):
                 await consume(terminal, settings, ledger, tracker, requests(tracker))
     except asyncio.CancelledError:
         await report(terminal, settings, ledger)

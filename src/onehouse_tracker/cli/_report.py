@@ -1,11 +1,11 @@
 """
-Writes reports: of a run when it ends, however it ends, and of a journal.
+Reports and live pages: of a run while it goes on and when it ends, and of a journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode
@@ -13,8 +13,9 @@ from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import ConfigError, JournalError
 from onehouse_tracker.journal import JournalReader
 from onehouse_tracker.report import Recording, check_renderer, check_report_path, write_report
+from onehouse_tracker.tracker import Tracker
 
-__all__ = ["recorded", "report_journal"]
+__all__ = ["recorded", "report_journal", "served"]
 
 
 @contextmanager
@@ -64,6 +65,22 @@ def recorded(
             terminal.say(f"error: {error}")
         raise
     _write(terminal, path, recording, title, delays)
+
+
+@asynccontextmanager
+async def served(
+    terminal: Terminal, tracker: Tracker, port: int | None, *, title: str = "onehouse-tracker"
+) -> AsyncIterator[None]:
+    """
+    Serve a live page while *tracker* is open, and say where it is; `None` serves nothing.
+
+    Raises:
+        ConfigError: It cannot be served: known before anything is asked.
+    """
+    if port is not None:
+        page = await tracker.serve_page(port, title=title)
+        terminal.note(f"live page: {page.url}")
+    yield
 
 
 def _write(

@@ -105,6 +105,15 @@ class Settings:
             help="Write an HTML report of the run, also when it is interrupted or fails.",
         ),
     ] = None
+    page: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve a live page on 127.0.0.1; 0 takes a free port.",
+        ),
+    ] = None
     output: Annotated[
         Output,
         typer.Option(
@@ -134,7 +143,7 @@ class Settings:
         return [f"the password of the gate is not shown: set {GATE_VARIABLE}, and omit --gate"]
 
 
-OF_FOLLOWING = frozenset({"timeout", "journal", "report", "fail_fast"})
+OF_FOLLOWING = frozenset({"timeout", "journal", "report", "page", "fail_fast"})
 """Options of whoever follows requests to their end."""
 
 OF_POLLING = frozenset({"limit", "share", "gate", "profile", "label", "verbose"})

@@ -24,6 +24,7 @@ from onehouse_tracker.sync.handles import Completions, Handle
 
 if TYPE_CHECKING:
     from onehouse_tracker.client import OnehouseClient
+    from onehouse_tracker.sync.page import LivePage
 
 __all__ = ["OnResult", "Tracker"]
 
@@ -313,6 +314,30 @@ class Tracker:
         return Handle(
             self._calls, self._calls.call(partial(self._inner.submit, statement, label=label))
         )
+
+    def serve_page(self, port: int = 0, *, title: str = "onehouse-tracker") -> LivePage:
+        """
+        Show what happens on a page at ``http://127.0.0.1:port/``, live, for any browser.
+
+        See ``onehouse_tracker.Tracker.serve_page``.
+
+        Args:
+            port: Where; 0 takes one that is free, see ``url`` of what is returned.
+
+            title: Its heading.
+
+        Returns:
+            The page: close it earlier with ``close()``, or use it with ``with``.
+
+        Raises:
+            ConfigError: The port is taken, or may not be used; or Jinja2 is missing.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        from onehouse_tracker.sync.page import LivePage  # noqa: PLC0415 - a server, for few
+
+        serve = partial(self._inner.serve_page, port, title=title)
+        return LivePage(self._calls, self._calls.call(serve))
 
     def stats(self) -> TrackerStats:
         """
