@@ -166,9 +166,27 @@ async def test_an_interruption_names_the_open_ids_and_the_rest() -> None:
 
     assert ended.code == 130
     assert f"still open: {accepted}\n" in ended.err
-    assert f"""continue with: printf '%s\\n' '{{"request_id": "{accepted}", """ in ended.err
+    assert f"wait --limit 1000 --label 'RUN JOB' --output jsonl {accepted}\n" in ended.err
     assert "statement 2 of 3 may or may not have been submitted" in ended.err
     assert ended.err.endswith("not submitted: statement 3 of 3\n")
+
+
+async def test_labels_that_differ_are_kept_by_the_command_that_continues() -> None:
+    """
+    They are all that the schedule knows about statements that were just submitted.
+    """
+    kinds = [Kind(label="RUN", duration=1e6), Kind(label="CREATE", duration=1e6)]
+    async with SimulatorServer(SimulatedProject(kinds=kinds)) as server:
+        ended = await run(
+            *("submit", "RUN JOB a", "CREATE LAKE b", "--wait", "--timeout", "1", *FAST),
+            variables=server.environment(),
+        )
+
+    first, second = server.project.requests
+    assert ended.err.endswith(
+        f"continue with: printf '%s\\t%s\\n' {first} 'RUN JOB' {second} 'CREATE LAKE'"
+        " | onehouse-tracker wait --timeout 1 --limit 1000 --from -\n"
+    )
 
 
 async def test_sql_that_cannot_be_cut_is_refused_before_anything_is_sent(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import replace
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
 from onehouse_tracker.cli._groups import arguments_of
@@ -184,23 +185,17 @@ def _how_to_continue(
         options = settings.arguments(without={"label"})
         command = shlex.join(["onehouse-tracker", "resume", *options])
         return [f"{len(still_open)} still open", f"continue with: {command}"]
-    options = settings.arguments()
     ids = [request.request_id for request in still_open]
-    plain = still_open == [Request(request_id) for request_id in ids]
     shown = shlex.join(ids)
-    if "--from" in again and (len(ids) > _FEW or not plain):
+    if "--from" in again and (
+        len(ids) > _FEW or still_open != [Request(request_id) for request_id in ids]
+    ):
         # Those that have ended cost one question each; the line stays one line.
-        command = shlex.join(["onehouse-tracker", "wait", *options, *again])
+        command = shlex.join(["onehouse-tracker", "wait", *settings.arguments(), *again])
         if len(ids) > _FEW:
             shown = f"{shlex.join(ids[:_FEW])} ... and {len(ids) - _FEW} more"
-    elif plain:
-        dashed = any(request_id.startswith("-") for request_id in ids)
-        words = [*options, *(["--"] if dashed else []), *ids]
-        command = shlex.join(["onehouse-tracker", "wait", *words])
     else:
-        lines = [json_line(request_data(request)) for request in still_open]
-        printed = shlex.join(["printf", "%s\\n", *lines])
-        command = f"{printed} | {shlex.join(['onehouse-tracker', 'wait', *options])} --from -"
+        command = _wait_for(still_open, settings)
     told = [f"continue with: {command}"]
     if len(ids) <= _FEW or "--from" in again:
         told.insert(0, f"still open: {shown}")
@@ -208,6 +203,27 @@ def _how_to_continue(
         told.insert(0, "not all requests were read by then")
 
     return told
+
+
+def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
+    """A command that waits for *requests*, with all that is known of each."""
+    labels = {request.label or settings.label for request in requests}
+    aged = any(request.submitted_at is not None for request in requests)
+    if len(labels) == 1 and not aged:
+        ids = [request.request_id for request in requests]
+        dashed = any(request_id.startswith("-") for request_id in ids)
+        options = replace(settings, label=labels.pop()).arguments()
+        return shlex.join(
+            ["onehouse-tracker", "wait", *options, *(["--"] if dashed else []), *ids]
+        )
+    if aged or not all((request.label or "").isprintable() for request in requests):
+        lines = [json_line(request_data(request)) for request in requests]
+        printed = ["printf", "%s\\n", *lines]
+    else:
+        pairs = [(request.request_id, request.label or "") for request in requests]
+        printed = ["printf", "%s\\t%s\\n", *(word for pair in pairs for word in pair)]
+    waiting = ["onehouse-tracker", "wait", *settings.arguments(), "--from", "-"]
+    return f"{shlex.join(printed)} | {shlex.join(waiting)}"
 
 
 def _say_how_to_continue(

@@ -11,7 +11,7 @@ from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, m
 from onehouse_tracker.cli._follow import follow, open_tracker
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import Item, json_line, print_all, request_data
+from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, read_bytes
@@ -144,7 +144,7 @@ class _Submission:
             finally:
                 self.ledger.idle.set()
             self._on_its_way = False
-            request = Request(handle.request_id, label=label, submitted_at=datetime.now(UTC))
+            request = Request(handle.request_id, label=label)
             if self._wait:
                 self._handles.append(handle)  # a handle that is let go is not followed
                 self.ledger.join(request)
@@ -174,7 +174,13 @@ class _Submission:
 
     async def _print(self, number: int, request: Request) -> None:
         request_id, label = request.request_id, request.label
-        data = {**request_data(request), "label": label, "outcome": None, "statement": number}
+        data = {
+            "request_id": request_id,
+            "label": label,
+            "outcome": None,
+            "statement": number,
+            "submitted_at": datetime.now(UTC).isoformat(),
+        }
         output = self._settings.output
         if output is Output.JSONL:
             await self._terminal.emit(json_line(data))
