@@ -142,7 +142,8 @@ class _Wave:
 
     async def run(self, stack: AsyncExitStack) -> None:
         """Give the word, let the accidents happen, and collect what everybody knows."""
-        self._begin = begin = time.monotonic() + 1.0
+        # By then every member has its connections: making them keeps a process from sending.
+        self._begin = begin = time.monotonic() + 4.0
         # The requests of some end before the wave does, so that each can have its outcome.
         ends = {
             case.name: begin + 0.7 * self._seconds
