@@ -48,6 +48,11 @@ class Block:
 
     markers: Mapping[str, str]
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it can be wrong: a drawing cannot."""
+        return self.language != "text" or "output" in self.markers
+
     def __str__(self) -> str:
         return f"{name_of(self.page)}:{self.line}"
 

@@ -4,43 +4,49 @@ Every block of code of the documentation does what the page says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from onehouse_tracker.testing import Kind, RunningSimulator, SimulatedProject, SimulatorServer
-from tests.docs.pages import PAGES, Block, blocks_of, name_of
+from tests.docs.pages import PAGES, Block, blocks_of
 from tests.docs.visit import Visit
 
-NOT_RUN = [block for page in PAGES for block in blocks_of(page) if "not run" in block.markers]
+BLOCKS = [block for page in PAGES for block in blocks_of(page) if block.says_something]
+
+VisitOf: TypeAlias = Callable[[Path], Visit]
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[RunningSimulator]:
+def visit_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VisitOf]:
     """
-    One service for all pages: what they submit ends soon, and nothing is refused.
+    A reader for each page, and one service for all: what they submit ends soon.
     """
     project = SimulatedProject(kinds=[Kind(label="", duration=0.1)])
-    with RunningSimulator(SimulatorServer(project)) as running:
-        yield running
+    with RunningSimulator(SimulatorServer(project)) as simulator, ExitStack() as readers:
+
+        @cache
+        def visit_of(page: Path) -> Visit:
+            home = tmp_path_factory.mktemp(page.stem)
+            return readers.enter_context(Visit(home, simulator.environ))
+
+        yield visit_of
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_each_block_does_what_the_page_says(
-    page: Path, simulator: RunningSimulator, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_does_what_the_page_says(block: Block, visit_of: VisitOf) -> None:
     """
-    What a new user copies must work as it stands.
-    """
-    with Visit(tmp_path, simulator.environ) as visit:
-        for block in blocks_of(page):
-            visit.do(block)
+    What a new user copies must work as it stands, after all that stands above it.
 
-
-@pytest.mark.parametrize("block", NOT_RUN, ids=str)
-def test_a_block_that_is_not_run_has_a_reason(block: Block) -> None:
+    What cannot run is listed by each run with its reason, so that nobody takes it for checked.
     """
-    Each run lists them, so that nobody takes them for checked.
-    """
-    pytest.skip(block.markers["not run"])
+    if "not run" in block.markers:
+        pytest.skip(block.markers["not run"])
+    visit = visit_of(block.page)
+    for one in blocks_of(block.page):
+        if one.line <= block.line:
+            visit.do(one)

@@ -27,7 +27,7 @@ from tests.docs.pages import Block
 
 __all__ = ["Visit"]
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 50.0
 """Seconds that one block may take, on a machine that has more to do."""
 
 # Read by whoever leaves the shell, however it is left: the next block goes on from there.
@@ -65,6 +65,7 @@ class Visit:
         self._environment = environment({"HOME": str(home), "PATH": path, **variables})
         self._program = ""
         self._printed = ""
+        self._tried: set[int] = set()
         self._running: list[subprocess.Popen[bytes]] = []
         self._do: Mapping[str, Callable[[Block], object]] = {
             "console": self._console,
@@ -95,15 +96,16 @@ class Visit:
 
     def do(self, block: Block) -> None:
         """
-        Do what *block* says.
+        Do what *block* says, if that was not tried before.
 
         Raises:
             AssertionError: It did not work, or printed something else than the page shows.
 
             ValueError: It cannot be parsed.
         """
-        if "not run" in block.markers:
+        if block.line in self._tried or "not run" in block.markers:
             return
+        self._tried.add(block.line)
         if block.title:
             (self._home / block.title).write_text(block.text, encoding="utf-8")
         self._do[block.language](block)
