@@ -69,9 +69,11 @@ async def test_a_notebook_shows_progress_and_then_the_results(project: Simulated
 
     progress, table = shown.outputs
     assert progress.output_type == "display_data"
-    assert progress.data["text/plain"].startswith("2/2  0 pending  1 ok  1 not ok  after ")
+    assert progress.data["text/plain"].startswith(
+        "2/2  0 pending  1 ok  1 not ok (1 failed)  after "
+    )
     assert '<progress value="2" max="2"></progress>' in progress.data["text/html"]
-    assert "1 not ok</span>" in progress.data["text/html"]
+    assert "1 not ok (1 failed)</span>" in progress.data["text/html"]
     assert table.output_type == "execute_result"
     assert "FAILED" in table.data["text/html"]
     assert silent.outputs == []

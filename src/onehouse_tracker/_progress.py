@@ -5,8 +5,11 @@ What there is to say about the progress of a wait: numbers, their pace, and a pa
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from onehouse_tracker.models import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -36,6 +39,8 @@ class Snapshot:
     paused_for: float
     outage: bool
     left: float | None
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    """How many of those that are done ended how."""
     degraded: bool = False
     """Whether a shared budget was lost: only our static share of it is spent."""
 
@@ -49,13 +54,29 @@ def status_parts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:
     """
     What to show in *width* columns, as texts and their styles.
 
-    Where there is too little room the least important parts are left out, never cut.
+    Where there is too little room the least important parts are left out, never cut; first of
+    all, how those that are done ended.
     """
+    parts = _parts(snapshot, detailed=True)
+    if _length(parts) > width:
+        parts = _parts(snapshot, detailed=False)
+    while len(parts) > 1 and _length(parts) > width:
+        parts.remove(max(parts, key=lambda part: part[0]))
+
+    return [(text, style) for _, text, style in parts]
+
+
+def _length(parts: list[tuple[int, str, str]]) -> int:
+    return len(_SEPARATOR.join(part[1] for part in parts))
+
+
+def _parts(snapshot: Snapshot, *, detailed: bool) -> list[tuple[int, str, str]]:
+    partly, wrong = _by_outcome(snapshot.outcomes) if detailed else ("", "")
     parts = [
         # Each with its importance, 0 being the highest, and its style.
         (0, f"{snapshot.pending} pending", ""),
-        (1, f"{snapshot.done - snapshot.not_ok} ok", "green"),
-        (0, f"{snapshot.not_ok} not ok", "red" if snapshot.not_ok else ""),
+        (1, f"{snapshot.done - snapshot.not_ok} ok{partly}", "green"),
+        (0, f"{snapshot.not_ok} not ok{wrong}", "red" if snapshot.not_ok else ""),
         (2, f"{snapshot.sent_rate:.1f} of {snapshot.budget:.1f}/s", ""),
         (4, f"{snapshot.refusals} refused", "yellow" if snapshot.refusals else ""),
         (5, f"round {duration(snapshot.round_time)}", ""),
@@ -68,10 +89,17 @@ def status_parts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:
         parts.append((1, f"paused {duration(snapshot.paused_for)}", "yellow"))
     elif snapshot.left is not None:
         parts.append((3, f"about {_rough(snapshot.left)} left", ""))
-    while len(parts) > 1 and len(_SEPARATOR.join(part[1] for part in parts)) > width:
-        parts.remove(max(parts, key=lambda part: part[0]))
+    return parts
 
-    return [(text, style) for _, text, style in parts]
+
+def _by_outcome(outcomes: Mapping[Outcome, int]) -> tuple[str, str]:
+    partial = outcomes.get(Outcome.PARTIALLY_SUCCEEDED, 0)
+    wrong = ", ".join(
+        f"{outcomes[outcome]} {outcome.replace('_', ' ').lower()}"
+        for outcome in Outcome
+        if not outcome.ok and outcomes.get(outcome)
+    )
+    return f" ({partial} partially)" if partial else "", f" ({wrong})" if wrong else ""
 
 
 def _rough(seconds: float) -> str:
@@ -154,8 +182,7 @@ def snapshot_of(
     now: float,
     *,
     total: int,
-    done: int,
-    not_ok: int,
+    outcomes: Mapping[Outcome, int],
     complete: bool = True,
 ) -> Snapshot:
     """
@@ -170,18 +197,18 @@ def snapshot_of(
 
         total: Requests to follow, as far as they are known.
 
-        done: How many of them have a result.
-
-        not_ok: How many of those ended badly, or not in time.
+        outcomes: How many of them ended how; the others have no result yet.
 
         complete: Whether no more requests will come.
     """
+    done = sum(outcomes.values())
     pace.note(now, stats.gate.granted, done)
     return Snapshot(
         total=total,
         complete=complete,
         done=done,
-        not_ok=not_ok,
+        not_ok=sum(count for outcome, count in outcomes.items() if not outcome.ok),
+        outcomes=dict(outcomes),
         sent_rate=pace.sent_rate,
         budget=stats.gate.rate,
         refusals=stats.refusals,

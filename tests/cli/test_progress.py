@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from onehouse_tracker._progress import Pace, Snapshot, duration, status_parts
-from onehouse_tracker.models import ApiStatus
+from onehouse_tracker.models import ApiStatus, Outcome
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
 from tests.cli.harness import PATIENCE, STILL_PENDING, start
@@ -62,6 +62,24 @@ def test_parts_are_left_out_and_never_cut(width: int) -> None:
     assert [text for text in whole if text in parts] == parts
     assert width < 30 or "4750 pending" in parts
     assert width < 80 or "about 25 min 03 s left" in parts
+
+
+def test_how_they_ended_is_told_where_there_is_room() -> None:
+    """
+    Failed is not timed out: what to do about them differs.
+    """
+    outcomes = {
+        Outcome.TIMED_OUT: 2,
+        Outcome.FAILED: 35,
+        Outcome.SUCCEEDED: 1201,
+        Outcome.PARTIALLY_SUCCEEDED: 12,
+    }
+    detailed = replace(BUSY, outcomes=outcomes)
+
+    assert shown(detailed, 199).startswith(
+        "4750 pending  1213 ok (12 partially)  37 not ok (35 failed, 2 timed out)  9.6 of"
+    )
+    assert shown(detailed, 105) == shown(BUSY, 105)
 
 
 def test_a_budget_that_is_no_longer_shared_is_told() -> None:
@@ -176,7 +194,7 @@ async def test_a_terminal_shows_progress_and_then_the_table(columns: int) -> Non
     assert code == 1
     lines = CONTROL.sub("", written).replace("\r", "\n").splitlines()
     assert max(map(len, lines)) <= columns
-    assert any("1 pending  0 ok  1 not ok  " in text for text in lines)
+    assert any("1 pending  0 ok  1 not ok" in text for text in lines)
     table = written.rpartition("\x1b[?25h")[2]  # the cursor is shown again, then the rest
     assert identifier in table
     assert "\x1b[31mFAILED" in table

@@ -26,7 +26,7 @@ class Ledger:
         self.idle.set()
         self._requests: dict[str, Request] = {}
         self._results: dict[str, Result] = {}
-        self._not_ok = 0
+        self._outcomes: Counter[Outcome] = Counter()
 
     def join(self, request: Request) -> None:
         """One more request; a second time it changes nothing."""
@@ -34,8 +34,10 @@ class Ledger:
 
     def end(self, result: Result) -> None:
         """One request has its result."""
-        if result.request_id not in self._results:
-            self._not_ok += not result.ok
+        known = self._results.get(result.request_id)
+        if known is not None:
+            self._outcomes[known.outcome] -= 1
+        self._outcomes[result.outcome] += 1
         self._requests.setdefault(result.request_id, Request(result.request_id))
         self._results[result.request_id] = result
 
@@ -48,11 +50,6 @@ class Ledger:
     def done(self) -> int:
         """How many of them have a result."""
         return len(self._results)
-
-    @property
-    def not_ok(self) -> int:
-        """How many of those ended badly, or not in time."""
-        return self._not_ok
 
     def standings(self) -> Iterator[tuple[Request, Result | None]]:
         """Each request and its result so far, in the order in which the requests came."""
@@ -73,7 +70,7 @@ class Ledger:
 
     def outcomes(self) -> Counter[Outcome]:
         """How many requests ended how."""
-        return Counter(result.outcome for result in self.results())
+        return +self._outcomes
 
     async def watch(
         self, batches: AsyncIterable[Request] | Iterable[Request]

@@ -4,7 +4,7 @@ The words and the arguments of the command line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -86,10 +86,8 @@ class Input:
     ] = "submitted_at"
 
     def is_given(self, name: str) -> bool:
-        """Whether the user asked for this one, and does not only bear it."""
-        return any(
-            getattr(self, each.name) != each.default for each in fields(self) if each.name == name
-        )
+        """Whether the user chose this one."""
+        return bool(getattr(self, name) != getattr(Input(), name))
 
     @property
     def columns_given(self) -> bool:

@@ -78,8 +78,7 @@ async def _refresh(
                 pace,
                 clock(),
                 total=ledger.total,
-                done=ledger.done,
-                not_ok=ledger.not_ok,
+                outcomes=ledger.outcomes(),
                 complete=ledger.complete,
             )
         except TrackerClosedError:  # the block will learn it by itself

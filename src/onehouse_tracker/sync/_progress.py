@@ -8,6 +8,7 @@ import contextvars
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from html import escape
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from onehouse_tracker._progress import Pace, Panel, Snapshot, duration, snapshot_of, status_parts
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
-from onehouse_tracker.models import Result
+from onehouse_tracker.models import Outcome, Result
 
 if TYPE_CHECKING:
     from onehouse_tracker.stats import TrackerStats
@@ -30,13 +31,11 @@ class Tally:
     """How many results there are, counted on the polling path."""
 
     def __init__(self) -> None:
-        self.done = 0
-        self.not_ok = 0
+        self.outcomes: Counter[Outcome] = Counter()
 
     def note(self, result: Result) -> None:
         """One more request has its result."""
-        self.done += 1
-        self.not_ok += not result.ok
+        self.outcomes[result.outcome] += 1
 
 
 class _Display(Protocol):
@@ -79,7 +78,12 @@ def shown(
 
     def snapshot() -> Snapshot:
         return snapshot_of(
-            stats(), pace, time.monotonic(), total=total, done=tally.done, not_ok=tally.not_ok
+            # A copy: it is counted in another thread.
+            stats(),
+            pace,
+            time.monotonic(),
+            total=total,
+            outcomes=tally.outcomes.copy(),
         )
 
     def refresh() -> None:
