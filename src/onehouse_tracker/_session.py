@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from onehouse_tracker import events
 from onehouse_tracker._announcements import announced
 from onehouse_tracker._engine import Engine
-from onehouse_tracker._intake import RequestIds, check, check_timeout, checked
+from onehouse_tracker._intake import RequestIds, check, check_timeout, checked, ids_of
+from onehouse_tracker._leaving import expire_after, release
 from onehouse_tracker._tracked import Joining
 from onehouse_tracker._waits import Wait
 from onehouse_tracker.errors import TrackerClosedError
@@ -42,14 +43,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Session",
-    "cancel_and_wait",
-    "expire_after",
-    "release",
     "start_task",
     "until_ended",
 ]
 
 T = TypeVar("T")
+
+_AT_ONCE = 1_000
+"""Requests that join in one turn of the event loop: a hundred thousand take a second or more."""
 
 _SERVED_BY_ONE = 2
 """Requests that one connection can serve without ever being late."""
@@ -207,13 +208,38 @@ class Session:
         timeout: float | None,
         label: str | None,
     ) -> AsyncIterator[None]:
-        """Wait for *request_ids* while the block runs."""
-        leave = self.begin(engine, wait, request_ids, timeout, label)
+        """Wait for *request_ids* while the block runs; very many join in several turns."""
+        check_timeout(timeout)
+        began = asyncio.get_running_loop().time()
+        rest: list[str | Request] = []
+        if not isinstance(request_ids, AsyncIterable):
+            request_ids = checked(request_ids)
+            request_ids, rest = request_ids[:_AT_ONCE], request_ids[_AT_ONCE:]
+        leave = self.begin(engine, wait, request_ids, None if rest else timeout, label, rest)
+        timer: asyncio.TimerHandle | None = None
         try:
+            await self._join_rest(engine, wait, rest, label)
+            if rest and timeout is not None:  # it may be over: now all can have their outcome
+                timer = asyncio.get_running_loop().call_at(began + timeout, engine.expire, wait)
             with announced(self.emit, wait, label):
                 yield
         finally:
+            if timer is not None:
+                timer.cancel()
             leave()
+
+    async def _join_rest(
+        self, engine: Engine, wait: Wait, rest: list[str | Request], label: str | None
+    ) -> None:
+        for number, request in enumerate(rest):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if not wait.over:
+                self._join(engine, wait, request, label)
+            elif (request_id := ids_of((request,))[0]) not in wait:
+                wait.enter(request_id, label)  # the project failed: this one is open, too
+        if rest:
+            wait.fed()
 
     def begin(
         self,
@@ -222,8 +248,9 @@ class Session:
         request_ids: RequestIds,
         timeout: float | None,
         label: str | None,
+        more: Sequence[str | Request] = (),
     ) -> Callable[[], None]:
-        """Start waiting, and return what ends it."""
+        """Start waiting, and return what ends it; *more* are to join afterwards."""
         check_timeout(timeout)
         feeder: asyncio.Task[None] | None = None
         if isinstance(request_ids, AsyncIterable):
@@ -236,7 +263,8 @@ class Session:
             engine.open(wait)
             for request in requests:
                 self._join(engine, wait, request, label)
-            wait.fed()
+            if not more:
+                wait.fed()
         timer = expire_after(timeout, engine, wait)
         return partial(release, engine, wait, feeder, timer)
 
@@ -346,29 +374,6 @@ class Session:
         return start_task(coroutine, name, self._tasks)
 
 
-def expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.TimerHandle | None:
-    """Settle what is open at the deadline; cancel the timer when the wait is over."""
-    if timeout is None:
-        return None
-    loop = asyncio.get_running_loop()
-    return loop.call_at(loop.time() + timeout, engine.expire, wait)
-
-
-def release(
-    engine: Engine,
-    wait: Wait,
-    feeder: asyncio.Task[None] | None,
-    timer: asyncio.TimerHandle | None,
-) -> None:
-    """End a wait: a plain function, so that a finalizer can hold it."""
-    if timer is not None:
-        timer.cancel()
-    if feeder is not None:
-        feeder.cancel()
-    engine.leave(wait)
-    wait.end()
-
-
 def start_task(
     coroutine: Coroutine[Any, Any, T], name: str, owned: dict[asyncio.Task[Any], None]
 ) -> asyncio.Task[T]:
@@ -382,12 +387,6 @@ def start_task(
 async def until_ended(*tasks: asyncio.Task[Any]) -> None:
     """Wait until all have ended, whatever they raise.  Cancelling cancels them, and waits too."""
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def cancel_and_wait(task: asyncio.Task[None]) -> None:
-    """Cancel *task* and wait until it has ended, whatever it raises."""
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 from onehouse_tracker import events
 from onehouse_tracker._callbacks import Callbacks, OnResult
 from onehouse_tracker._intake import RequestIds, check_timeout
+from onehouse_tracker._leaving import cancel_and_wait, expire_after, release
 from onehouse_tracker._resumption import Resumption
 from onehouse_tracker._session import (
     Session,
-    cancel_and_wait,
-    expire_after,
-    release,
 )
 from onehouse_tracker._submission import submit_once
 from onehouse_tracker._waits import Wait

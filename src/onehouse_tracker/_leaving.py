@@ -1,0 +1,41 @@
+"""
+How a wait ends: at its deadline, or because whoever waits goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from onehouse_tracker._engine import Engine
+from onehouse_tracker._waits import Wait
+
+__all__ = ["cancel_and_wait", "expire_after", "release"]
+
+
+def expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.TimerHandle | None:
+    """Settle what is open at the deadline; cancel the timer when the wait is over."""
+    if timeout is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return loop.call_at(loop.time() + timeout, engine.expire, wait)
+
+
+def release(
+    engine: Engine,
+    wait: Wait,
+    feeder: asyncio.Task[None] | None,
+    timer: asyncio.TimerHandle | None,
+) -> None:
+    """End a wait: a plain function, so that a finalizer can hold it."""
+    if timer is not None:
+        timer.cancel()
+    if feeder is not None:
+        feeder.cancel()
+    engine.leave(wait)
+    wait.end()
+
+
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel *task* and wait until it has ended, whatever it raises."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,143 @@
+"""
+Joining very many requests: the loop goes on meanwhile, and nothing else is different.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from onehouse_tracker import (
+    AuthenticationError,
+    Outcome,
+    PollPolicy,
+    StatusReply,
+    Tracker,
+    TrackerClosedError,
+)
+from onehouse_tracker.errors import UnauthorizedError
+from tests.support import PENDING, SUCCESS, run
+
+IDS = [f"r{number}" for number in range(5_000)]
+AT_ONCE = 1_000
+
+
+class Source:
+    """Says the same about every request, at once."""
+
+    def __init__(self, status: str | None = PENDING) -> None:
+        self.status = status
+
+    async def fetch(self, request_id: str) -> StatusReply:
+        """Answer, or refuse."""
+        if self.status is None:
+            raise UnauthorizedError("no", request_id=request_id)
+        return StatusReply(self.status)
+
+
+async def joined(tracker: Tracker, count: int) -> None:
+    """Wait until so many are followed."""
+    while tracker.stats().pending < count:  # noqa: ASYNC110 - that takes no time
+        await asyncio.sleep(0)
+
+
+def test_the_loop_turns_while_very_many_join() -> None:
+    """
+    In a service, everything else stands still for as long as one turn takes.
+    """
+
+    async def scenario() -> list[int]:
+        async with Tracker(Source()) as tracker:
+            waiting = asyncio.create_task(tracker.wait_all(IDS))
+            seen = [0]
+            while seen[-1] < len(IDS):
+                await asyncio.sleep(0)
+                seen.append(tracker.stats().pending)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            assert tracker.stats().pending == 0
+            return [after - before for before, after in pairwise(seen)]
+
+    assert max(run(scenario())) <= AT_ONCE
+
+
+def test_all_of_them_come_back_in_the_order_given() -> None:
+    """
+    Duplicates across the pieces count once, as ever.
+    """
+
+    async def scenario() -> list[str]:
+        async with Tracker(Source(SUCCESS), policy=PollPolicy()) as tracker:
+            ids = [*IDS[:1200], *IDS[:900], "last"]
+            results = await tracker.wait_all(ids)
+            assert results.ok
+            return list(results)
+
+    assert run(scenario()) == [*IDS[:1200], "last"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_failure_in_between_names_all_that_is_open(seed: int) -> None:
+    """
+    The error arrives while most have not joined: they are open all the same.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(Source(None)) as tracker:
+            with pytest.raises(AuthenticationError) as caught:
+                await tracker.wait_all([*IDS, *IDS[:10]])
+            assert caught.value.pending == tuple(IDS)
+            assert tracker.stats().pending == 0
+
+    run(scenario(), seed=seed)
+
+
+def test_a_deadline_in_between_holds_for_all() -> None:
+    """
+    A time-out of nothing is over before the last one has joined.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(Source()) as tracker:
+            results = await tracker.wait_all(IDS, timeout=0)
+            assert list(results) == IDS
+            assert {result.outcome for result in results.values()} == {Outcome.TIMED_OUT}
+            assert tracker.stats().pending == 0
+
+    run(scenario())
+
+
+def test_cancelling_in_between_leaves_nothing_behind() -> None:
+    """
+    Half of them have joined.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(Source()) as tracker:
+            waiting = asyncio.create_task(tracker.wait_all(IDS))
+            await joined(tracker, 2 * AT_ONCE)
+            assert tracker.stats().pending < len(IDS)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            assert waiting.cancelled()
+            assert tracker.stats().pending == 0
+
+    run(scenario())
+
+
+def test_closing_in_between_tells_the_waiter_of_all() -> None:
+    """
+    The tracker is gone; nobody may be followed any more, and nobody may be forgotten.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(Source()) as tracker:
+            waiting = asyncio.create_task(tracker.wait_all(IDS))
+            await joined(tracker, AT_ONCE)
+        with pytest.raises(TrackerClosedError) as caught:
+            await waiting
+        assert caught.value.pending == tuple(IDS)
+
+    run(scenario())
