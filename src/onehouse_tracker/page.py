@@ -14,7 +14,8 @@ from weakref import WeakSet
 from aiohttp import hdrs, web
 
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
-from onehouse_tracker.report import Recording, View, check_renderer, live_policy, page_json, render
+from onehouse_tracker.report import Recording, View, check_renderer, render
+from onehouse_tracker.report._render import live_policy, page_json
 from onehouse_tracker.report._view import Row
 from onehouse_tracker.stats import TrackerStats
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onehouse_tracker.report._files import check_report_path, write_report
 from onehouse_tracker.report._recording import Recording
-from onehouse_tracker.report._render import check_renderer, live_policy, page_json, render
+from onehouse_tracker.report._render import check_renderer, render
 from onehouse_tracker.report._stored import journal_view, results_view
 from onehouse_tracker.report._view import View
 
@@ -19,8 +19,6 @@ __all__ = [
     "check_renderer",
     "check_report_path",
     "journal_view",
-    "live_policy",
-    "page_json",
     "render",
     "results_view",
     "write_report",
