@@ -8,6 +8,7 @@ import asyncio
 import os
 import pickle
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from onehouse_tracker import (
     Credentials,
     InvalidRequestError,
     JournalLockedError,
+    JournalWriteError,
     OutageError,
     Outcome,
     PollPolicy,
     PoolResults,
     Request,
     Result,
+    Results,
     SqliteJournal,
     TrackerClosedError,
     TrackerPool,
@@ -224,6 +227,29 @@ def test_everything_that_went_wrong_is_raised_by_project() -> None:
             ["in project 'b'"],
         ]
     PoolResults({"c": results["c"]}).raise_for_failures()
+
+
+def test_what_could_not_be_acknowledged_is_raised_after_all_was_tried() -> None:
+    """
+    One full disk among three does not keep the others' results from being written down.
+    """
+    acknowledged: list[str] = []
+
+    def acknowledging(name: str) -> Results:
+        async def acknowledge(_: Iterable[str]) -> None:
+            if name == "b":
+                raise JournalWriteError("disk full", path=name)
+            acknowledged.append(name)
+
+        return Results(acknowledge=acknowledge)
+
+    async def scenario() -> None:
+        await PoolResults({name: acknowledging(name) for name in "abc"}).ack()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(scenario())
+    assert [str(error) for error in caught.value.exceptions] == ["disk full"]
+    assert acknowledged == ["a", "c"]
 
 
 def test_one_deadline_holds_for_all_and_for_the_opening() -> None:
