@@ -215,16 +215,17 @@ async def test_a_file_with_labels_is_named_again(tmp_path: Path) -> None:
     ids.write_text("id,label\na,RUN JOB\n")
     project = SimulatedProject()
     project.add("a", FOREVER)
+    project.add("-b", FOREVER)
     async with SimulatorServer(project) as server:
         ended = await run(
-            *("wait", "--from", str(ids), "--field", "id", "--timeout", "0.2"),
+            *("wait", "--from", str(ids), "--field", "id", "--timeout", "0.2", "--", "-b"),
             variables=server.environment(),
         )
 
     assert ended.code == 124
     assert ended.err.splitlines()[1:] == [
-        "still open: a",
-        f"continue with: onehouse-tracker wait --timeout 0.2 --from {ids} --field id",
+        "still open: -b a",
+        f"continue with: onehouse-tracker wait --timeout 0.2 --from {ids} --field id -- -b",
     ]
 
 

@@ -51,9 +51,10 @@ async def wait(
     """
     ledger = Ledger()
     requests = ledger.watch(requests_from(arguments, given))
-    again = [*arguments]
+    again: list[str] = []
     if given.source not in (None, STDIN):
-        again += ["--from", str(given.source), *arguments_of(given, without={"source"})]
+        again = ["--from", str(given.source), *arguments_of(given, without={"source"})]
+    again += [*_dashes(arguments), *arguments]
 
     return await follow(terminal, settings, ledger, lambda _: requests, again=again)
 
@@ -211,11 +212,8 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
     aged = any(request.submitted_at is not None for request in requests)
     if len(labels) == 1 and not aged:
         ids = [request.request_id for request in requests]
-        dashed = any(request_id.startswith("-") for request_id in ids)
         options = replace(settings, label=labels.pop()).arguments()
-        return shlex.join(
-            ["onehouse-tracker", "wait", *options, *(["--"] if dashed else []), *ids]
-        )
+        return shlex.join(["onehouse-tracker", "wait", *options, *_dashes(ids), *ids])
     if aged or not all((request.label or "").isprintable() for request in requests):
         lines = [json_line(request_data(request)) for request in requests]
         printed = ["printf", "%s\\n", *lines]
@@ -224,6 +222,11 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
         printed = ["printf", "%s\\t%s\\n", *(word for pair in pairs for word in pair)]
     waiting = ["onehouse-tracker", "wait", *settings.arguments(), "--from", "-"]
     return f"{shlex.join(printed)} | {shlex.join(waiting)}"
+
+
+def _dashes(ids: Sequence[str]) -> list[str]:
+    """What must stand before *ids*, so that none is taken for an option."""
+    return ["--"] if any(request_id.startswith("-") for request_id in ids) else []
 
 
 def _say_how_to_continue(
