@@ -69,6 +69,20 @@ def _names(value: object) -> list[str]:
     return names
 
 
+def test_no_name_has_two_places() -> None:
+    """
+    A link to it could lead to either, and the build refuses that.
+    """
+    paths = [
+        path if name is None else f"{path}.{name}"
+        for path in _described()
+        if not path.startswith(AIRFLOW)
+        for name in _names(_resolve(path)) or [None]
+    ]
+
+    assert [path for path in paths if paths.count(path) > 1] == []
+
+
 @pytest.mark.parametrize("module", [name for name in PUBLIC if name.startswith(f"{AIRFLOW}.")])
 def test_every_module_for_airflow_has_its_place(module: str) -> None:
     """
