@@ -74,10 +74,10 @@ def test_no_name_has_two_places() -> None:
     A link to it could lead to either, and the build refuses that.
     """
     paths = [
-        path if name is None else f"{path}.{name}"
+        f"{path}.{name}".rstrip(".")
         for path in _described()
         if not path.startswith(AIRFLOW)
-        for name in _names(_resolve(path)) or [None]
+        for name in _names(_resolve(path)) or [""]
     ]
 
     assert [path for path in paths if paths.count(path) > 1] == []
