@@ -46,6 +46,10 @@ class Airflow:
         """Give it the connection `onehouse_default`."""
         self._connection = connection
 
+    def settings(self, **settings: str) -> None:
+        """Set more environment variables, for all that runs from now on."""
+        self._settings |= settings
+
     def environment(self) -> dict[str, str]:
         """Nothing of this machine's owner gets in."""
         return {
@@ -64,23 +68,28 @@ class Airflow:
             **self._settings,
         }
 
-    def run(self, *arguments: str, seconds: float = 180) -> int:
+    def run(self, *arguments: str | Path, seconds: float = 240) -> int:
         """Run a command to its end, and return its exit code; `log` holds what it said."""
         with self.running(*arguments) as process:
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
-                raise TimeoutError(f"airflow {' '.join(arguments)}:\n{self.log}") from None
+                raise TimeoutError(f"{arguments}:\n{self.log}") from None
         return process.returncode
 
     @contextmanager
-    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command while the block runs, and kill it with all that it started."""
-        out = self.home.with_name(f"{self.home.name}-{arguments[0]}-{time.monotonic_ns()}.log")
+    def running(self, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+        """
+        Run a command while the block runs, and kill it with all that it started.
+
+        A path is a Python program of ours; what begins with a word is a command of Airflow's.
+        """
+        program = sys.executable if isinstance(arguments[0], Path) else _COMMAND
         self.home.mkdir(parents=True, exist_ok=True)
+        out = self.home.with_name(f"{self.home.name}-{time.monotonic_ns()}.log")
         with out.open("wb") as file:
             process = subprocess.Popen(
-                [_COMMAND, *arguments],
+                [program, *arguments],
                 env=self.environment(),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,

@@ -6,40 +6,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
 from onehouse_tracker.testing import Fault, FaultKind
 from onehouse_tracker.testing.threaded import RunningSimulator
-from tests.airflow.command import Airflow, kill_tree, new_home
-from tests.airflow.simulation import REASON, Reasoning, Simulate, connection
+from tests.airflow.command import Airflow, kill_tree
+from tests.airflow.simulation import REASON, Reasoning
 
 pytestmark = pytest.mark.running
 
-DATE = "2026-02-03"
+ONE_RUN: tuple[str | Path, ...] = ("dags", "test", "once", "2026-02-03")
+"""One run of a DAG, the same one whenever it is started again."""
 
-
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of Airflow with an empty database."""
-    return new_home(tmp_path_factory.mktemp("airflow") / "empty")
-
-
-@pytest.fixture
-def simulator(simulate: Simulate) -> Iterator[RunningSimulator]:
-    """The server that the DAGs talk to."""
-    with simulate() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def airflow(empty_home: Path, tmp_path: Path, simulator: RunningSimulator) -> Airflow:
-    """An installation of Airflow that is connected with the simulator."""
-    airflow = Airflow(tmp_path / "home", copy_of=empty_home)
-    airflow.connect(connection(simulator.url, tmp_path=tmp_path))
-    return airflow
+if AIRFLOW_3:
+    ONE_RUN = (Path(__file__).with_name("one_run.py"),)
 
 
 def _project(simulator: RunningSimulator) -> Reasoning:
@@ -123,7 +106,7 @@ def test_a_worker_that_dies_while_it_submits(
     project = _project(simulator)
     project.rules = []
     project.script_next([*[None] * after, Fault(kind=FaultKind.HANG)])
-    with airflow.running("dags", "test", "once", DATE) as process:
+    with airflow.running(*ONE_RUN) as process:
         give_up = time.monotonic() + 120
         while sum(one.kind == "submit" for one in project.arrivals) <= after:
             assert time.monotonic() < give_up
@@ -132,7 +115,7 @@ def test_a_worker_that_dies_while_it_submits(
         kill_tree(process.pid)
     sent = project.submitted()
 
-    assert airflow.run("dags", "test", "once", DATE) != 0
+    assert airflow.run(*ONE_RUN) != 0
 
     assert f"statement {after + 1} of 3 (RUN JOB) may or may not run" in airflow.log
     assert "Look in the Onehouse console" in airflow.log
@@ -146,7 +129,7 @@ def test_a_worker_that_dies_while_it_waits(airflow: Airflow, simulator: RunningS
     The next try finds the IDs, follows them, and submits nothing.
     """
     project = _project(simulator)
-    with airflow.running("dags", "test", "once", DATE) as process:
+    with airflow.running(*ONE_RUN) as process:
         give_up = time.monotonic() + 120
         while not any(one.kind == "status" for one in project.arrivals):
             assert time.monotonic() < give_up
@@ -154,7 +137,7 @@ def test_a_worker_that_dies_while_it_waits(airflow: Airflow, simulator: RunningS
             time.sleep(0.01)
         kill_tree(process.pid)
 
-    assert airflow.run("dags", "test", "once", DATE) == 0, airflow.log
+    assert airflow.run(*ONE_RUN) == 0, airflow.log
 
     assert "an earlier try submitted 3 of 3 statements" in airflow.log
     assert project.submitted() == 3

@@ -57,5 +57,9 @@ with DAG("retried", start_date=START, schedule=None, catchup=False):
         retry_delay=timedelta(seconds=1),
     )
 
-with DAG("once", start_date=START, schedule=None, catchup=False):
+with DAG("once", start_date=START, schedule=None, catchup=False) as once:
     OnehouseSqlOperator(task_id="run", statements=["RUN JOB a", "RUN JOB b", "RUN JOB c"])
+
+with DAG("many", start_date=START, schedule=None, catchup=False):
+    for number in range(300):
+        OnehouseTrackOperator(task_id=f"task-{number}", request_ids=[f"request-{number}"])

@@ -1,0 +1,36 @@
+"""
+Run tasks of the vendor's Airflow provider on so many worker slots; print one JSON object.
+
+Runs in the vendor's environment, so it knows nothing of ours: ``airflow_vendor.py TASKS SLOTS``.
+A slot is a thread that runs one task's operator after the other, as a worker does.
+"""
+
+import json
+import logging
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from airflow_providers_onehouse.operators.jobs import OnehouseRunJobOperator
+
+
+def run(number: int) -> dict[str, Any]:
+    """Run one task from its start to its end; it fills its slot as long as that takes."""
+    began = time.monotonic()
+    try:
+        OnehouseRunJobOperator(task_id=f"task-{number}", job_name=f"job_{number}").execute({})
+    except Exception as error:  # noqa: BLE001 - what a task raises fails it
+        failure: str | None = f"{type(error).__name__}: {error}"[:200]
+    else:
+        failure = None
+    return {"slot_s": time.monotonic() - began, "failure": failure}
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    tasks, slots = int(sys.argv[1]), int(sys.argv[2])
+    started = time.monotonic()
+    with ThreadPoolExecutor(slots) as pool:
+        ran = list(pool.map(run, range(tasks)))
+    print("\nRESULT", json.dumps({"wall_s": time.monotonic() - started, "tasks": ran}))

@@ -1,0 +1,82 @@
+"""
+Two triggerers share one database and one budget, and one of them is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from onehouse_tracker.testing.threaded import RunningSimulator
+from tests.airflow.command import Airflow, kill_tree
+from tests.airflow.simulation import LIMIT
+
+pytestmark = pytest.mark.running
+
+PROGRAM = Path(__file__).with_name("deferred.py")
+COUNT = 300
+
+
+def _outcomes(airflow: Airflow) -> dict[str, list[str]]:
+    assert airflow.run(PROGRAM, "outcomes") == 0, airflow.log
+    line = next(line for line in airflow.log.splitlines() if line.startswith("OUTCOMES "))
+    told: dict[str, list[str]] = json.loads(line.removeprefix("OUTCOMES "))
+    return told
+
+
+def _pending(airflow: Airflow) -> int:
+    [(count,)] = airflow.query(
+        "select count(*) from task_instance where dag_id = 'many' and state = 'deferred'"
+    )
+    return int(count)
+
+
+def _wait(airflow: Airflow, pending: int, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while _pending(airflow) > pending:
+        assert time.monotonic() < give_up, f"{_pending(airflow)} tasks are still deferred"
+        time.sleep(0.5)
+
+
+def test_one_of_two_triggerers_is_killed(airflow: Airflow, simulator: RunningSimulator) -> None:
+    """
+    The other one goes on with its triggers: every outcome arrives, nothing is submitted again,
+    and what both ask together stays within the limit.
+    """
+    airflow.settings(
+        AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="8",
+        AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC="2",
+        AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC="2",
+    )
+    for command in (["dags", "reserialize"], ["dags", "trigger", "many"]):
+        assert airflow.run(*command) == 0, airflow.log
+    assert airflow.run(PROGRAM, "defer") == 0, airflow.log
+    assert _pending(airflow) == COUNT
+    for number in range(COUNT):
+        # A first half that ends while both live, and a second one that ends afterwards.
+        simulator.project.add(f"request-{number}", 2 if number % 3 == 0 else 45)
+    triggerer = ("triggerer", "--skip-serve-logs", "--capacity", "200")
+
+    with airflow.running(*triggerer) as first, airflow.running(*triggerer) as second:
+        # A hundred have ended, so both have taken their part of the rest.
+        _wait(airflow, pending=200, seconds=150)
+        assert first.poll() is None
+        assert second.poll() is None
+        shares = airflow.query("select count(*) from trigger group by triggerer_id")
+        assert len(shares) == 2
+        kill_tree(first.pid)
+        _wait(airflow, pending=0, seconds=200)
+
+    told = _outcomes(airflow)
+    assert len(told) == COUNT
+    for number in range(COUNT):
+        state, event = told[f"task-{number}"]
+        assert state == "scheduled"
+        assert f"request-{number}" in event
+        assert "SUCCEEDED" in event
+    assert {one.kind for one in simulator.project.arrivals} == {"status"}
+    assert simulator.project.refused == 0
+    assert simulator.project.peak_in_any_second() <= LIMIT
