@@ -53,7 +53,6 @@ test-long: $(READY)
 	@$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 --jobs 2
 	@KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py
 	@SOAK_IDS=100000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/test_soak.py
-	@$(BIN)/python benchmarks/pool.py --only virtual --check
 
 demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
 	@$(BIN)/onehouse-tracker demo
