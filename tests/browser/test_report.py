@@ -291,7 +291,7 @@ def test_markup_in_a_label_or_a_reason_stays_text(visitor: Visitor, tmp_path: Pa
     expect(page.locator("#lines th")).to_have_text(f"id {EVIL}")
     expect(page.locator("#lines .reason")).to_have_text(f"reason {EVIL}")
     expect(page.locator("#groups tbody th")).to_have_text(EVIL)
-    page.get_by_role("button", name="Show 1 requests").click()
+    page.get_by_role("button", name="Show 1 request").click()
     page.locator("#timeline").hover(position={"x": 40, "y": 30})
     assert EVIL in page.locator("#pointed").inner_text()
     assert page.locator("img").count() == 0

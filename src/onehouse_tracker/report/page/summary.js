@@ -73,7 +73,7 @@ function showFailures() {
       make("td", { class: "reason", role: "cell" }, group.reason || make("span", { class: "quiet" }, "the server gave no reason"),
         group.same ? null : make("span", { class: "quiet" }, " … and others of this kind")),
       make("td", { class: "last", role: "cell" }, make("button", {
-        type: "button", class: "button", "aria-label": `Show ${group.rows.length} requests: ${group.label || "no label"}, ${group.state}`,
+        type: "button", class: "button", "aria-label": `Show ${plural(group.rows.length, "request")}: ${group.label || "no label"}, ${group.state}`,
         onclick: () => showGroup(group),
       }, "Show"))));
     const parts = [make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Failures by label and reason" },
