@@ -107,9 +107,9 @@ def test_five_thousand_requests_stay_smooth(visitor: Visitor) -> None:
         expect(page.locator("#found")).to_have_text("1 of 5,000 requests")
 
     # Milliseconds between two pictures; a machine that has other work may miss some.
-    assert statistics.median(gaps) < 50
-    assert max(gaps) < 2000
-    assert sum(gap > 300 for gap in gaps) <= 4
+    assert statistics.median(gaps) < 100
+    assert max(gaps) < 3000
+    assert sum(gap > 300 for gap in gaps) <= 8
     assert elements < 1500
 
 

@@ -159,7 +159,11 @@ def test_the_timeline_shows_every_failure_and_can_be_zoomed(
     expect(page.locator("#timeline .name").first).not_to_have_text(str(first))
 
     page.locator("#rows-fit").click()
+    expect(page.locator("#rows-out")).to_be_disabled()
+    page.wait_for_timeout(300)  # the browser moves smoothly, and may still be on its way
     assert bars() == fitted
+    sizes = page.eval_on_selector("#timeline", "e => [e.scrollHeight, e.clientHeight]")
+    assert sizes[0] == sizes[1]  # where all lines fit there is nothing to scroll
 
 
 def test_a_line_of_the_timeline_names_its_request(

@@ -12,7 +12,8 @@ function timelineHeight() {
   return Math.min(420, Math.max(96, AXIS + timeline.rows.length * 15));
 }
 
-const fittingHeight = () => Math.min(HIGHEST, (timelineHeight() - AXIS - 4) / Math.max(1, timeline.rows.length));
+// Two pixels are the border of the box: where all lines fit there is nothing to scroll.
+const fittingHeight = () => Math.min(HIGHEST, (timelineHeight() - AXIS - 6) / Math.max(1, timeline.rows.length));
 const rowHeight = () => timeline.height ?? fittingHeight();
 
 function showTimeline() {
