@@ -132,6 +132,9 @@ def derive(measured: dict[str, Any]) -> dict[str, Any]:
         "tasks": TASKS,
         "wall_s": round(measured["wall_s"] * rounds, 1),
         "slot_s": round(measured["slot_s"] * TASKS / measured["tasks"], 1),
+        # Whether a burst is refused depends on chance: what a few lost says little of many.
+        "lost": None,
+        "refused": None,
         "requests": round(measured["requests"] * TASKS / measured["tasks"]),
         "derived": True,
     }
@@ -154,13 +157,18 @@ async def main() -> dict[str, Any]:
     }
 
 
+def _told(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
 def table(figures: dict[str, Any]) -> str:
     """The figures for people."""
     lines = [f"{'':18}{'tasks':>7}{'slots':>7}{'wall s':>9}{'slot s':>9}{'lost':>6}{'refused':>9}"]
     for name, of in figures.items():
         lines.append(
             f"{name:18}{of['tasks']:>7}{of['slots']:>7}{of['wall_s']:>9}{of['slot_s']:>9}"
-            f"{of['lost']:>6}{of['refused']:>9}{'   derived' if of['derived'] else ''}"
+            f"{_told(of['lost']):>6}{_told(of['refused']):>9}"
+            f"{'   derived' if of['derived'] else ''}"
         )
     return "\n".join(lines)
 

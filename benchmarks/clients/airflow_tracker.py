@@ -15,10 +15,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow.exceptions import TaskDeferred
+from airflow.models.baseoperator import ExecutorSafeguard
 
 from onehouse_tracker.integrations.airflow.operators import OnehouseSqlOperator
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 from tests.airflow.triggerer import run_triggers
+
+
+def prepare() -> None:
+    """Make a thread one that may run operators: Airflow does so with the main thread only."""
+    ExecutorSafeguard._sentinel.callers = {}  # noqa: SLF001 - there is no other way
 
 
 def context_of(number: int) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def resume(number: int, event: dict[str, Any]) -> tuple[float, str | None]:
 def main(tasks: int, slots: int, connection: dict[str, Any]) -> dict[str, Any]:
     """Run all tasks: submit all, follow all, then end all."""
     started = time.monotonic()
-    with ThreadPoolExecutor(slots) as pool:
+    with ThreadPoolExecutor(slots, initializer=prepare) as pool:
         submitted = list(pool.map(submit, range(tasks)))
         deferred = {
             number: kwargs for number, (_, kwargs, _) in enumerate(submitted) if kwargs is not None

@@ -12,7 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from airflow.models.baseoperator import ExecutorSafeguard
 from airflow_providers_onehouse.operators.jobs import OnehouseRunJobOperator
+
+
+def prepare() -> None:
+    """Make a thread one that may run operators: Airflow does so with the main thread only."""
+    ExecutorSafeguard._sentinel.callers = {}  # noqa: SLF001 - there is no other way
 
 
 def run(number: int) -> dict[str, Any]:
@@ -31,6 +37,6 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     tasks, slots = int(sys.argv[1]), int(sys.argv[2])
     started = time.monotonic()
-    with ThreadPoolExecutor(slots) as pool:
+    with ThreadPoolExecutor(slots, initializer=prepare) as pool:
         ran = list(pool.map(run, range(tasks)))
     print("\nRESULT", json.dumps({"wall_s": time.monotonic() - started, "tasks": ran}))

@@ -4,6 +4,7 @@ Triggers in Airflow's own TriggerRunner: one tracker, one budget, every event.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,12 @@ from typing import Any
 
 import pytest
 
+from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
+from onehouse_tracker.integrations.airflow.operators import (
+    OnehouseSqlOperator,
+    OnehouseTrackOperator,
+)
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.threaded import RunningSimulator
@@ -114,11 +121,11 @@ def test_a_trigger_that_is_cancelled_disturbs_no_other(simulate: Simulate, tmp_p
     """
     with simulate() as simulator:
         for name in ("first", "second", "third"):
-            simulator.project.add(name, 3600 if name == "first" else 4)
+            simulator.project.add(name, 3600 if name == "first" else 8)
         triggerer = run_triggers(
             [OnehouseTrackTrigger([name]) for name in ("first", "second", "third")],
             lambda: connection(simulator.url, tmp_path=tmp_path),
-            cancel={0: 1.5},
+            cancel={0: 3},
         )
         last_poll = simulator.project.times("first")[-1]
         end = max(simulator.project.finished_at(name) for name in ("second", "third"))
@@ -239,3 +246,107 @@ def test_what_the_log_says(
     assert "1 SUCCEEDED, 1 FAILED" in log
     assert "marked-secret" not in log
     assert EXTRA["api_secret"] not in log
+
+
+@pytest.mark.parametrize("status", [ApiStatus.SUCCESS, ApiStatus.FAILED])
+def test_it_can_end_its_task_itself(simulate: Simulate, tmp_path: Path, status: str) -> None:
+    """
+    Without a worker, where nothing is to be done there; a retry is a worker's business.
+    """
+    with simulate() as simulator:
+        simulator.project.add("a", 0, status)
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger(["a"], end_from_trigger=True)],
+            lambda: connection(simulator.url, tmp_path=tmp_path),
+        )
+
+    event = triggerer.fired[0]
+    state = getattr(event, "task_instance_state", None)
+    if status == ApiStatus.SUCCESS:
+        assert state == "success"
+        assert event.xcoms["return_value"][0]["outcome"] == "SUCCEEDED"
+    elif AIRFLOW_3:
+        # Here the trigger is not told how many retries are left: a worker fails the task.
+        assert state is None
+        assert event.payload["results"][0]["outcome"] == "FAILED"
+    else:
+        assert state == "failed"
+        assert event.xcoms["return_value"][0]["outcome"] == "FAILED"
+
+
+def test_an_operator_can_begin_in_the_triggerer() -> None:
+    """
+    What Airflow stores for that makes a trigger, with a deadline that Airflow keeps.
+    """
+    operator = OnehouseTrackOperator(
+        task_id="t",
+        request_ids=["a", "b"],
+        on_partial="fail",
+        follow_timeout=60,
+        start_from_trigger=True,
+        end_from_trigger=True,
+    )
+
+    arguments = operator.start_trigger_args
+    trigger = OnehouseTrackTrigger(**arguments.trigger_kwargs)
+
+    assert operator.start_from_trigger
+    assert arguments.trigger_cls == trigger.serialize()[0]
+    assert arguments.timeout == timedelta(seconds=60)
+    assert hasattr(operator, arguments.next_method)
+    assert (trigger.request_ids, trigger.on_partial) == (["a", "b"], "fail")
+    assert trigger.end_from_trigger
+
+
+def test_what_goes_on_is_said_when_a_task_is_killed(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Nobody can cancel a request by its ID: people must know what runs.
+    """
+    operator = OnehouseTrackOperator(task_id="t", request_ids=["a", "b"])
+    operator._note_pending(["a", "b"])
+    trigger = OnehouseTrackTrigger(["c"])
+
+    with caplog.at_level("WARNING"):
+        operator.on_kill()
+        asyncio.run(trigger.on_kill())
+
+    out, err = capfd.readouterr()
+    log = caplog.text + out + err
+    assert "2 requests go on at the server: a, b" in log
+    assert "1 requests go on at the server: c" in log
+
+
+def test_a_response_that_found_no_room_is_asked_for_again(
+    simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The event stays small, and the task returns everything all the same.
+    """
+    big = {"rows": "x" * 600_000}
+    with simulate() as simulator:
+        simulator.project.add("a", 0, response=big)
+        described = connection(simulator.url, tmp_path=tmp_path)
+        monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
+        triggerer = run_triggers([OnehouseTrackTrigger(["a"])], lambda: described)
+        payload = triggerer.fired[0].payload
+        operator = OnehouseTrackOperator(task_id="t", request_ids=["a"])
+        [item] = operator._conclude({}, payload)
+
+    assert payload["results"][0]["response_left_out"]
+    assert item["response"] == big
+    assert "response_left_out" not in item
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"statement": "SHOW", "statements": ["SHOW"]}, {"statement": "SHOW", "on_partial": "x"}],
+    ids=["nothing", "both", "a third word"],
+)
+def test_what_makes_no_sense_is_refused_with_the_dag(arguments: dict[str, Any]) -> None:
+    """
+    When the DAG is read, and not when it runs.
+    """
+    with pytest.raises(ConfigError):
+        OnehouseSqlOperator(task_id="t", **arguments)

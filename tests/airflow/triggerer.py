@@ -75,12 +75,16 @@ class _Common:
         self.failed: dict[int, Any] = {}
         self.connections_read = 0
         self.to_cancel: dict[int, float] = {}
+        self.began = 0.0
 
     def cancel_after(self, trigger_id: int, seconds: float) -> None:
-        self.to_cancel[trigger_id] = time.monotonic() + seconds
+        self.to_cancel[trigger_id] = seconds
 
     def take_due(self) -> list[int]:
-        due = [key for key, at in self.to_cancel.items() if at <= time.monotonic()]
+        # Counted from the moment at which the runner gets its triggers.
+        self.began = self.began or time.monotonic()
+        age = time.monotonic() - self.began
+        due = [key for key, seconds in self.to_cancel.items() if seconds <= age]
         for key in due:
             del self.to_cancel[key]
         return due

@@ -197,11 +197,11 @@ class OnehouseTrackOperator(FollowingOperator):
 
         report_url: What the link "Report" of the task leads to.  Templated.
 
-        start_from_trigger: Begin in the triggerer, without a worker.  The IDs must be known
-            when the DAG is read; Airflow 3.3 can also fill in templates then.
+        start_from_trigger: Begin in the triggerer, without a worker, in Airflow 2.11 and 3.3.
+            The IDs must be known when the DAG is read; 3.3 also fills in templates.
 
-        end_from_trigger: End there too.  A task that fails and has a retry left is failed by a
-            worker, and by a worker on Airflow 3, where a trigger cannot know.
+        end_from_trigger: End there too.  A worker fails a task that has a retry left, and one
+            of which the trigger does not know whether it has.
 
         **kwargs: Those of ``BaseOperator``.
     """
