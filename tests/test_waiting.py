@@ -18,6 +18,7 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
 )
 from onehouse_tracker.events import Event, ProjectFailed
+from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import After, ScriptedSource, hang
 from tests.support import FAILED, PENDING, SUCCESS, now, run
@@ -546,6 +547,31 @@ def test_closing_tells_everyone_who_waits() -> None:
 async def _enter(tracker: Tracker) -> None:
     async with tracker.slot():
         pass
+
+
+def test_closing_ends_even_if_the_gate_swallows_the_cancellation() -> None:
+    """
+    A library behind a gate may do so; the tracker must not wait for ever, nor send once more.
+    """
+
+    class DeafGate(LocalGate):
+        async def acquire(self) -> None:
+            try:
+                await super().acquire()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.01)
+
+    source = ScriptedSource({"a": [PENDING] * 100})
+
+    async def scenario() -> None:
+        async with Tracker(source, gate=DeafGate(limit=1.0)) as tracker:
+            tracker.track("a")
+            await asyncio.sleep(1.5)  # the next slot is being waited for
+            asked = len(source.calls)
+        assert len(source.calls) == asked
+        assert now() == 1.51
+
+    run(scenario())
 
 
 def test_engine_that_dies_takes_nobody_with_it() -> None:

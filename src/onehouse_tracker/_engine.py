@@ -207,17 +207,16 @@ class Engine:
 
     async def run(self) -> None:
         """
-        Poll until cancelled.
-
-        Cancelling is safe at each await: asleep, at the gate (one slot is lost at most),
-        and while polls are in flight (they are cancelled and awaited).
+        Poll until cancelled, which is safe at each await: asleep, at the gate (one slot is
+        lost at most), and while polls are in flight (they are cancelled and awaited).
         """
         async with asyncio.TaskGroup() as polls:
-            while True:
+            while self._closed is None:
                 await self._until_slot_wanted()
                 await self._gate.acquire()
                 self._replies.note_budget(self._loop.time())
                 self._use_slot(polls)
+            raise asyncio.CancelledError  # which a library behind the gate swallowed
 
     async def _until_slot_wanted(self) -> None:
         while True:
@@ -296,8 +295,8 @@ class Engine:
     def _use_slot(self, polls: asyncio.TaskGroup) -> None:
         """Give the slot that was just granted to whatever deserves it at this moment."""
         now = self._loop.time()
-        if self._gate.paused_until > now:
-            return  # a pause began after the slot was granted
+        if self._closed is not None or self._gate.paused_until > now:
+            return  # all ended, or a pause began, after the slot was granted
         poll_is_due = self._poll_wanted_at() <= now + TICK
         if poll_is_due and self._polls_go_first:
             self._start_poll(polls, now)

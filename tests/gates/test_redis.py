@@ -143,6 +143,24 @@ async def test_who_gives_up_costs_at_most_one_slot(redis_server: RedisServer) ->
         await gates[0].acquire()
 
 
+async def test_cancelling_is_heard_at_whatever_moment(redis_server: RedisServer) -> None:
+    """
+    ``asyncio.wait_for`` of Python 3.11, through which redis-py sends, swallows a cancellation
+    that comes as its work is done: who then goes on never ends.
+    """
+    async with _gates(redis_server, 1, limit=10_000) as (gate,):
+        for turns in range(60):
+            task = asyncio.create_task(gate.acquire())
+            for _ in range(turns % 30):
+                await asyncio.sleep(0)
+            if task.done():
+                continue
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert task.cancelled(), f"after {turns % 30} turns of the loop"
+
+
 async def test_who_does_not_come_back_is_passed_over(redis_server: RedisServer) -> None:
     """
     A process killed in the queue leaves its place there, and nobody waits for it.

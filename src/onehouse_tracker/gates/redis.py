@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from onehouse_tracker._pace import PaceState, static_rate
@@ -257,10 +257,11 @@ class RedisGate(SharedGate):
             raise RuntimeError("the gate was not started")
         call: _Command = self._redis.execute_command
         rest = [len(self._keys), *self._keys, *arguments]
-        try:
-            return await call("EVALSHA", SCRIPT_SHA, *rest)
-        except NoScriptError:
-            return await call("EVAL", SCRIPT, *rest)
+        with _hearing_cancellation():
+            try:
+                return await call("EVALSHA", SCRIPT_SHA, *rest)
+            except NoScriptError:
+                return await call("EVAL", SCRIPT, *rest)
 
     def _learn(self, answer: Answer, sent_at: float, received_at: float) -> None:
         # The script ran between the two.  What is known from earlier calls is kept as far as
@@ -326,6 +327,23 @@ class RedisGate(SharedGate):
         self._silent_until = loop.time() + SILENCE
         _log.warning("Redis is back: the budget is shared again")
         return True
+
+
+@contextlib.contextmanager
+def _hearing_cancellation() -> Iterator[None]:
+    """
+    End the block as cancelled if the task was cancelled in it, whatever else came of it.
+
+    redis-py sends through ``asyncio.wait_for``, which before Python 3.12 swallows a
+    cancellation that comes in the moment in which its work is done.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _away() -> tuple[type[Exception], ...]:
