@@ -112,14 +112,19 @@ $(AIRFLOW_READY): tests/vendor/requirements-airflow.txt
 	@$(AIRFLOW)/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
-TEST_AIRFLOW := -m pytest -c tests/airflow/pytest.ini
+COVER_AIRFLOW := --rcfile=$(CURDIR)/tests/airflow/coverage.ini --data-file=$(CURDIR)/build/airflow/coverage
+TEST_AIRFLOW := -m coverage run $(COVER_AIRFLOW) -m pytest -c tests/airflow/pytest.ini
 
 # The two versions one after the other: they share a machine, and some tests look at the clock.
 test-airflow: $(AIRFLOW3_READY) $(AIRFLOW2_READY)  ## Run the tests with Airflow 3 and Airflow 2.11
+	@rm -rf build/airflow && mkdir -p build/airflow
 	@$(AIRFLOW3)/bin/python $(TEST_AIRFLOW) $(ARGS)
 	@$(AIRFLOW2)/bin/python $(TEST_AIRFLOW) $(ARGS)
+	@$(AIRFLOW2)/bin/python -m coverage combine $(COVER_AIRFLOW) -q
+	@$(AIRFLOW2)/bin/python -m coverage report $(COVER_AIRFLOW)
 
 test-airflow-triggerer: $(AIRFLOW3_READY)  ## Only what needs no running Airflow, on Airflow 3
+	@mkdir -p build/airflow
 	@$(AIRFLOW3)/bin/python $(TEST_AIRFLOW) -m 'not running' $(ARGS)
 
 install-airflow3: $(AIRFLOW3_READY)

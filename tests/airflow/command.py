@@ -65,6 +65,8 @@ class Airflow:
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "AIRFLOW_CONN_ONEHOUSE_DEFAULT": json.dumps(self._connection),
+            # So that what its processes run is measured, too.
+            **{name: it for name, it in os.environ.items() if name.startswith("COVERAGE")},
             **self._settings,
         }
 

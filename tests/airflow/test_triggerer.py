@@ -9,9 +9,11 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.exceptions import TaskDeferred
 
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
@@ -20,7 +22,7 @@ from onehouse_tracker.integrations.airflow.operators import (
     OnehouseTrackOperator,
 )
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
-from onehouse_tracker.models import ApiStatus
+from onehouse_tracker.models import ApiStatus, Request
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import EXTRA, LIMIT, Simulate, WatchedServer, connection
 from tests.airflow.triggerer import Triggerer, run_triggers
@@ -350,3 +352,23 @@ def test_what_makes_no_sense_is_refused_with_the_dag(arguments: dict[str, Any]) 
     """
     with pytest.raises(ConfigError):
         OnehouseSqlOperator(task_id="t", **arguments)
+
+
+def test_a_retry_looks_before_it_defers(
+    simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What ended meanwhile needs no deferral, which Airflow might take for a failure once more.
+    """
+    with simulate() as simulator:
+        simulator.project.add("a", 0)
+        described = connection(simulator.url, tmp_path=tmp_path)
+        monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
+        operator = OnehouseTrackOperator(task_id="t", request_ids=["a"])
+        first, second = (SimpleNamespace(try_number=number) for number in (1, 2))
+
+        with pytest.raises(TaskDeferred):
+            operator._follow({"ti": first}, [Request("a")])
+        [item] = operator._follow({"ti": second}, [Request("a")])
+
+    assert item["outcome"] == "SUCCEEDED"

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowFailException,
     BaseOperator,
 )
-from onehouse_tracker.integrations.airflow._news import describe_ids, json_of
+from onehouse_tracker.integrations.airflow._news import News, describe_ids, json_of
 from onehouse_tracker.integrations.airflow._verdict import (
     Verdict,
     check_on_partial,
@@ -23,9 +23,12 @@ from onehouse_tracker.integrations.airflow._worker import follow_here
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.integrations.airflow.links import REPORT_KEY, OnehouseReportLink
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
-from onehouse_tracker.models import Request
+from onehouse_tracker.models import Outcome, Request
 
 __all__ = ["FollowingOperator"]
+
+_LOOK: Final = 5.0
+"""Seconds that a retry looks for itself before it defers."""
 
 
 class FollowingOperator(BaseOperator):
@@ -38,6 +41,7 @@ class FollowingOperator(BaseOperator):
         *,
         conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = True,
+        defer_after: float = 0.0,
         on_partial: str = "succeed",
         follow_timeout: float | timedelta | None = None,
         report_url: str | None = None,
@@ -47,6 +51,7 @@ class FollowingOperator(BaseOperator):
         check_on_partial(on_partial)
         self.conn_id = conn_id
         self.deferrable = deferrable
+        self.defer_after = defer_after
         self.on_partial = on_partial
         self.follow_timeout = follow_timeout
         self.report_url = report_url
@@ -73,18 +78,30 @@ class FollowingOperator(BaseOperator):
         if not requests:
             return self._conclude(context, {"results": []})
         self._pending = [one.request_id for one in requests]
-        if self.deferrable:
-            self._defer_to_trigger(requests)
-        project = self._hook().project()
-        with project.blocking_tracker() as tracker:
-            news = follow_here(
+        if not self.deferrable:
+            return self._conclude(context, self._wait_here(requests, self._seconds()))
+        look = self.defer_after
+        if getattr(context["ti"], "try_number", 1) > 1:
+            # They may have ended while Airflow was busy failing the task.  A deferral that ends
+            # at once is what its scheduler may take for a failure, again and again.
+            look = max(look, _LOOK)
+        if look > 0:
+            news = self._wait_here(requests, look)
+            if not news.get("error") and all(
+                Outcome(item["outcome"]).finished for item in news["results"]
+            ):
+                return self._conclude(context, news)
+        return self._defer_to_trigger(requests)
+
+    def _wait_here(self, requests: Sequence[Request], timeout: float | None) -> News:
+        with self._hook().get_conn() as tracker:
+            return follow_here(
                 tracker,
                 requests,
-                timeout=self._seconds(),
+                timeout=timeout,
                 log=self.log,
                 on_pending=self._note_pending,
             )
-        return self._conclude(context, news)
 
     def _defer_to_trigger(self, requests: Sequence[Request]) -> NoReturn:
         ids = [one.request_id for one in requests]

@@ -66,6 +66,9 @@ class OnehouseSqlOperator(FollowingOperator):
 
         deferrable: Wait in the triggerer, and not on a worker.
 
+        defer_after: Seconds to wait on the worker before that: statements that answer at once
+            need no deferral, which takes Airflow some seconds.
+
         on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
 
         wait: Wait until the statements have ended.  Otherwise it returns the request IDs, for
@@ -190,6 +193,9 @@ class OnehouseTrackOperator(FollowingOperator):
         conn_id: The connection.
 
         deferrable: Wait in the triggerer, and not on a worker.
+
+        defer_after: Seconds to wait on the worker before that: statements that answer at once
+            need no deferral, which takes Airflow some seconds.
 
         on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
 
