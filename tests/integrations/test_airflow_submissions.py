@@ -5,15 +5,19 @@ The record of what a task has submitted: no statement twice, wherever a worker d
 import itertools
 import json
 import logging
+import os
+import signal
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
 from onehouse_tracker import sync
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.config import Credentials
-from onehouse_tracker.errors import InvalidRequestError, SubmissionError
+from onehouse_tracker.errors import InvalidRequestError, SubmissionError, TrackerClosedError
 from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._submissions import (
@@ -35,6 +39,15 @@ from onehouse_tracker.testing.threaded import RunningSimulator
 
 KEY = TaskKey("dag", "task", "run", -1)
 LOG = logging.getLogger("a task")
+SOMEBODY = {
+    "project_uid": "p",
+    "account_uid": "a",
+    "link_uid": "l",
+    "region": "r",
+    "user_uid": "u",
+    "api_key": "k",
+    "api_secret": "s",
+}
 
 
 class DiedError(BaseException):
@@ -138,6 +151,11 @@ def test_a_task_that_succeeded_and_is_cleared_submits_again() -> None:
     # What the first life wrote into the second block is not taken for the second life's.
     with pytest.raises(FateUnknownError, match="statement 1 of 120"):
         _record(variables, statements, life=1).known()
+    name = KEY.name(0)
+    content = json.loads(variables[name])
+    content["statements"]["0"]["request_id"] = "of the second life"
+    variables[name] = json.dumps(content)
+    assert list(_record(variables, statements, life=1).known()) == [0]
 
 
 def test_a_task_that_failed_and_is_cleared_goes_on() -> None:
@@ -355,6 +373,58 @@ def test_only_what_certainly_does_not_run_is_submitted_again(
             with pytest.raises(FateUnknownError, match="statement 2 of 3"):
                 _submit(simulator, variables, ["RUN JOB a", "RUN JOB b", "RUN JOB c"])
     assert len([one for one in project.arrivals if one.kind == "submit"]) == (4 if again else 2)
+
+
+@pytest.mark.parametrize(
+    ("rate", "may_run"), [(500, True), (0.5, False)], ids=["on the wire", "waiting for a slot"]
+)
+def test_a_worker_that_is_told_to_stop(rate: float, *, may_run: bool) -> None:
+    """
+    Only a statement that was on its way is of unknown fate; one that waited for its slot is not.
+    """
+    variables = Variables()
+    project = SimulatedProject()
+    project.script_next([None, Fault(kind=FaultKind.HANG)])
+    statements = ["RUN JOB a", "RUN JOB b"]
+    with RunningSimulator(SimulatorServer(project)) as simulator:
+        client = WatchedClient(
+            OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=10)
+        )
+        stop = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+        with sync.Tracker(client, gate=LocalGate(rate)) as tracker:
+            tracker.stats()
+            stop.start()
+            with pytest.raises(KeyboardInterrupt):
+                submit_missing(tracker, client, statements, _record(variables, statements), LOG)
+        stop.join()
+
+    if may_run:
+        with pytest.raises(FateUnknownError, match="statement 2 of 2"):
+            _record(variables, statements).known()
+    else:
+        assert list(_record(variables, statements).known()) == [0]
+
+
+def test_a_statement_that_was_accepted_at_the_last_moment_is_known() -> None:
+    """
+    The tracker was closed, and its error carries the request ID: it must not get lost.
+    """
+
+    class Closed:
+        """A tracker that is closed while its last submission is answered."""
+
+        def submit(self, statement: str, *, label: str) -> None:
+            raise TrackerClosedError("closed", pending=("accepted",))
+
+    variables = Variables()
+    record = _record(variables, ["RUN JOB a"])
+    client = WatchedClient(OnehouseClient(Credentials(**SOMEBODY)))
+    client.may_have_sent = True
+
+    with pytest.raises(TrackerClosedError):
+        submit_missing(cast("sync.Tracker", Closed()), client, ["RUN JOB a"], record, LOG)
+
+    assert _record(variables, ["RUN JOB a"]).known()[0].request_id == "accepted"
 
 
 def test_who_waits_here_says_what_is_pending(caplog: pytest.LogCaptureFixture) -> None:
