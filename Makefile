@@ -113,7 +113,7 @@ $(AIRFLOW_READY): tests/vendor/requirements-airflow.txt
 	@touch $@
 
 COVER_AIRFLOW := --rcfile=$(CURDIR)/tests/airflow/coverage.ini --data-file=$(CURDIR)/build/airflow/coverage
-TEST_AIRFLOW := -m coverage run $(COVER_AIRFLOW) -m pytest -c tests/airflow/pytest.ini
+TEST_AIRFLOW := -m coverage run $(COVER_AIRFLOW) -m pytest -c tests/airflow/pytest.ini tests/airflow
 
 # The two versions one after the other: they share a machine, and some tests look at the clock.
 test-airflow: $(AIRFLOW3_READY) $(AIRFLOW2_READY)  ## Run the tests with Airflow 3 and Airflow 2.11
