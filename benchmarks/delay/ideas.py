@@ -182,7 +182,7 @@ IDEAS: dict[str, Idea] = {
         patches={_LEARNS: partial(_Power, 0.7)},
     ),
     "no limit on the longest wait": Idea(
-        against="one request may wait for ages", patches={"_schedule.ROUNDS": math.inf}
+        against="the longest wait grows", patches={"_schedule.ROUNDS": math.inf}
     ),
     "1.5 rounds instead of 1.9": Idea(
         against="closer to asking in turn", patches={"_schedule.ROUNDS": 1.5}
