@@ -84,7 +84,14 @@ def waves(*, quick: bool) -> list[tuple[str, float, list[Case]]]:
 def _sharing(counts: Sequence[int]) -> list[Case]:
     kinds = ["ours_host", "ours_redis", "ours_uncoordinated", "ours_static", "throttled_redis"]
     cases = [
-        Case(name=f"{kind}-{count}", enforcer="sliding", kind=kind, processes=count)
+        Case(
+            name=f"{kind}-{count}",
+            enforcer="sliding",
+            kind=kind,
+            processes=count,
+            # As in life: who shares a process with members of other cases stops with them.
+            own_processes=kind in kinds[:2] and count < 8,
+        )
         for kind in kinds
         for count in counts
     ]
