@@ -391,7 +391,7 @@ async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
     async with HostileServer(tls=tls) as server:
         client = OnehouseClient(credentials(server.url))
         async with client, tracker_for(client, patience=0.2) as tracker:
-            with pytest.raises(SubmissionUnsentError, match="certificate of .* is not trusted") as caught:
+            with pytest.raises(SubmissionUnsentError, match="is not trusted") as caught:
                 await tracker.submit(f"RUN JOB {MARK}")
             with pytest.raises(OutageError):
                 await tracker.wait_all(["r1"])
