@@ -71,9 +71,11 @@ types: $(READY)  ## Check types
 imports: $(READY)  ## Check that imports point down only
 	@$(BIN)/lint-imports
 
+# Browsers, pages and a day of polling run much code again that other tests have run.
 cover: $(READY)  ## Run the tests again, measure coverage and require its minimum
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage run -m pytest -q \
+		--ignore=tests/browser --ignore=tests/docs --ignore=tests/test_soak.py
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet --directory build/coverage --fail-under 0
 	@$(BIN)/coverage report
