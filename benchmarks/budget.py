@@ -18,8 +18,10 @@ project, into build/bench-packages.  What cannot be had is named and skipped.
 
 Clients and servers watch how late they are.  A wave in which one of them is more than 5 ms late at
 the 99th percentile says more about the machine than about the limiters: it is repeated, twice at
-most, and marked if it stays so.  Where others keep the processors busy, ask for a better place
-among them: ``chrt -r 5 python benchmarks/budget.py``, as root.
+most, and marked if it stays so.  A refusal within a second of a moment in which a process of its
+case, or its server, stood still for 8 ms is shown and not judged.  Where others keep the
+processors busy, ask for a better place among them: ``chrt -r 5 python benchmarks/budget.py``, as
+root.
 
     python benchmarks/budget.py            tables, in about eight minutes
     python benchmarks/budget.py --quick    fewer cases, in less than a minute

@@ -44,6 +44,20 @@ def test_a_refusal_and_a_burst_are_seen() -> None:
     assert figures["fairness"] < 1.0
 
 
+def test_a_standstill_of_the_machine_is_not_held_against_the_pace() -> None:
+    """
+    Nobody can send evenly while he stands still; what comes a second later is his again.
+    """
+    record = [*EVEN, (150.0, False, "a"), (160.0, False, "b")]
+
+    figures = judge(record, 100, 100, MEMBERS, stalls=[(149.2, 149.21)])
+
+    assert figures["refused"] == 2
+    assert figures["refused_in_calm"] == 1
+    assert judge(record, 100, 100, MEMBERS)["refused_in_calm"] == 2
+    assert figures["stalls"] == 1
+
+
 def test_what_came_before_and_after_does_not_count() -> None:
     """
     A case begins and ends when it was told to.

@@ -15,12 +15,31 @@ from onehouse_tracker.testing.enforcers import Enforcer, FixedWindow, SlidingLog
 __all__ = ["best_possible", "judge", "longest_gap", "rate_between"]
 
 Record = Sequence[tuple[float, bool, str]]
+_LOOKED_BACK = 1.1  # seconds
 
 
 def judge(
-    record: Record, begin: float, seconds: float, members: Mapping[str, Mapping[str, Any]]
+    record: Record,
+    begin: float,
+    seconds: float,
+    members: Mapping[str, Mapping[str, Any]],
+    *,
+    stalls: Sequence[tuple[float, float]] = (),
 ) -> dict[str, Any]:
-    """Judge one case: what arrived in *seconds* from *begin*."""
+    """
+    Judge one case: what arrived in *seconds* from *begin*.
+
+    Args:
+        record: When each request arrived, whether it was admitted, and whose it was.
+
+        begin: When the case began, on the clock of *record*.
+
+        seconds: How long it took.
+
+        members: What each member tells of itself.
+
+        stalls: From when until when one of the processes stood still.
+    """
     arrived = sorted(entry for entry in record if begin <= entry[0] < begin + seconds)
     admitted = [entry for entry in arrived if entry[1]]
     refused = len(arrived) - len(admitted)
@@ -41,6 +60,11 @@ def judge(
             round(sum(not entry[1] for entry in late) / len(late), 5) if late else None
         ),
         "most_in_a_second": _most_in_a_second(times),
+        # What comes within a second of a standstill is the machine's, and not the pace's.
+        "refused_in_calm": sum(not e[1] and _calm(e[0], stalls) for e in arrived),
+        "sliding_in_calm": _refusals(SlidingLog(), times, stalls),
+        "fixed_in_calm": _refusals(FixedWindow(), times, stalls),
+        "stalls": len(stalls),
         # The same requests before a limiter of another kind.
         "sliding_would_refuse": _refusals(SlidingLog(), times),
         "fixed_would_refuse": _refusals(FixedWindow(), times),
@@ -88,8 +112,15 @@ def best_possible(jitter: float, refused_at_most: float) -> float:
     return round(best, 4)
 
 
-def _refusals(enforcer: Enforcer, times: Iterable[float]) -> int:
-    return sum(not enforcer.admit(at) for at in times)
+def _refusals(
+    enforcer: Enforcer, times: Iterable[float], stalls: Sequence[tuple[float, float]] = ()
+) -> int:
+    return sum(not enforcer.admit(at) and _calm(at, stalls) for at in times)
+
+
+def _calm(at: float, stalls: Sequence[tuple[float, float]]) -> bool:
+    """Whether nobody stood still in the second that a limiter looks back on from *at*."""
+    return not any(since < at and until > at - _LOOKED_BACK for since, until in stalls)
 
 
 def _most_in_a_second(times: Iterable[float]) -> int:

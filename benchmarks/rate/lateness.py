@@ -7,16 +7,24 @@ from __future__ import annotations
 import asyncio
 from array import array
 
-__all__ = ["Lateness"]
+__all__ = ["STALL", "Lateness"]
 
 _TICK = 0.01
+STALL = 0.008
+"""Seconds: whoever stands still for so long cannot send evenly.  A limiter forgives 20 ms."""
 
 
 class Lateness:
-    """Wakes up every 10 ms and notes by how much it was late, in seconds."""
+    """
+    Wakes up every 10 ms and notes by how much it was late, in seconds.
+
+    Attributes:
+        stalls: From when until when it stood still, in loop time: each that took `STALL`.
+    """
 
     def __init__(self) -> None:
         self._late = array("d")
+        self.stalls: list[tuple[float, float]] = []
 
     async def watch(self) -> None:
         """Watch until cancelled."""
@@ -24,7 +32,10 @@ class Lateness:
         while True:
             due = loop.time() + _TICK
             await asyncio.sleep(_TICK)
-            self._late.append(loop.time() - due)
+            now = loop.time()
+            self._late.append(now - due)
+            if now - due >= STALL:
+                self.stalls.append((due, now))
 
     def at(self, quantile: float) -> float:
         """The lateness that this part of all wake-ups stayed below, in seconds."""

@@ -113,6 +113,7 @@ class _Wave:
         self._reports: dict[str, Any] = {}
         self._records: dict[str, Any] = {}
         self._calls: dict[str, int] = {}
+        self._stalls: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
         self.late: dict[str, float] = {}
 
     async def start(self, packages: Sequence[str], stack: AsyncExitStack) -> None:
@@ -168,6 +169,8 @@ class _Wave:
                 continue
             report = json.loads(line)
             self.late[f"worker {number}"] = report["late_p99"]
+            for case, _ in self._assignments[number][1]:
+                self._stalls[case.name] += report["stalls"]
             self._reports |= {member["name"]: member for member in report["members"]}
         for case in self._cases:
             if case.needs_redis:
@@ -175,6 +178,8 @@ class _Wave:
         for number, process in enumerate(self._servers):
             record = await _ask(process, None)
             self.late[f"server {number}"] = record["late_p99"]
+            for case in self._cases[number::_SERVERS]:
+                self._stalls[case.name] += record["stalls"]
             self._records |= record["records"]
 
     def figures(self, case: Case) -> dict[str, Any]:
@@ -183,7 +188,13 @@ class _Wave:
         members = {name: dict(self._reports.get(name, {})) for name in case.members()}
         for report in members.values():
             report["must_succeed"] = case.accident == "redis"
-        found = judge(record, self._begin + case.delay, self._seconds - case.delay, members)
+        found = judge(
+            record,
+            self._begin + case.delay,
+            self._seconds - case.delay,
+            members,
+            stalls=self._stalls[case.name],
+        )
         if case.kind == "ours_redis" and not case.accident:
             granted = sum(report.get("granted", 0) for report in members.values())
             calls = self._calls[case.name] / max(1, granted)

@@ -152,7 +152,12 @@ async def main(settings: dict[str, Any]) -> None:
         for member in members:
             tasks.create_task(member.run(begin, end), name=member.name)
     watch.cancel()
-    report = {"late_p99": lateness.at(0.99), "members": [member.report for member in members]}
+    skew = settings["skew"]
+    report = {
+        "late_p99": lateness.at(0.99),
+        "stalls": [(since - skew, until - skew) for since, until in lateness.stalls],
+        "members": [member.report for member in members],
+    }
     print(json.dumps(report), flush=True)
 
 
