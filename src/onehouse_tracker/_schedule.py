@@ -30,6 +30,7 @@ ROUNDS = 1.9
 """Nobody waits longer than so many rounds of questions to all, or so many of the longest gap."""
 
 _DEBT = 1.0
+_RANKED_AT_ONCE = 1000
 _BECOMING_DUE = 10
 _SLACK = 1000
 
@@ -209,9 +210,10 @@ class Schedule:
         cells = self._ranking.due
         if self._limit:
             cells.longest = ROUNDS * max(self._live / self._limit, self._policy.gap_max)
-        # A whole batch may become due at once.  It is taken over a few at a time: each
-        # poll pays for its share, and nobody waits for an hour's work to be sorted.
-        for _ in range(_BECOMING_DUE):
+        # A whole batch may become due at once.  Some hundreds are ranked at once, which takes
+        # a few milliseconds; of more a few join with each poll: each pays for its share, and
+        # nobody waits for seconds until a million are sorted.
+        for _ in range(len(heap) if len(heap) <= _RANKED_AT_ONCE else _BECOMING_DUE):
             if not heap or heap[0][0] > now + TICK:
                 break
             tracked = heappop(heap)[2]
