@@ -19,8 +19,8 @@ STARTS_TASKS = frozenset(
 # simulator's server and the virtual clock are loops of their own.  What the triggers of Airflow
 # share outlives each of them, so it needs a task of its own.
 MAY_START_TASKS = (
-    "_engine.py",
-    "_session.py",
+    "_engine/engine.py",
+    "_session/session.py",
     "sync/_loop_thread.py",
     "integrations/airflow/_shared.py",
     "cli/",

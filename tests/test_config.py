@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from onehouse_tracker import _profile
+from onehouse_tracker._settings.profile import read_profile
 from onehouse_tracker.config import ConfigWarning, Credentials, Secret
 from onehouse_tracker.errors import ConfigError
 
@@ -618,11 +618,11 @@ def test_file_modes_mean_nothing_on_windows(
     There they are made up, and the advice could not be followed.
     """
     path = write(ini(KEYWORDS), 0o644)
-    monkeypatch.setattr("onehouse_tracker._profile.os.name", "nt")
+    monkeypatch.setattr("onehouse_tracker._settings.profile.os.name", "nt")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = _profile.read_profile(path, None, required=True)
+        found = read_profile(path, None, required=True)
 
     assert found is not None
     assert "0123456789" not in repr(found)

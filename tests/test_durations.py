@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker._durations import FLOOR, MOST_LABELS, OLDEST, Durations, Factor
+from onehouse_tracker._schedule.durations import FLOOR, MOST_LABELS, OLDEST, Durations, Factor
 
 AGES = st.floats(min_value=0, max_value=1e12)
 

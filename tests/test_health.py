@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker._health import Blame, Health
-from onehouse_tracker._tracked import Tracked
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.health import Blame, Health
+from onehouse_tracker._engine.tracked import Tracked
+from onehouse_tracker._engine.waits import Wait
 
 
 def _health(patience: float = 600) -> Health:

@@ -139,7 +139,7 @@ def test_an_application_without_logging_prints_nothing() -> None:
     """
     program = """
 import logging, onehouse_tracker
-logging.getLogger("onehouse_tracker._engine").error("ours")
+logging.getLogger("onehouse_tracker._engine.engine").error("ours")
 logging.getLogger("another.library").error("theirs")
 """
     completed = subprocess.run(

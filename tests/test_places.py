@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onehouse_tracker._places import Places
-from onehouse_tracker._tracked import Tracked
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.tracked import Tracked
+from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._schedule.places import Places
 
 WAIT = Wait()
 

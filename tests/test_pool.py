@@ -33,7 +33,7 @@ from onehouse_tracker import (
     TrackerClosedError,
     TrackerPool,
 )
-from onehouse_tracker._connections import Connector
+from onehouse_tracker._http.connections import Connector
 from onehouse_tracker.errors import UnauthorizedError
 from onehouse_tracker.gates import GateStats, LocalGate
 from onehouse_tracker.testing import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker._retry import (
+from onehouse_tracker._engine.retry import (
     UNREACHABLE_AFTER,
     Again,
     Ended,
@@ -20,8 +20,8 @@ from onehouse_tracker._retry import (
     judge_error,
     judge_reply,
 )
-from onehouse_tracker._tracked import Run, Tracked
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.tracked import Run, Tracked
+from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,

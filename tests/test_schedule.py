@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from onehouse_tracker._schedule import TICK, Schedule
-from onehouse_tracker._tracked import Tracked
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.tracked import Tracked
+from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._schedule.schedule import TICK, Schedule
 from onehouse_tracker.policy import PollPolicy
 
 WAIT = Wait()

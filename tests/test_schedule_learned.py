@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from onehouse_tracker._cells import STALE, STALE_BEHIND, Cells
-from onehouse_tracker._schedule import EARLIEST, ROUNDS, TICK, Schedule
-from onehouse_tracker._tracked import Tracked
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.tracked import Tracked
+from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._schedule.cells import STALE, STALE_BEHIND, Cells
+from onehouse_tracker._schedule.schedule import EARLIEST, ROUNDS, TICK, Schedule
 from onehouse_tracker.policy import PollPolicy
 
 WAIT = Wait()

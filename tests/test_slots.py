@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from onehouse_tracker._slots import SlotQueue
+from onehouse_tracker._engine.slots import SlotQueue
 from onehouse_tracker.errors import TrackerClosedError
 from tests.support import run
 

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker import _body, _wire
-from onehouse_tracker._wire import HttpReply
+from onehouse_tracker._http import wire
+from onehouse_tracker._http.body import decode_body
+from onehouse_tracker._http.wire import HttpReply
 from onehouse_tracker.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -45,14 +46,14 @@ def ok(body: object, **headers: str) -> HttpReply:
 def status_error(reply: HttpReply) -> StatusError:
     """The error that this reply to a status request means."""
     with pytest.raises(StatusError) as caught:
-        _wire.read_status(reply, "r1", now=NOW)
+        wire.read_status(reply, "r1", now=NOW)
     return caught.value
 
 
 def submission_error(reply: HttpReply) -> SubmissionError | StatusError:
     """The error that this reply to a submission means."""
     with pytest.raises((SubmissionError, StatusError)) as caught:
-        _wire.read_submission(reply, now=NOW)
+        wire.read_submission(reply, now=NOW)
     assert isinstance(caught.value, SubmissionError | StatusError)
     return caught.value
 
@@ -78,7 +79,7 @@ def test_no_id_changes_the_shape_of_the_path(request_id: str, encoded: str) -> N
     """
     An ID that could climb out of its segment would turn a question into another call.
     """
-    assert _wire.status_path(request_id) == f"/v1/status/{encoded}"
+    assert wire.status_path(request_id) == f"/v1/status/{encoded}"
 
 
 @given(st.text(min_size=1, max_size=256))
@@ -87,7 +88,7 @@ def test_every_id_is_one_segment_or_refused(request_id: str) -> None:
     The same, for whatever anybody may come up with; and the server can read it back.
     """
     try:
-        path = _wire.status_path(request_id)
+        path = wire.status_path(request_id)
     except InvalidRequestError:
         return
 
@@ -103,14 +104,14 @@ def test_an_id_that_cannot_travel_is_refused(request_id: str) -> None:
     A line break would end the request line: such an ID never gets as far as a path.
     """
     with pytest.raises(InvalidRequestError):
-        _wire.status_path(request_id)
+        wire.status_path(request_id)
 
 
 def test_a_statement_loses_its_semicolons_and_nothing_else() -> None:
     """
     The API wants one statement without a semicolon; people paste it with one.
     """
-    assert _wire.submission_body(" SHOW 'a;b' ; \n;") == {"statement": "SHOW 'a;b'"}
+    assert wire.submission_body(" SHOW 'a;b' ; \n;") == {"statement": "SHOW 'a;b'"}
 
 
 @pytest.mark.parametrize("statement", ["", " ;\n; ", None, 5])
@@ -119,7 +120,7 @@ def test_no_statement_is_refused(statement: object) -> None:
     Sent all the same, it would cost a slot and come back as a parse error.
     """
     with pytest.raises(InvalidRequestError, match="a statement"):
-        _wire.submission_body(statement)  # type: ignore[arg-type]
+        wire.submission_body(statement)  # type: ignore[arg-type]
 
 
 # --- a good reply to a status request -----------------------------------------------------
@@ -147,7 +148,7 @@ def test_a_status_is_read_leniently(
     Unknown fields and wrong types must not hide what can be read; a missing status is not
     made up, because proto3 leaves out zero values and PENDING would be waited for in vain.
     """
-    assert _wire.read_status(ok(body), "r1", now=NOW) == StatusReply(status, response)
+    assert wire.read_status(ok(body), "r1", now=NOW) == StatusReply(status, response)
 
 
 @pytest.mark.parametrize(
@@ -215,11 +216,11 @@ def test_whatever_arrives_nothing_but_our_errors_leaves(
 
     reasons = []
     try:
-        assert isinstance(_wire.read_status(reply, "r1", now=NOW), StatusReply)
+        assert isinstance(wire.read_status(reply, "r1", now=NOW), StatusReply)
     except StatusError as error:
         reasons.append(error.reason)
     try:
-        assert _wire.read_submission(reply, now=NOW)
+        assert wire.read_submission(reply, now=NOW)
     except (SubmissionError, ThrottledError, UnauthorizedError) as error:
         reasons.append(error.reason)
 
@@ -303,7 +304,7 @@ def test_a_grpc_status_that_says_nothing_changes_nothing(value: str) -> None:
     """
     reply = ok({"apiStatus": "S"}, **{"grpc-status": value})
 
-    assert _wire.read_status(reply, "r1", now=NOW).status == "S"
+    assert wire.read_status(reply, "r1", now=NOW).status == "S"
 
 
 @pytest.mark.parametrize(
@@ -421,7 +422,7 @@ def test_retry_after_in_both_forms(value: str | None, seconds: float | None) -> 
     """
     Zero is an answer and not silence; nonsense is silence; the past is over.
     """
-    assert _wire.retry_after(value, now=NOW) == seconds
+    assert wire.retry_after(value, now=NOW) == seconds
 
 
 @given(
@@ -431,7 +432,7 @@ def test_retry_after_is_none_or_a_bounded_wait(value: str) -> None:
     """
     The gate sleeps for this long: neither an error nor an endless pause may come of a header.
     """
-    wait = _wire.retry_after(value, now=NOW)
+    wait = wire.retry_after(value, now=NOW)
 
     assert wait is None or 0 <= wait <= 365 * 86400
 
@@ -467,7 +468,7 @@ def test_a_submission_brings_its_request_id() -> None:
     """
     The one thing that the reply is for; more fields may come with it.
     """
-    assert _wire.read_submission(ok({"requestId": "r9", "more": 1}), now=NOW) == "r9"
+    assert wire.read_submission(ok({"requestId": "r9", "more": 1}), now=NOW) == "r9"
 
 
 @pytest.mark.parametrize(
@@ -513,7 +514,7 @@ def test_a_body_is_decompressed_within_bounds(
     """
     We ask for none of this, but a proxy may do it all the same, and a bomb must not go off.
     """
-    assert _body.decode_body(data, encoding, max_body=1000) == expected
+    assert decode_body(data, encoding, max_body=1000) == expected
 
 
 def test_a_bomb_is_not_unpacked_to_be_measured() -> None:
@@ -524,7 +525,7 @@ def test_a_bomb_is_not_unpacked_to_be_measured() -> None:
 
     tracemalloc.start()
     try:
-        _, problem = _body.decode_body(bomb, "gzip", max_body=1000)
+        _, problem = decode_body(bomb, "gzip", max_body=1000)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -538,6 +539,6 @@ def test_decompressing_garbage_never_raises(data: bytes) -> None:
     """
     Damage is a reply that cannot be read, not the end of the engine.
     """
-    body, problem = _body.decode_body(data, "gzip", max_body=100)
+    body, problem = decode_body(data, "gzip", max_body=100)
 
     assert not (body and problem)

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any, TypeAlias
 from unittest import mock
 
-from onehouse_tracker import PollPolicy, _durations
-from onehouse_tracker._cells import STALE, Cells
-from onehouse_tracker._durations import Durations, Factor, Label
-from onehouse_tracker._ranking import Ranking
+from onehouse_tracker import PollPolicy
+from onehouse_tracker._schedule import durations
+from onehouse_tracker._schedule.cells import STALE, Cells
+from onehouse_tracker._schedule.durations import Durations, Factor, Label
+from onehouse_tracker._schedule.ranking import Ranking
 
 __all__ = ["IDEAS", "Idea"]
 
@@ -49,11 +50,11 @@ class _PresentAge(Durations):
     """Takes the rate at the age of now for the whole of the wait."""
 
     def chance(self, label: Label, place: Factor, since: float, until: float) -> float:
-        octave = _durations._octave(until)  # noqa: SLF001
+        octave = durations._octave(until)  # noqa: SLF001
         weight = self._ages[octave].value * label.at_age[octave].value
         weight *= place.value * label.overall.value
         wait = max(0.0, until - since)
-        return -math.expm1(-self.rate * wait * max(_durations.FLOOR, weight))
+        return -math.expm1(-self.rate * wait * max(durations.FLOOR, weight))
 
 
 class _Fixed(Factor):
@@ -68,7 +69,7 @@ class _NoAgeInLabel(Label):
 
     def __init__(self) -> None:
         super().__init__()
-        self.at_age = tuple(_Fixed() for _ in range(_durations.OCTAVES))
+        self.at_age = tuple(_Fixed() for _ in range(durations.OCTAVES))
 
 
 class _OneLabel(Durations):
@@ -125,7 +126,7 @@ class _EarlyInTurn(Ranking):
         self.early = Cells(_Equal(), stale=stale)
 
 
-_HALVES = 2 * _durations.OCTAVES
+_HALVES = 2 * durations.OCTAVES
 _HALF_EDGES = (*(0.5 * (2.0 ** (half / 2) - 1) for half in range(_HALVES)), math.inf)
 
 
@@ -139,7 +140,7 @@ def _half_octave(age: float) -> int:
     return half + 1 if age >= _HALF_EDGES[half + 1] else half
 
 
-_LEARNS = "_ranking.Durations"
+_LEARNS = "_schedule.ranking.Durations"
 
 IDEAS: dict[str, Idea] = {
     "labels do not count": Idea(
@@ -147,7 +148,8 @@ IDEAS: dict[str, Idea] = {
         patches={_LEARNS: _OneLabel},
     ),
     "no factor for the age within a label": Idea(
-        against="labels end at ages of their own", patches={"_durations.Label": _NoAgeInLabel}
+        against="labels end at ages of their own",
+        patches={"_schedule.durations.Label": _NoAgeInLabel},
     ),
     "places do not count": Idea(
         against="behind a queue the order of submission tells everything",
@@ -159,20 +161,21 @@ IDEAS: dict[str, Idea] = {
     "half octaves of age": Idea(
         against="twice the accounts, each with half the evidence",
         patches={
-            "_durations.OCTAVES": _HALVES,
-            "_durations._EDGES": _HALF_EDGES,
-            "_durations._octave": _half_octave,
+            "_schedule.durations.OCTAVES": _HALVES,
+            "_schedule.durations._EDGES": _HALF_EDGES,
+            "_schedule.durations._octave": _half_octave,
         },
     ),
     "forgetting 0.3 % with each ending": Idea(
-        against="one more number to explain", patches={"_durations.Factor": _Forgetful}
+        against="one more number to explain", patches={"_schedule.durations.Factor": _Forgetful}
     ),
     "a prior of 2 endings instead of 4": Idea(
-        against="a few early surprises move it too much", patches={"_durations.PRIOR": 2.0}
+        against="a few early surprises move it too much",
+        patches={"_schedule.durations.PRIOR": 2.0},
     ),
     "floor 0.1 instead of 0.25": Idea(
         against="whoever is thought unlikely to end waits much longer",
-        patches={"_durations.FLOOR": 0.1},
+        patches={"_schedule.durations.FLOOR": 0.1},
     ),
     "chance x wait^1.5": Idea(
         against="closer to asking in turn", patches={_LEARNS: partial(_Power, 1.5)}
@@ -182,14 +185,14 @@ IDEAS: dict[str, Idea] = {
         patches={_LEARNS: partial(_Power, 0.7)},
     ),
     "no limit on the longest wait": Idea(
-        against="the longest wait grows", patches={"_schedule.ROUNDS": math.inf}
+        against="the longest wait grows", patches={"_schedule.schedule.ROUNDS": math.inf}
     ),
     "1.5 rounds instead of 1.9": Idea(
-        against="closer to asking in turn", patches={"_schedule.ROUNDS": 1.5}
+        against="closer to asking in turn", patches={"_schedule.schedule.ROUNDS": 1.5}
     ),
     "early looks in turn": Idea(
         against="an idle budget is worth more where the chance is",
-        patches={"_schedule.Ranking": _EarlyInTurn},
+        patches={"_schedule.schedule.Ranking": _EarlyInTurn},
     ),
     "`idle_share` 0.25": Idea(
         against="leaves more of an idle budget to others, if that is what you want",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from onehouse_tracker import events
-from onehouse_tracker._session import start_task, until_ended
+from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
 from onehouse_tracker.gates import Gate, gate_from

@@ -17,8 +17,10 @@ from typing import NamedTuple, Self, final
 import aiohttp
 from yarl import URL
 
-from onehouse_tracker import __version__, _body, _wire
-from onehouse_tracker._connections import (
+from onehouse_tracker import __version__
+from onehouse_tracker._http import wire
+from onehouse_tracker._http.body import decode_body, too_large
+from onehouse_tracker._http.connections import (
     CONNECTION_LOST,
     Connector,
     Guard,
@@ -226,10 +228,10 @@ class OnehouseClient:
 
             TrackerClosedError: Used outside ``async with``.
         """
-        path = _wire.status_path(request_id)
+        path = wire.status_path(request_id)
         reply = await self._exchange("GET", path, failed=partial(_not_polled, request_id))
 
-        return _wire.read_status(reply, request_id, now=time.time())
+        return wire.read_status(reply, request_id, now=time.time())
 
     async def submit(self, statement: str) -> str:
         """
@@ -251,10 +253,10 @@ class OnehouseClient:
 
             TrackerClosedError: Used outside ``async with``.
         """
-        body = json.dumps(_wire.submission_body(statement)).encode()
-        reply = await self._exchange("POST", _wire.SUBMISSION_PATH, body, failed=_not_submitted)
+        body = json.dumps(wire.submission_body(statement)).encode()
+        reply = await self._exchange("POST", wire.SUBMISSION_PATH, body, failed=_not_submitted)
 
-        return _wire.read_submission(reply, now=time.time())
+        return wire.read_submission(reply, now=time.time())
 
     async def warm_up(self, connections: int | None = None) -> None:
         """
@@ -295,7 +297,7 @@ class OnehouseClient:
 
     async def _exchange(
         self, method: str, path: str, body: bytes | None = None, *, failed: _Translate
-    ) -> _wire.HttpReply:
+    ) -> wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
         kept = self._kept
@@ -316,7 +318,7 @@ class OnehouseClient:
                 timeout=self._timeout,
                 allow_redirects=False,
                 raise_for_status=False,
-                auto_decompress=False,  # it has no bound; see `_body.decode_body`
+                auto_decompress=False,  # it has no bound; see `decode_body`
                 max_line_size=_MAX_HEADER,
                 max_field_size=_MAX_HEADER,
                 middlewares=(guard,),
@@ -325,7 +327,7 @@ class OnehouseClient:
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
             sent = not isinstance(error, _NOTHING_SENT)
             lost = guard.refused or isinstance(error, CONNECTION_LOST)
-            reason = _wire.mask(self._explain(guard.lost or error), self._secrets)
+            reason = wire.mask(self._explain(guard.lost or error), self._secrets)
             failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
         else:
             if not reply.problem:
@@ -335,7 +337,7 @@ class OnehouseClient:
         # Not raised above: it would carry aiohttp's error along, and with it our headers.
         raise failed(failure)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> _wire.HttpReply:
+    async def _read(self, response: aiohttp.ClientResponse) -> wire.HttpReply:
         limit = self._max_body
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             limit = min(limit, _MAX_ERROR_BODY)
@@ -348,14 +350,14 @@ class OnehouseClient:
             response.close()
         else:
             encoding = response.headers.get("Content-Encoding", "")
-            data, problem = _body.decode_body(data, encoding, max_body=limit)
+            data, problem = decode_body(data, encoding, max_body=limit)
 
-        return _wire.HttpReply(
+        return wire.HttpReply(
             status=response.status,
             phrase=response.reason or "",
             headers=response.headers,
             body=data,
-            problem=_wire.mask(problem, self._secrets) if problem else "",
+            problem=wire.mask(problem, self._secrets) if problem else "",
             secrets=self._secrets,
         )
 
@@ -394,7 +396,7 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[byte
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > limit:
-            return b"", _body.too_large(limit)
+            return b"", too_large(limit)
         chunks.append(chunk)
 
     return b"".join(chunks), ""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol, Self, final
 from urllib.parse import urlsplit
 
-from onehouse_tracker._collected import KEY_PAIR, collect
-from onehouse_tracker._fields import ALL_FIELDS, BY_NAME, Field, describe
-from onehouse_tracker._profile import ConfigWarning, Profile
+from onehouse_tracker._settings.collected import KEY_PAIR, collect
+from onehouse_tracker._settings.fields import ALL_FIELDS, BY_NAME, Field, describe
+from onehouse_tracker._settings.profile import ConfigWarning, Profile
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]

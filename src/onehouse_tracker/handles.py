@@ -12,13 +12,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from onehouse_tracker._roster import own_copy
+from onehouse_tracker._engine.roster import own_copy
 from onehouse_tracker.errors import HandleCancelledError, TrackerClosedError
 from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
-    from onehouse_tracker._recorder import Recorder
-    from onehouse_tracker._waits import Wait
+    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.models import Result
 
 __all__ = ["Completions", "Handle"]

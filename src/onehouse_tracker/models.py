@@ -1,7 +1,7 @@
 """
 The values that travel through the package: requests, replies, results.
 
-Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_wire`.
+Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_http.wire`.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from onehouse_tracker import events
-from onehouse_tracker._intake import RequestIds, check_timeout, checked, ids_of
 from onehouse_tracker._pooled import Pooled, Settings, close_all, credentials_of
-from onehouse_tracker._session import start_task, until_ended
+from onehouse_tracker._session.intake import RequestIds, check_timeout, checked, ids_of
+from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError
 from onehouse_tracker.gates import Gate
@@ -354,7 +354,7 @@ class TrackerPool:
             del self._projects[name]
 
     def _make_client(self, credentials: Credentials) -> OnehouseClient:
-        from onehouse_tracker._connections import open_session  # noqa: PLC0415 - heavy
+        from onehouse_tracker._http.connections import open_session  # noqa: PLC0415 - heavy
         from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy
 
         if self._http is None:

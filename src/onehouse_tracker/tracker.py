@@ -19,15 +19,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from onehouse_tracker import events
-from onehouse_tracker._callbacks import Callbacks, OnResult
-from onehouse_tracker._intake import RequestIds, check_timeout
-from onehouse_tracker._leaving import cancel_and_wait, expire_after, release
-from onehouse_tracker._resumption import Resumption
-from onehouse_tracker._session import (
+from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._session.callbacks import Callbacks, OnResult
+from onehouse_tracker._session.intake import RequestIds, check_timeout
+from onehouse_tracker._session.leaving import cancel_and_wait, expire_after, release
+from onehouse_tracker._session.resumption import Resumption
+from onehouse_tracker._session.session import (
     Session,
 )
-from onehouse_tracker._submission import submit_once
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._session.submission import submit_once
 from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
 from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.gates._connected import ConnectedGate

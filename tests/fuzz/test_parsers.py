@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from onehouse_tracker import ApiStatus, ConfigError, Credentials, TrackerError
-from onehouse_tracker._body import decode_body
-from onehouse_tracker._fields import ALL_FIELDS
-from onehouse_tracker._profile import read_profile
-from onehouse_tracker._wire import HttpReply, read_status, read_submission, retry_after
+from onehouse_tracker._http.body import decode_body
+from onehouse_tracker._http.wire import HttpReply, read_status, read_submission, retry_after
+from onehouse_tracker._settings.fields import ALL_FIELDS
+from onehouse_tracker._settings.profile import read_profile
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Format, Input
 from onehouse_tracker.cli._records import Records

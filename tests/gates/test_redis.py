@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from onehouse_tracker._pace import Pace, PaceState
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates import RedisGate
 from onehouse_tracker.gates import redis as redis_gate
+from onehouse_tracker.gates._pace import Pace, PaceState
 from onehouse_tracker.gates._redis_script import HORIZON, SCRIPT, keys_of
 from tests.gates.conftest import RedisServer
 

@@ -23,7 +23,7 @@ from random import Random
 
 import pytest
 
-from onehouse_tracker._wire import retry_after
+from onehouse_tracker._http.wire import retry_after
 from onehouse_tracker.gates import Gate, HostGate, LocalGate
 from onehouse_tracker.testing import VirtualClockLoop
 from onehouse_tracker.testing.enforcers import Enforcer, FixedWindow, SlidingLog

@@ -419,7 +419,7 @@ def test_resuming_reads_piece_by_piece_and_misses_nothing(
     """
     Neither at the seams of the pieces nor between known and pending.
     """
-    monkeypatch.setattr("onehouse_tracker._recorder.Recorder.CHUNK", 7)
+    monkeypatch.setattr("onehouse_tracker._engine.recorder.Recorder.CHUNK", 7)
     journal = opened(path)
     known = [f"r-{number}" for number in range(14)]
     pending = [f"p-{number}" for number in range(21)]

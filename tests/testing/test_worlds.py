@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from onehouse_tracker import _roster
-from onehouse_tracker._engine import Engine
-from onehouse_tracker._recorder import Recorder
-from onehouse_tracker._roster import Roster
-from onehouse_tracker._waits import Wait
-from onehouse_tracker._writer import Then
+from onehouse_tracker._engine import roster
+from onehouse_tracker._engine.engine import Engine
+from onehouse_tracker._engine.recorder import Recorder
+from onehouse_tracker._engine.roster import Roster
+from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._engine.writer import Then
 from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.models import Result
 from onehouse_tracker.testing.worlds import BrokenPromiseError, World, main, run_world
@@ -120,7 +120,7 @@ def test_result_of_another_request_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
     """
     The outcome alone would not show that replies were mixed up.
     """
-    monkeypatch.setattr(_roster, "own_copy", lambda result: result)
+    monkeypatch.setattr(roster, "own_copy", lambda result: result)
     original = Roster._result
 
     def mixed_up(self: Roster, *args: Any) -> Result:
@@ -139,7 +139,7 @@ def test_ignored_pause_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     The gate and the engine both look at the pause: only without either is it broken.
     """
     monkeypatch.setattr(LocalGate, "paused_until", float("-inf"))
-    monkeypatch.setattr("onehouse_tracker._pace.Pace.paused_until", Forgetful())
+    monkeypatch.setattr("onehouse_tracker.gates._pace.Pace.paused_until", Forgetful())
 
     assert_seen("sent in a pause")
 
@@ -158,7 +158,7 @@ def test_spent_budget_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     One request a second too many is what the server would refuse.
     """
-    monkeypatch.setattr("onehouse_tracker._pace.Pace.rate", lambda *_: 11.5)
+    monkeypatch.setattr("onehouse_tracker.gates._pace.Pace.rate", lambda *_: 11.5)
 
     assert_seen("requests within one second")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from onehouse_tracker import __version__
-from onehouse_tracker._collected import Collected, collect
-from onehouse_tracker._fields import ALL_FIELDS, Field, describe
-from onehouse_tracker._profile import Profile
+from onehouse_tracker._settings.collected import Collected, collect
+from onehouse_tracker._settings.fields import ALL_FIELDS, Field, describe
+from onehouse_tracker._settings.profile import Profile
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._findings import Finding, State
 from onehouse_tracker.cli._options import Output

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from onehouse_tracker._pace import MARGIN_CEILING, MARGIN_FLOOR, PaceState
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates._pace import MARGIN_CEILING, MARGIN_FLOOR, PaceState
 
 try:
     import fcntl

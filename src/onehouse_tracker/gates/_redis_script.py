@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
-from onehouse_tracker._pace import (
+from onehouse_tracker.gates._pace import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     MARGIN_CEILING,

@@ -9,7 +9,7 @@ import math
 import random
 from typing import Final, NamedTuple
 
-from onehouse_tracker._pace import LONGEST_SPREAD, Pace
+from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
 
 __all__ = ["SILENCE", "Refusal", "SharedGate", "shifted"]

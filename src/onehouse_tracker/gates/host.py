@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from onehouse_tracker._pace import Pace, PaceState
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._budget_file import (
     Budget,
@@ -19,6 +18,7 @@ from onehouse_tracker.gates._budget_file import (
     default_path,
     refuse_without_locks,
 )
+from onehouse_tracker.gates._pace import Pace, PaceState
 from onehouse_tracker.gates._shared import SILENCE, SharedGate, shifted
 
 __all__ = ["HostGate"]

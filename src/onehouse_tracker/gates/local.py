@@ -14,8 +14,8 @@ from weakref import WeakSet
 
 from aiolimiter import AsyncLimiter
 
-from onehouse_tracker._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
 
 __all__ = ["LocalGate"]

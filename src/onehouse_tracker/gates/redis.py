@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._pace import PaceState, static_rate
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.gates._pace import PaceState, static_rate
 from onehouse_tracker.gates._redis_script import (
     SCRIPT,
     SCRIPT_SHA,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from onehouse_tracker._fields import BY_NAME
+from onehouse_tracker._settings.fields import BY_NAME
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.models import Request
 from onehouse_tracker.results import Results

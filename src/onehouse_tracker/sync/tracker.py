@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
-from onehouse_tracker._intake import checked, ids_of
+from onehouse_tracker._session.intake import checked, ids_of
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Request, Result, StatusSource

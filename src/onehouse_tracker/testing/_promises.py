@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from onehouse_tracker._retry import UNREACHABLE_AFTER, UNRECOGNISED_AFTER
+from onehouse_tracker._engine.retry import UNREACHABLE_AFTER, UNRECOGNISED_AFTER
 from onehouse_tracker.events import Event, RequestEnded, RequestJoined
 from onehouse_tracker.journal import (
     Accepted,

@@ -8,8 +8,8 @@ import asyncio
 from random import Random
 from typing import Literal
 
-from onehouse_tracker._body import too_large
-from onehouse_tracker._wire import HttpReply, read_status, read_submission
+from onehouse_tracker._http.body import too_large
+from onehouse_tracker._http.wire import HttpReply, read_status, read_submission
 from onehouse_tracker.errors import SubmissionUnknownError, TransportError
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing.faults import Draw, FaultKind

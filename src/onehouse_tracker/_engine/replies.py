@@ -1,7 +1,7 @@
 """
 What follows from each reply: for its request, for the project, and for whoever waits.
 
-Bookkeeping: it passes the reply to those who decide (`_health`, `_retry`) and does what
+Bookkeeping: it passes the reply to those who decide (`health`, `retry`) and does what
 they say.  No task, nothing to await.
 """
 
@@ -11,8 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
-from onehouse_tracker._health import Blame, Health
-from onehouse_tracker._retry import Again, Ended, Pending, judge_error, judge_reply
+from onehouse_tracker._engine.health import Blame, Health
+from onehouse_tracker._engine.retry import Again, Ended, Pending, judge_error, judge_reply
 from onehouse_tracker.errors import (
     AuthenticationError,
     OutageError,
@@ -29,10 +29,10 @@ from onehouse_tracker.models import Outcome, StatusReply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onehouse_tracker._roster import Roster
-    from onehouse_tracker._schedule import Schedule
-    from onehouse_tracker._slots import SlotQueue
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._engine.roster import Roster
+    from onehouse_tracker._engine.slots import SlotQueue
+    from onehouse_tracker._engine.tracked import Tracked
+    from onehouse_tracker._schedule.schedule import Schedule
     from onehouse_tracker.gates import Gate
     from onehouse_tracker.policy import PollPolicy
 

@@ -1,7 +1,7 @@
 """
 The polling loop: one dispatcher that spends the budget on whatever deserves it most.
 
-Here, and in the tracker, tasks are started.  What each reply means is `_replies`' business.
+Here, and in the tracker, tasks are started.  What each reply means is `replies`' business.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import random
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
-from onehouse_tracker._health import Health
-from onehouse_tracker._replies import Replies
-from onehouse_tracker._roster import Roster
-from onehouse_tracker._schedule import TICK, Schedule
-from onehouse_tracker._slots import SlotQueue
+from onehouse_tracker._engine.health import Health
+from onehouse_tracker._engine.replies import Replies
+from onehouse_tracker._engine.roster import Roster
+from onehouse_tracker._engine.slots import SlotQueue
+from onehouse_tracker._schedule.schedule import TICK, Schedule
 from onehouse_tracker.errors import (
     ProjectError,
     StatusError,
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from onehouse_tracker._recorder import Recorder
-    from onehouse_tracker._tracked import Joining, Tracked
-    from onehouse_tracker._waits import Wait
+    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.tracked import Joining, Tracked
+    from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.gates import Gate
     from onehouse_tracker.policy import PollPolicy
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._cells import STALE, Cells
-from onehouse_tracker._durations import Durations
-from onehouse_tracker._places import Places
+from onehouse_tracker._schedule.cells import STALE, Cells
+from onehouse_tracker._schedule.durations import Durations
+from onehouse_tracker._schedule.places import Places
 
 if TYPE_CHECKING:
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._engine.tracked import Tracked
 
 __all__ = ["Ranking"]
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._engine.tracked import Tracked
 
 __all__ = ["Blame", "Health"]
 

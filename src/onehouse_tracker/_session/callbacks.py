@@ -16,7 +16,7 @@ from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
 
 if TYPE_CHECKING:
-    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker._engine.recorder import Recorder
 
 __all__ = ["Callbacks", "OnResult"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onehouse_tracker._fields import ALL_FIELDS
-from onehouse_tracker._profile import Profile, default_path, read_profile
+from onehouse_tracker._settings.fields import ALL_FIELDS
+from onehouse_tracker._settings.profile import Profile, default_path, read_profile
 
 __all__ = ["KEY_PAIR", "Collected", "collect"]
 
@@ -46,7 +46,7 @@ def collect(
         ConfigError: The file cannot be read, or has no such profile.
     """
     # Slow to import, and of no use to whoever gives keywords only.
-    from onehouse_tracker._environment import read_environment  # noqa: PLC0415
+    from onehouse_tracker._settings.environment import read_environment  # noqa: PLC0415
 
     process = environ is None
     variables = read_environment(os.environ if environ is None else environ)

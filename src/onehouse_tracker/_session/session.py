@@ -24,12 +24,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from onehouse_tracker import events
-from onehouse_tracker._announcements import announced
-from onehouse_tracker._engine import Engine
-from onehouse_tracker._intake import RequestIds, check, check_timeout, checked, ids_of
-from onehouse_tracker._leaving import expire_after, release
-from onehouse_tracker._tracked import Joining
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.engine import Engine
+from onehouse_tracker._engine.tracked import Joining
+from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._session.announcements import announced
+from onehouse_tracker._session.intake import RequestIds, check, check_timeout, checked, ids_of
+from onehouse_tracker._session.leaving import expire_after, release
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
@@ -38,7 +38,7 @@ from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
-    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker._engine.recorder import Recorder
     from onehouse_tracker.journal import Journal
 
 __all__ = [
@@ -142,7 +142,7 @@ class Session:
     async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
         if self._journal is None:
             return None
-        from onehouse_tracker._recorder import Recorder  # noqa: PLC0415 - loads SQLite
+        from onehouse_tracker._engine.recorder import Recorder  # noqa: PLC0415 - loads SQLite
 
         recorder = Recorder(
             self._journal,

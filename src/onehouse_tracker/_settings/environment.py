@@ -15,7 +15,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from onehouse_tracker._fields import ALL_FIELDS
+from onehouse_tracker._settings.fields import ALL_FIELDS
 
 __all__ = ["read_environment"]
 

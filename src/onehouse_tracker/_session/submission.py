@@ -23,8 +23,8 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.models import check_request_id
 
 if TYPE_CHECKING:
-    from onehouse_tracker._engine import Engine
-    from onehouse_tracker._recorder import Recorder
+    from onehouse_tracker._engine.engine import Engine
+    from onehouse_tracker._engine.recorder import Recorder
     from onehouse_tracker.journal import Fate
     from onehouse_tracker.models import StatusSource, SubmissionSource
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from onehouse_tracker._tracked import Run, Tracked
+from onehouse_tracker._engine.tracked import Run, Tracked
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._tracked import Joining
+from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker.errors import JournalError
 
 if TYPE_CHECKING:
-    from onehouse_tracker._engine import Engine
-    from onehouse_tracker._recorder import Recorder
-    from onehouse_tracker._waits import Wait
+    from onehouse_tracker._engine.engine import Engine
+    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.journal import Journalled
     from onehouse_tracker.policy import PollPolicy
 

@@ -11,11 +11,11 @@ import math
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._cells import STALE
-from onehouse_tracker._ranking import Ranking
+from onehouse_tracker._schedule.cells import STALE
+from onehouse_tracker._schedule.ranking import Ranking
 
 if TYPE_CHECKING:
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker.policy import PollPolicy
 
 __all__ = ["EARLIEST", "ROUNDS", "TICK", "Schedule"]

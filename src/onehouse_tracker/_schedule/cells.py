@@ -11,8 +11,8 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onehouse_tracker._durations import Durations, Factor, Label
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._engine.tracked import Tracked
+    from onehouse_tracker._schedule.durations import Durations, Factor, Label
 
 __all__ = ["STALE", "Cell", "Cells"]
 

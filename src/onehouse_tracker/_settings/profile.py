@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onehouse_tracker._fields import ALL_FIELDS, FileFormat
+from onehouse_tracker._settings.fields import ALL_FIELDS, FileFormat
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["ConfigWarning", "Profile", "default_path", "read_profile"]

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 
-from onehouse_tracker._engine import Engine
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.engine import Engine
+from onehouse_tracker._engine.waits import Wait
 
 __all__ = ["cancel_and_wait", "expire_after", "release"]
 

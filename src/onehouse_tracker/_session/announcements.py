@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import chain, count, islice
 
 from onehouse_tracker import events
-from onehouse_tracker._waits import Wait
+from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.models import Outcome
 
 __all__ = ["announced"]

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from asyncio import Task
     from datetime import datetime
 
-    from onehouse_tracker._cells import Cell
-    from onehouse_tracker._waits import Wait
+    from onehouse_tracker._engine.waits import Wait
+    from onehouse_tracker._schedule.cells import Cell
     from onehouse_tracker.errors import StatusError
 
 __all__ = ["Joining", "Run", "Tracked"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onehouse_tracker._tracked import Tracked
+    from onehouse_tracker._engine.tracked import Tracked
 
 __all__ = ["Places"]
 

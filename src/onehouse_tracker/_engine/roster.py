@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
-from onehouse_tracker._tracked import Tracked
+from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.models import Outcome, Result
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from onehouse_tracker._health import Health
-    from onehouse_tracker._recorder import Recorder
-    from onehouse_tracker._schedule import Schedule
-    from onehouse_tracker._tracked import Joining
-    from onehouse_tracker._waits import Wait
+    from onehouse_tracker._engine.health import Health
+    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.tracked import Joining
+    from onehouse_tracker._engine.waits import Wait
+    from onehouse_tracker._schedule.schedule import Schedule
     from onehouse_tracker.models import StatusReply
 
 __all__ = ["Roster", "own_copy"]

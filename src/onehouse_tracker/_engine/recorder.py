@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeAlias
 
 from onehouse_tracker import events
-from onehouse_tracker._writer import Then, Writer
+from onehouse_tracker._engine.writer import Then, Writer
 from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.journal import (
     Accepted,

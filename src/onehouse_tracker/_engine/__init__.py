@@ -1,0 +1,3 @@
+"""
+The polls: the dispatcher that sends them, what follows from each reply, and who is told.
+"""

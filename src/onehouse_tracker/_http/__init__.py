@@ -1,0 +1,3 @@
+"""
+What HTTP may do to us: connections, and what bodies, replies and headers mean.
+"""

@@ -1,0 +1,3 @@
+"""
+One opened tracker, and what is done with it: joining, waiting, submitting, resuming.
+"""

@@ -1,0 +1,3 @@
+"""
+Where credentials and settings can stand, and what was found there.
+"""
