@@ -35,7 +35,7 @@ from onehouse_tracker.events import Event
 from onehouse_tracker.journal import JournalReader, SqliteJournal
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer, faults
 from tests.cli import harness
-from tests.hostile_server import GOOD, OWN, HostileServer, credentials, http, say, tracker_for
+from tests.http.hostile_server import GOOD, OWN, HostileServer, credentials, http, say, tracker_for
 
 ANSWER = "answ3r-s3cret"
 """A secret in the server's answer, as ``CREATE API TOKEN`` brings one."""

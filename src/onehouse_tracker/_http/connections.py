@@ -62,7 +62,7 @@ class Connector(aiohttp.TCPConnector):
         self._handshakes = asyncio.Semaphore(_HANDSHAKES)
         self._opening = 0
         self._standing: set[_Protocol] = set()
-        # There is no public way to choose the protocol; tests/test_hostile.py notices if this
+        # There is no public way to choose the protocol; tests/http/test_hostile.py notices if this
         # one is gone.
         loop = asyncio.get_running_loop()
         self._factory = partial(_Protocol, loop, self._standing)  # type: ignore[assignment] # a subclass
@@ -109,7 +109,7 @@ class Connector(aiohttp.TCPConnector):
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         # Nor is there one to ask for a new connection while others are idle;
-        # tests/test_warm_connections.py notices if this one is gone.
+        # tests/http/test_warm_connections.py notices if this one is gone.
         return None if isinstance(traces, _Fresh) else await super()._get(key, traces)
 
 

@@ -34,7 +34,7 @@ from onehouse_tracker.errors import (
     TransportError,
 )
 from onehouse_tracker.events import Event
-from tests.hostile_server import (
+from tests.http.hostile_server import (
     GOOD,
     MARK,
     OWN,
@@ -505,9 +505,9 @@ async def test_memory_stays_bounded(name: str) -> None:
     idle = "1.5" if name == "replies that nobody asked for" else "0"
     async with HostileServer(http(), MEMORY[name]) as server:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.hostile_child", server.url, idle),
+            *(sys.executable, "-m", "tests.http.hostile_child", server.url, idle),
             stdout=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
         out, _ = await process.communicate()
 

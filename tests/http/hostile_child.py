@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 from onehouse_tracker.client import OnehouseClient
-from tests.hostile_server import credentials, tracker_for
+from tests.http.hostile_server import credentials, tracker_for
 
 
 def _highest() -> int:
