@@ -13,6 +13,7 @@ and the figures are the same on every machine.  `delay/workloads.py` says what i
     python benchmarks/detection_delay.py --check             exit with 1, name each missed figure
     python benchmarks/detection_delay.py --full --out FILE   everything, five seeds; resumable
     python benchmarks/detection_delay.py --ideas             what was tried and rejected: 20 min
+    python benchmarks/detection_delay.py --unseen            laws that nothing was tuned on
 
 By default fixed 1 s, ours with ``order="due"`` and ours run on all workloads, with five seeds at
 50 requests, two at 500 and one at 5000; the others at 50 and 500 staggered, with one seed.
@@ -51,6 +52,7 @@ from benchmarks.delay.contestants import (  # noqa: E402
 from benchmarks.delay.ideas import IDEAS  # noqa: E402
 from benchmarks.delay.workloads import (  # noqa: E402
     SYNTHETIC,
+    UNSEEN,
     Arrivals,
     Trace,
     Workload,
@@ -130,7 +132,7 @@ def _load(folder: Path | None) -> None:
 
 
 def _workload(task: Task) -> Workload:
-    if task.workload in SYNTHETIC:
+    if task.workload in {*SYNTHETIC, *UNSEEN}:
         return synthetic(task.workload, task.size, task.arrivals, task.seed)
     return _traces[task.workload].workload(task.size, task.arrivals, task.seed)
 
@@ -220,6 +222,15 @@ def idea_tasks(workloads: Sequence[str]) -> Iterator[Task]:
                     yield Task(size, arrivals, workload, contestant, seed)
 
 
+def unseen_tasks() -> Iterator[Task]:
+    """Say what is to be run to see whether what was tuned holds elsewhere."""
+    for size, arrivals in sorted(SIZES, reverse=True):
+        for contestant in (BASE, "ours, due", OURS, "clairvoyant"):
+            for workload in UNSEEN:
+                for seed in range(1, SEEDS_OF_FULL + 1):
+                    yield Task(size, arrivals, workload, contestant, seed)
+
+
 Done = dict[Task, Figures | None]
 
 
@@ -280,8 +291,8 @@ def cells_of(done: Done) -> dict[Cell, tuple[int, Figures]]:
 _NAMES = tuple(Figures.__dataclass_fields__)
 
 
-def report(done: Done) -> dict[str, Any]:
-    """Everything as one JSON object."""
+def report(done: Done, *, unseen: bool = False) -> dict[str, Any]:
+    """Everything as one JSON object; the limits for geometric means are those of the others."""
     cells = cells_of(done)
     rows = [
         {
@@ -291,7 +302,11 @@ def report(done: Done) -> dict[str, Any]:
         }
         for (size, arrivals, contestant, workload), (seeds, figures) in sorted(cells.items())
     ]  # fmt: skip
-    return {"cells": rows, "geomean": _geomeans(cells), "missed": missed(cells)}
+    return {
+        "cells": rows,
+        "geomean": _geomeans(cells),
+        "missed": missed(cells, {} if unseen else MUST),
+    }
 
 
 def _ratios(cells: dict[Cell, tuple[int, Figures]], cell: Cell) -> dict[str, float]:
@@ -339,11 +354,13 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def missed(cells: dict[Cell, tuple[int, Figures]]) -> list[str]:
+def missed(
+    cells: dict[Cell, tuple[int, Figures]], must: dict[tuple[int, Arrivals], tuple[float, float]]
+) -> list[str]:
     """Name every figure of ours that is not good enough."""
     found = []
     geomeans = _geomeans(cells)
-    for (size, arrivals), limits in MUST.items():
+    for (size, arrivals), limits in must.items():
         ours = geomeans.get(f"{size} {arrivals}", {}).get(OURS, {})
         for name, limit in zip(("mean", "p99"), limits, strict=True):
             ratio = ours.get(f"{name}_to_fixed", math.inf)
@@ -499,8 +516,10 @@ def main() -> int:
     parser.add_argument("--traces", type=Path, metavar="DIR", help="CSV files of real durations")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is missed")
-    parser.add_argument("--full", action="store_true", help="everything, five seeds: hours")
-    parser.add_argument("--ideas", action="store_true", help="ours beside what was rejected")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--full", action="store_true", help="everything, five seeds: hours")
+    what.add_argument("--ideas", action="store_true", help="ours beside what was rejected")
+    what.add_argument("--unseen", action="store_true", help="laws that nothing was tuned on")
     parser.add_argument("--out", type=Path, help="one line per finished run; resumes from it")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--page", type=Path, help="a page to write the tables into")
@@ -510,8 +529,14 @@ def main() -> int:
     _load(options.traces)
     names = [name for name in (*SYNTHETIC, *_traces) if not options.only or name in options.only]
     started = time.monotonic()
+    if options.ideas:
+        wanted = idea_tasks(names)
+    elif options.unseen:
+        wanted = unseen_tasks()
+    else:
+        wanted = tasks(names, full=options.full)
     done, cpu = run_all(
-        list(idea_tasks(names) if options.ideas else tasks(names, full=options.full)),
+        list(wanted),
         folder=options.traces,
         workers=options.workers,
         out=options.out,
@@ -521,11 +546,12 @@ def main() -> int:
         summary = ideas_report(done) | took
         text = ideas_table(summary)
     else:
-        summary = report(done) | took
+        summary = report(done, unseen=options.unseen) | took
         text = table(summary)
     if options.page:
-        write_into(options.page, text, " --ideas" if options.ideas else "")
-    if options.plot and not options.ideas:
+        kinds = {"ideas": options.ideas, "unseen": options.unseen}
+        write_into(options.page, text, "".join(f" --{kind}" for kind in kinds if kinds[kind]))
+    if options.plot and not (options.ideas or options.unseen):
         plot(summary, options.plot)
     if options.json:
         print(json.dumps(summary))

@@ -1,7 +1,8 @@
 """
 Workloads for the detection-delay benchmark: when requests are submitted, and when they end.
 
-Nine synthetic ones, and any CSV file with the columns arrival_s, duration_s, kind.  A workload
+Nine synthetic ones, six more that nothing was tuned on, and any CSV file with the columns
+arrival_s, duration_s, kind.  A workload
 depends on its name, its size, its arrival pattern and a seed, on nothing else: all contestants
 of one cell get the same.
 """
@@ -18,7 +19,17 @@ from pathlib import Path
 from random import Random
 from typing import Literal, TypeAlias
 
-__all__ = ["SYNTHETIC", "Arrivals", "Job", "Law", "Trace", "Workload", "load_traces", "synthetic"]
+__all__ = [
+    "SYNTHETIC",
+    "UNSEEN",
+    "Arrivals",
+    "Job",
+    "Law",
+    "Trace",
+    "Workload",
+    "load_traces",
+    "synthetic",
+]
 
 Arrivals: TypeAlias = Literal["staggered", "batch"]
 Law: TypeAlias = Callable[[str | None, float], float]
@@ -106,22 +117,42 @@ _QUEUES = {"fifo4": 4, "fifo16": 16}
 SYNTHETIC = (*_INDEPENDENT, *_QUEUES, "drift")
 
 
+def _labels12(random: Random) -> tuple[float, str]:
+    which = random.randrange(12)
+    return _logn(2 * 300 ** (which / 11), 0.5)(random), f"kind {which}"
+
+
+_UNSEEN_INDEPENDENT: dict[str, Draw] = {
+    "uniform": _unlabelled(lambda random: random.uniform(5, 120)),
+    "gamma4": _unlabelled(lambda random: random.gammavariate(4, 15)),
+    "weibull0.6": _unlabelled(lambda random: random.weibullvariate(30, 0.6)),
+    "labels12": _labels12,
+}
+
+UNSEEN = (*_UNSEEN_INDEPENDENT, "lifo8", "siblings")
+"""Laws that played no part when the schedule was made."""
+
+
 def synthetic(name: str, size: int, arrivals: Arrivals, seed: int) -> Workload:
     """
-    Build one of the `SYNTHETIC` workloads.
+    Build one of the `SYNTHETIC` or `UNSEEN` workloads.
 
-    The queues run so many jobs at a time, in the order of submission.  ``drift`` changes
-    half-way from jobs of seconds to jobs of minutes.
+    The queues run so many jobs at a time, in the order of submission; ``lifo8`` begins the
+    newest first.  ``drift`` changes half-way from jobs of seconds to jobs of minutes.  Of
+    ``siblings``, 25 that are submitted one after the other end within a few seconds.
     """
     random = Random(f"{name} {size} {arrivals} {seed}")
     starts = _starts(random, size, arrivals)
     law: Law | None = None
-    if name in _INDEPENDENT:
-        draw = _INDEPENDENT[name]
+    if draw := _INDEPENDENT.get(name) or _UNSEEN_INDEPENDENT.get(name):
         jobs = [Job(start, *_bounded(random, draw)) for start in starts]
         law = _law_of(draw)
     elif name in _QUEUES:
         jobs = _queue(random, starts, _QUEUES[name])
+    elif name == "lifo8":
+        jobs = _stack(random, starts, 8)
+    elif name == "siblings":
+        jobs = _siblings(random, starts, 25)
     elif name == "drift":
         jobs = [
             Job(start, random.uniform(1, 3) if 2 * place < size else random.uniform(300, 900))
@@ -153,6 +184,30 @@ def _queue(random: Random, starts: Sequence[float], servers: int) -> list[Job]:
         end = max(start, heapq.heappop(free_at)) + service(random)
         heapq.heappush(free_at, end)
         jobs.append(Job(start, end - start))
+    return jobs
+
+
+def _stack(random: Random, starts: Sequence[float], servers: int) -> list[Job]:
+    service = _logn(5, 0.8)
+    free_at = [0.0] * servers
+    waiting: list[int] = []
+    ends = [0.0] * len(starts)
+    for place, start in enumerate([*starts, math.inf]):
+        while waiting and free_at[0] < start:
+            newest = waiting.pop()
+            began = max(starts[newest], heapq.heappop(free_at))
+            ends[newest] = began + service(random)
+            heapq.heappush(free_at, ends[newest])
+        waiting.append(place)
+    return [Job(start, end - start) for start, end in zip(starts, ends, strict=True)]
+
+
+def _siblings(random: Random, starts: Sequence[float], size: int) -> list[Job]:
+    jobs: list[Job] = []
+    for first in range(0, len(starts), size):
+        family = starts[first : first + size]
+        end = family[-1] + random.expovariate(1 / 120)
+        jobs += [Job(start, end + random.uniform(0.1, 3) - start) for start in family]
     return jobs
 
 

@@ -22,6 +22,7 @@ from onehouse_tracker._http import wire
 from onehouse_tracker._http.body import decode_body, too_large
 from onehouse_tracker._http.connections import (
     CONNECTION_LOST,
+    NOTHING_SENT,
     Connector,
     Guard,
     Kept,
@@ -50,14 +51,6 @@ _MAX_HEADER = 64 * 1024
 # Bodies are small, and nobody can blow up what is not compressed.
 _HEADERS = {"User-Agent": f"onehouse-tracker/{__version__}", "Accept-Encoding": "identity"}
 _MAX_CONNECTIONS = 320  # 10 requests a second, each hanging for 30 s, and 20 more
-
-# All of them are raised before the first byte of a request is written.
-_NOTHING_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-)
 
 
 @final
@@ -325,7 +318,7 @@ class OnehouseClient:
             ) as response:
                 reply = await self._read(response)
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
-            sent = not isinstance(error, _NOTHING_SENT)
+            sent = not isinstance(error, NOTHING_SENT)
             lost = guard.refused or isinstance(error, CONNECTION_LOST)
             reason = wire.mask(self._explain(guard.lost or error), self._secrets)
             failure = _Failure(reason, sent=sent, stale=reused and sent and lost)

@@ -1,5 +1,6 @@
 """
-A whole Airflow 3: a scheduler, workers, a server and a triggerer, with a hundred mapped tasks.
+A whole Airflow 3: a scheduler, workers, a server and a triggerer, with a hundred mapped tasks
+and two that need no worker.
 
 These are the parts that ``airflow standalone`` starts, started one by one: it has no way to
 keep its log servers from listening on every address.
@@ -17,6 +18,7 @@ from contextlib import ExitStack
 import pytest
 
 from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
+from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import Kind
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.command import Airflow
@@ -53,6 +55,14 @@ def _states(airflow: Airflow) -> Counter[str]:
     return Counter(str(state) for (state,) in rows)
 
 
+def _without_worker(airflow: Airflow) -> dict[str, tuple[str, str | None, int | None]]:
+    """State, host and process of the tasks that a trigger alone carries out."""
+    rows = airflow.query(
+        "select task_id, state, hostname, pid from task_instance where dag_id = 'from_trigger'"
+    )
+    return {task: (state, host, pid) for task, state, host, pid in rows}
+
+
 @pytest.fixture
 def simulator(simulate: Simulate) -> Iterator[RunningSimulator]:
     """A server whose statements take longer than Airflow needs to defer a task."""
@@ -83,9 +93,13 @@ def test_a_hundred_mapped_tasks(airflow: Airflow, simulator: RunningSimulator) -
         AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK="False",
         AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
     )
-    for command in (["dags", "reserialize"], ["dags", "unpause", "mapped", "--yes"]):
+    simulator.project.add("good", 10)
+    simulator.project.add("bad", 10, ApiStatus.FAILED)
+    commands = [["dags", "reserialize"]]
+    for dag in ("mapped", "from_trigger"):
+        commands += [["dags", "unpause", dag, "--yes"], ["dags", "trigger", dag]]
+    for command in commands:
         assert airflow.run(*command) == 0, airflow.log
-    assert airflow.run("dags", "trigger", "mapped") == 0, airflow.log
 
     with ExitStack() as stack:
         server = ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -104,6 +118,8 @@ def test_a_hundred_mapped_tasks(airflow: Airflow, simulator: RunningSimulator) -
             assert time.monotonic() < give_up, states
             assert not states["failed"], states
             time.sleep(1)
+        # None of them was ever on a host.
+        assert _without_worker(airflow) == {}
 
     project = simulator.project
     assert isinstance(project, Reasoning)

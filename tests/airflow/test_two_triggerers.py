@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.command import Airflow, kill_tree
-from tests.airflow.simulation import LIMIT
+from tests.airflow.simulation import LIMIT, connection
+from tests.gates.redis_server import SERVER, RedisServer
 
 pytestmark = pytest.mark.running
 
@@ -41,11 +44,31 @@ def _wait(airflow: Airflow, pending: int, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def test_one_of_two_triggerers_is_killed(airflow: Airflow, simulator: RunningSimulator) -> None:
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[str]:
+    """
+    What both share: a Redis with Airflow 3, a file with 2.11 or where there is no Redis.
+    """
+    if not AIRFLOW_3 or SERVER is None:
+        yield f"host:{tmp_path / 'budget'}"
+        return
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        yield f"{server.url}/0"
+        assert server.calls() > 0
+    finally:
+        server.kill()
+
+
+def test_one_of_two_triggerers_is_killed(
+    airflow: Airflow, simulator: RunningSimulator, gate: str, tmp_path: Path
+) -> None:
     """
     The other one goes on with its triggers: every outcome arrives, nothing is submitted again,
     and what both ask together stays within the limit.
     """
+    airflow.connect(connection(simulator.url, tmp_path=tmp_path, gate=gate))
     airflow.settings(
         AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="8",
         AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC="2",

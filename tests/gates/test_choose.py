@@ -14,7 +14,7 @@ from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates import HostGate, LocalGate, RedisGate, gate_from
 from onehouse_tracker.gates import redis as redis_gate
 from onehouse_tracker.testing import ScriptedSource, SimulatorServer
-from tests.gates.conftest import RedisServer
+from tests.gates.redis_server import RedisServer
 from tests.support import PENDING, SUCCESS
 
 

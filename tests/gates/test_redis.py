@@ -22,7 +22,7 @@ from onehouse_tracker.gates import RedisGate
 from onehouse_tracker.gates import redis as redis_gate
 from onehouse_tracker.gates._pace import Pace, PaceState
 from onehouse_tracker.gates._redis_script import HORIZON, SCRIPT, keys_of
-from tests.gates.conftest import RedisServer
+from tests.gates.redis_server import RedisServer
 
 LATENESS = 0.012
 """Seconds: a slot may be used 10 ms late before it is dropped, and a little is for the test."""

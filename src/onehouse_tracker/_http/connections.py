@@ -22,13 +22,30 @@ from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from yarl import URL
 
-__all__ = ["CONNECTION_LOST", "Connector", "Guard", "Kept", "kept_by", "open_session", "words_of"]
+__all__ = [
+    "CONNECTION_LOST",
+    "NOTHING_SENT",
+    "Connector",
+    "Guard",
+    "Kept",
+    "kept_by",
+    "open_session",
+    "words_of",
+]
 
 # What a kept-alive connection that the server has closed meanwhile looks like.
 CONNECTION_LOST = (
     aiohttp.ClientOSError,
     aiohttp.ServerDisconnectedError,
     aiohttp.ClientConnectionResetError,
+)
+
+# All of them are raised before the first byte of a request is written.
+NOTHING_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
 )
 
 _QUOTED = re.compile(r"""[:'"\n]""")

@@ -64,6 +64,12 @@ with DAG("many", start_date=START, schedule=None, catchup=False):
     for number in range(300):
         OnehouseTrackOperator(task_id=f"task-{number}", request_ids=[f"request-{number}"])
 
+with DAG("from_trigger", start_date=START, schedule=None, catchup=False):
+    for name in ("good", "bad"):
+        OnehouseTrackOperator(
+            task_id=name, request_ids=[name], start_from_trigger=True, end_from_trigger=True
+        )
+
 with DAG("mapped", start_date=START, schedule=None, catchup=False):
     OnehouseSqlOperator.partial(task_id="run", retries=3, retry_delay=timedelta(seconds=1)).expand(
         statement=[f"RUN JOB table_{number}" for number in range(100)]
