@@ -90,7 +90,7 @@ docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an
 bench: $(READY)  ## Compare with the vendor's SDK (takes two minutes)
 	@$(BIN)/python benchmarks/headline.py
 
-check: cover lint types imports  ## All of the above, as a change must pass it
+check: cover lint types imports  ## Most tests with coverage, style, types and contracts
 
 test-vendor: test-vendor-sdk test-vendor-airflow  ## Run the vendor's own clients against the simulator
 

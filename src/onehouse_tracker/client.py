@@ -1,5 +1,5 @@
 """
-The HTTP client: the only module that opens sockets to Onehouse.
+The HTTP client: the only module that sends requests to Onehouse.
 """
 
 from __future__ import annotations

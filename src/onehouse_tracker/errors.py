@@ -205,7 +205,7 @@ class SubmissionUnsentError(SubmissionError):
 
 class SubmissionUnknownError(SubmissionError):
     """
-    The statement may or may not run: the connection failed after it was sent.
+    The statement may or may not run: it was sent, and no clear answer came back.
 
     It is never sent again on its own, because that may duplicate a resource.  Look in
     the Onehouse console before you submit it again.

@@ -68,7 +68,9 @@ def test_one_of_two_triggerers_is_killed(
     The other one goes on with its triggers: every outcome arrives, nothing is submitted again,
     and what both ask together stays within the limit.
     """
-    airflow.connect(connection(simulator.url, tmp_path=tmp_path, gate=gate))
+    # A quarter less than the server lets in: starting and killing triggerers stalls a machine of
+    # two cores for more than a tenth of a second, and what was sent meanwhile arrives at once.
+    airflow.connect(connection(simulator.url, tmp_path=tmp_path, gate=gate, limit=0.75 * LIMIT))
     airflow.settings(
         AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="8",
         AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC="2",
@@ -90,6 +92,7 @@ def test_one_of_two_triggerers_is_killed(
         assert second.poll() is None
         shares = airflow.query("select count(*) from trigger group by triggerer_id")
         assert len(shares) == 2
+        killed = simulator.project.arrivals[-1].at
         kill_tree(first.pid)
         _wait(airflow, pending=0, seconds=200)
 
@@ -101,5 +104,6 @@ def test_one_of_two_triggerers_is_killed(
         assert f"request-{number}" in event
         assert "SUCCEEDED" in event
     assert {one.kind for one in simulator.project.arrivals} == {"status"}
-    assert simulator.project.refused == 0
+    refused = [one.at - killed for one in simulator.project.arrivals if one.verdict == "refused"]
+    assert refused == []
     assert simulator.project.peak_in_any_second() <= LIMIT

@@ -1,7 +1,7 @@
 """
 One opened tracker: everything between the entering and the leaving of its block.
 
-With the engine the only module that starts tasks, and the owner of each of them.
+With the engine it starts all tasks of a tracker, and owns each of them.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def submit(
     """
     Submit SQL statements, in order, and print their request IDs.
 
-    Each statement is sent once. With --wait, success of RUN JOB means that the run was
-    started, not that the job has finished.
+    Each statement is sent once, and again only after a 429. With --wait, success of RUN JOB
+    means that the run was started, not that the job has finished.
     """
     if not statements and source is None:
         context.fail("give statements, or --from FILE")

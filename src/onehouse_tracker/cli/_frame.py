@@ -30,7 +30,7 @@ Exit codes:
   124  timed out
   130  interrupted
   141  whoever read the output went away
-If several apply, the first of 130, 3, 124, 1 counts.
+If several apply, the first of 130, 3, 2, 124, 1 counts.
 """
 
 

@@ -289,8 +289,8 @@ class Tracker:
         """
         Submit one statement within the budget, and follow it.
 
-        A statement is sent once.  Ctrl-C before the slot comes sends nothing; Ctrl-C while the
-        statement is on the wire leaves its fate unknown.
+        A statement is sent once, and again only after a 429.  Ctrl-C before the slot comes sends
+        nothing; Ctrl-C while the statement is on the wire leaves its fate unknown.
 
         Args:
             statement: One SQL statement.
