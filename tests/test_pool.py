@@ -513,6 +513,43 @@ def test_an_opening_that_fails_fails_for_all_who_wait_and_is_tried_again(tmp_pat
     assert SqliteJournal.read(path)["x"].outcome is Outcome.SUCCEEDED
 
 
+def test_a_project_whose_engine_failed_is_opened_anew() -> None:
+    """
+    A budget file that could not be read for a moment must not cost the project for good, nor
+    the others their statistics.
+    """
+
+    class Breaking(LocalGate):
+        broken = False
+
+        async def acquire(self) -> None:
+            if self.broken:
+                raise OSError("no space left")
+            await super().acquire()
+
+    gate = Breaking()
+
+    async def scenario() -> None:
+        async with TrackerPool() as pool:
+            pool.add("a", ScriptedSource({"1": [SUCCESS], "2": [SUCCESS]}), gate=gate)
+            pool.add("b", succeeding("1", "2", "3"))
+            await pool.wait_all({"a": ["1"], "b": ["1"]})
+            gate.broken = True
+            during = await pool.wait_all({"a": ["2"], "b": ["2"]})
+            assert isinstance(during.errors.pop("a"), TrackerClosedError)
+            assert not during.errors
+            assert list(pool.stats().projects) == ["b"]
+            assert repr(pool) == "<TrackerPool: 2 projects, 1 open>"
+            gate.broken = False
+
+            after = await pool.wait_all({"a": ["2"], "b": ["3"]})
+
+            assert after.ok
+            assert list(pool.stats().projects) == ["a", "b"]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_closing_while_projects_open_leaves_nothing_open(seed: int) -> None:
     """

@@ -73,7 +73,8 @@ class Pooled:
     One project of a pool.
 
     States: *known*; *opening* (a task); *open* (`tracker` is set); *closing* (a task), which is
-    final.  An opening that fails leads back to *known*.  Whoever asks for the tracker waits for
+    final.  An opening that fails leads back to *known*, and so does an engine that fails: the
+    next opening takes down what is left of it.  Whoever asks for the tracker waits for
     the one opening and owns nothing: to cancel it ends its waiting, and no opening.  Closing
     cancels an opening, and awaits it.  Who closes awaits the task, and may leave it alone: the
     pool awaits it at its end.
@@ -110,6 +111,12 @@ class Pooled:
             )
         self._gate = gate
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be followed now."""
+        tracker = self.tracker
+        return tracker is not None and self.closing is None and not tracker._session.closed  # noqa: SLF001 - of our own kind
+
     async def opened(self, make_client: Callable[[Credentials], Any]) -> Tracker:
         """
         Return the tracker, opened if it is not yet; the client that is made belongs to it.
@@ -119,7 +126,7 @@ class Pooled:
 
             Exception: What opening it raised.
         """
-        if self.tracker is None and self._opening is None and self.closing is None:
+        if not self.is_open and self._opening is None and self.closing is None:
             self._opening = start_task(
                 self._open(make_client), f"onehouse-tracker opening {self.name}", self._tasks
             )
@@ -155,7 +162,10 @@ class Pooled:
         """Enter the tracker; a failure is returned, for all who wait for it."""
         settings = self.settings
         source = settings.source
+        failed, self.tracker = self.tracker, None
         try:
+            if failed is not None:
+                await failed._session.leave(in_peace=False)  # noqa: SLF001 - as its block
             tracker = Tracker(
                 make_client(source) if isinstance(source, Credentials) else source,
                 gate=self._gate,

@@ -73,7 +73,7 @@ class TrackerPool:
         if self._loop is None or self._closed:
             return f"<TrackerPool: {'closed' if self._closed else 'not open'}>"
         projects = self._distinct()
-        opened = sum(project.tracker is not None for project in projects)
+        opened = sum(project.is_open for project in projects)
         return f"<TrackerPool: {len(projects)} projects, {opened} open>"
 
     # --- Life cycle --------------------------------------------------------------------
@@ -323,7 +323,7 @@ class TrackerPool:
             projects={
                 project.name: project.tracker.stats()
                 for project in self._distinct()
-                if project.tracker is not None and project.closing is None
+                if project.tracker is not None and project.is_open
             }
         )
 

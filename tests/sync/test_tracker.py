@@ -37,7 +37,7 @@ from onehouse_tracker.journal import SqliteJournal
 from onehouse_tracker.models import ApiStatus, Outcome, Result, StatusReply
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.sync import _shared
-from onehouse_tracker.sync._loop_thread import LoopThread
+from onehouse_tracker.sync._loop_thread import LoopThread, _Call
 from onehouse_tracker.testing import RunningSimulator, SimulatorServer
 
 LOOP_THREAD = "onehouse-tracker loop"
@@ -123,6 +123,31 @@ def test_results_come_as_they_are_known(tracker: sync.Tracker) -> None:
     assert tracker.stats().pending == 0
     with pytest.raises(StopIteration):
         next(results)
+
+
+def test_an_interruption_loses_no_result(
+    tracker: sync.Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Ctrl-C may come when a result has been taken and not yet handed out: a loop that goes on
+    gets it then.
+    """
+    results = tracker.as_completed(["r-1", "r-2", "r-3"])
+    seen = [next(results).request_id]
+    wait = _Call.wait
+
+    def interrupted(call: _Call[Any]) -> None:
+        wait(call)
+        monkeypatch.setattr(_Call, "wait", wait)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Call, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+
+    seen += [result.request_id for result in results]
+
+    assert sorted(seen) == ["r-1", "r-2", "r-3"]
 
 
 def test_a_bare_break_stops_the_polling(tracker: sync.Tracker) -> None:

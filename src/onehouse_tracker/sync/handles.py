@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
@@ -127,6 +128,8 @@ class Completions(Iterator[Result]):
         self._inner = inner
         # What this thread got last.
         self._here = threading.local()
+        # What was taken, and by which call does not matter: an interrupted one hands out nothing.
+        self._taken: deque[Result] = deque()
 
     def __iter__(self) -> Self:
         return self
@@ -135,18 +138,29 @@ class Completions(Iterator[Result]):
         """Wait for the next result.  Ctrl-C loses none that has not been handed out."""
         last: Result | None = getattr(self._here, "last", None)
         self._here.last = None
-        result = self._calls.call(partial(self._next, last))
-        if result is None:
-            raise StopIteration
-        self._here.last = result
-        return result
+        while True:
+            there_is_more = self._calls.call(partial(self._take, last))
+            last = None
+            try:
+                self._here.last = result = self._taken.popleft()
+            except IndexError:  # another thread was faster
+                if not there_is_more:
+                    raise StopIteration from None
+            else:
+                return result
 
-    async def _next(self, last: Result | None) -> Result | None:
+    async def _take(self, last: Result | None) -> bool:
+        """Acknowledge *last*, and have a result ready; False at the end."""
         # The inner iterator tells those who take from it apart by their tasks, and each step
         # of ours is a task of its own.
         if last is not None:
             await self._calls.acknowledge(last)
-        return await anext(self._inner, None)
+        if not self._taken:
+            result = await anext(self._inner, None)
+            if result is None:
+                return False
+            self._taken.append(result)
+        return True
 
     def __enter__(self) -> Self:
         return self
