@@ -17,8 +17,14 @@ import pytest
 from onehouse_tracker import sync
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.config import Credentials
-from onehouse_tracker.errors import InvalidRequestError, SubmissionError, TrackerClosedError
+from onehouse_tracker.errors import (
+    InvalidRequestError,
+    SubmissionError,
+    TrackerClosedError,
+    TransportError,
+)
 from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.integrations.airflow import _worker
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._submissions import (
     FateUnknownError,
@@ -33,7 +39,8 @@ from onehouse_tracker.integrations.airflow._worker import (
     follow_here,
     submit_missing,
 )
-from onehouse_tracker.models import Outcome, Request
+from onehouse_tracker.models import ApiStatus, Outcome, Request, StatusReply
+from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.testing import Fault, FaultKind, SimulatedProject, SimulatorServer
 from onehouse_tracker.testing.threaded import RunningSimulator
 
@@ -283,6 +290,8 @@ def test_a_label_is_the_kind_of_a_statement(statement: str, label: str) -> None:
         [{"request_id": "a", "outcome": "SUCCEEDED"}, {"request_id": "b"}],
         "[{'request_id': 'a', 'response': None}, {'request_id': 'b'}]",
         [["a"], ["b"]],
+        '["a", "b"]',
+        '[{"request_id": "a", "response": null}, {"request_id": "b", "response": {"ok": true}}]',
     ],
     ids=str,
 )
@@ -291,6 +300,13 @@ def test_ids_are_found_in_what_a_task_pushed(value: object) -> None:
     A template makes a text of a list, and mapped tasks push one list each.
     """
     assert request_ids_in(value) == ["a", "b"]
+
+
+def _nest(depth: int) -> object:
+    nest: object = "a"
+    for _ in range(depth):
+        nest = [nest]
+    return nest
 
 
 def test_one_id_is_one_id() -> None:
@@ -302,7 +318,25 @@ def test_one_id_is_one_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 7, [None], "[a", "{'x': 1}", [{"x": 1}], "", [""]], ids=str
+    "value",
+    [
+        None,
+        7,
+        [None],
+        "[a",
+        "{'x': 1}",
+        [{"x": 1}],
+        "",
+        [""],
+        "None",
+        "null",
+        ["None"],
+        [{"request_id": "None"}],
+        "{[1]: 2}",
+        pytest.param("[" * 5000 + "]" * 5000, id="a nest as text"),
+        pytest.param(_nest(5000), id="a nest"),
+    ],
+    ids=str,
 )
 def test_what_holds_no_id_is_refused(value: object) -> None:
     """
@@ -405,6 +439,42 @@ def test_a_worker_that_is_told_to_stop(rate: float, *, may_run: bool) -> None:
         assert list(_record(variables, statements).known()) == [0]
 
 
+def test_an_intent_that_was_not_written_is_forgotten() -> None:
+    """
+    Airflow's server is away for a moment: nothing was sent, and a retry submits it.
+    """
+
+    class Away(Variables):
+        """Variables of which the first cannot be written."""
+
+        def write(self, key: str, value: str, description: str) -> None:
+            self.steps_left -= 1
+            if self.steps_left == 0:
+                raise OSError("the server is away")
+            self[key] = value
+
+    variables = Away()
+    variables.steps_left = 1
+    with RunningSimulator() as simulator:
+        with pytest.raises(OSError, match="away"):
+            _submit(simulator, variables, ["RUN JOB a"])
+        assert simulator.project.arrived == 0
+        assert _record(variables, ["RUN JOB a"]).known() == {}
+        assert len(_submit(simulator, variables, ["RUN JOB a"])) == 1
+
+
+def test_a_statement_that_says_nothing_is_not_of_unknown_fate() -> None:
+    """
+    Nothing is sent for it: its author is told so, and not sent to the console.
+    """
+    variables = Variables()
+    with RunningSimulator() as simulator:
+        with pytest.raises(InvalidRequestError):
+            _submit(simulator, variables, [" ; "])
+        assert simulator.project.arrived == 0
+    assert _record(variables, [" ; "]).known() == {}
+
+
 def test_a_statement_that_was_accepted_at_the_last_moment_is_known() -> None:
     """
     The tracker was closed, and its error carries the request ID: it must not get lost.
@@ -454,6 +524,41 @@ def test_who_waits_here_says_what_is_pending(caplog: pytest.LogCaptureFixture) -
     }
     assert told[0] == ["quick", "slow"]
     assert "2 of 2 requests pending: quick, slow" in caplog.text
+
+
+def test_who_waits_here_does_not_wait_for_what_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    One ID that the server cannot answer, while it answers others, has an outcome: UNREACHABLE.
+    """
+
+    class Answers:
+        """A server that fails for one ID, and knows the other, which runs."""
+
+        async def fetch(self, request_id: str) -> StatusReply:
+            if request_id == "bad":
+                raise TransportError("HTTP 500", request_id=request_id)
+            self.polls += 1
+            return StatusReply(ApiStatus.PENDING if self.polls < 100 else ApiStatus.SUCCESS)
+
+        polls = 0
+
+    monkeypatch.setattr(_worker, "_REPORT", 0.2)
+    policy = PollPolicy(failure_base=0.001, failure_max=0.01, gap_min=0.01, gap_max=0.01)
+    with sync.Tracker(Answers(), gate=LocalGate(1000), policy=policy) as tracker:
+        news = follow_here(
+            tracker,
+            [Request("bad"), Request("other")],
+            timeout=20,
+            log=LOG,
+            on_pending=lambda _: None,
+        )
+
+    assert {one["request_id"]: one["outcome"] for one in news["results"]} == {
+        "bad": Outcome.UNREACHABLE,
+        "other": Outcome.SUCCEEDED,
+    }
 
 
 def test_who_waits_here_with_wrong_credentials_is_told() -> None:

@@ -5,13 +5,17 @@ Request IDs in whatever form another task pushed them.
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import check_request_id
 
 __all__ = ["request_ids_in"]
+
+_NOTHING: Final = frozenset({"None", "null"})
+"""What a template makes of an XCom that is not there."""
 
 
 def request_ids_in(value: Any) -> list[str]:
@@ -25,31 +29,45 @@ def request_ids_in(value: Any) -> list[str]:
     Raises:
         InvalidRequestError: There is something else in it.
     """
-    return list(dict.fromkeys(_found(value)))
+    try:
+        return list(dict.fromkeys(_found(value)))
+    except RecursionError:
+        raise InvalidRequestError("request_ids is nested too deeply") from None
 
 
 def _found(value: Any) -> Iterable[str]:
     if isinstance(value, str):
         text = value.strip()
-        # No ID begins like that: a template wrote a list or an object as Python does.
+        # No ID begins like that: a template wrote a list or an object, as JSON or as Python does.
         if text[:1] in {"[", "{", "("}:
             yield from _found(_parsed(text))
         else:
-            yield check_request_id(text)
+            yield _checked(text)
     elif isinstance(value, Mapping):
-        yield check_request_id(value.get("request_id"))
+        yield _checked(value.get("request_id"))
     elif isinstance(value, Iterable):
         for item in value:
             if isinstance(item, str):
-                yield check_request_id(item)
+                yield _checked(item)
             else:
                 yield from _found(item)
     else:
-        yield check_request_id(value)
+        yield _checked(value)
+
+
+def _checked(value: object) -> str:
+    if value in _NOTHING if isinstance(value, str) else value is None:
+        raise InvalidRequestError(
+            f"there is {value} where a request ID should be: the task it comes from pushed nothing"
+        )
+    return check_request_id(value)
 
 
 def _parsed(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise InvalidRequestError("request_ids is a text, but none that a list became") from None
+    # JSON first: what `tojson` writes has a null, a true and a false, which Python does not know.
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    raise InvalidRequestError("request_ids is a text, but none that a list became")

@@ -12,6 +12,7 @@ from typing import Final, Self
 from onehouse_tracker import sync
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.errors import (
+    InvalidRequestError,
     ProjectError,
     SubmissionError,
     SubmissionRejectedError,
@@ -23,7 +24,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.integrations.airflow._news import News, describe_ids
 from onehouse_tracker.integrations.airflow._submissions import Known, Submissions, label_of
-from onehouse_tracker.models import Request, Result, StatusReply
+from onehouse_tracker.models import Outcome, Request, Result, StatusReply
 
 __all__ = ["WatchedClient", "follow_here", "submit_missing"]
 
@@ -75,6 +76,7 @@ class WatchedClient:
             UnauthorizedError,
             SubmissionRejectedError,
             SubmissionUnsentError,
+            InvalidRequestError,
         ):
             self.may_have_sent = False
             raise
@@ -129,9 +131,9 @@ def _submit(
     index: int,
     record: Submissions,
 ) -> None:
-    record.intend(index)
     client.may_have_sent = False
     try:
+        record.intend(index)
         handle = tracker.submit(statement, label=label_of(statement))
     except SubmissionUnknownError as error:
         raise record.unknown_now(index) from error
@@ -194,7 +196,12 @@ def follow_here(
             error = failure
             results = failure.results or {}  # type: ignore[assignment]
         is_last = error is not None or (left is not None and left <= 0)
-        ended |= {key: one for key, one in results.items() if one.outcome.finished or is_last}
+        # What is UNREACHABLE was given up; only what this pause was too short for goes on.
+        ended |= {
+            key: one
+            for key, one in results.items()
+            if one.outcome is not Outcome.TIMED_OUT or is_last
+        }
         if error is not None:
             break
     del handles

@@ -122,6 +122,8 @@ class OnehouseSqlOperator(FollowingOperator):
             raise AirflowFailException(str(error)) from error
         except SubmissionError as error:
             self._refused(error)
+        except InvalidRequestError as error:
+            raise AirflowFailException(f"a statement was not submitted: {error}") from error
         except TrackerError as error:
             raise AirflowException(str(error)) from error
         if not self.wait:
