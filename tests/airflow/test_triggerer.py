@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +18,13 @@ from airflow.exceptions import TaskDeferred
 
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
+from onehouse_tracker.integrations.airflow._news import News
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
     OnehouseTrackOperator,
 )
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
-from onehouse_tracker.models import ApiStatus, Request
+from onehouse_tracker.models import ApiStatus, Outcome, Request, Result
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import EXTRA, LIMIT, Simulate, WatchedServer, connection
 from tests.airflow.triggerer import Triggerer, run_triggers
@@ -185,7 +187,9 @@ def test_credentials_that_are_changed_meanwhile_are_found(
     [
         ({"request_ids": ["a"], "conn_id": "onehouse_default"}, "lacks project_uid"),
         ({"request_ids": [""]}, "cannot be empty"),
-        ({"request_ids": "abc"}, "list of request IDs"),
+        ({"request_ids": "None"}, "pushed nothing"),
+        ({"request_ids": "[1, 2]"}, "a request ID is a str"),
+        ({"request_ids": [{"outcome": "SUCCEEDED"}]}, "pushed nothing"),
         ({"request_ids": ["a"], "labels": ["x", "y"]}, "as many labels"),
         ({"request_ids": ["a"], "deadline": "tomorrow"}, "ISO 8601"),
         ({"request_ids": ["a"], "submitted_at": "2031-01-01T00:00:00"}, "time zone"),
@@ -205,7 +209,36 @@ def test_what_cannot_be_followed_is_an_event_that_says_so(
 
     assert error in triggerer.fired[0].payload["error"]
     assert triggerer.fired[0].payload["hopeless"]
+    assert all(key in arguments["request_ids"] for key in triggerer.fired[0].payload["pending"])
     assert triggerer.failed == {}
+
+
+@pytest.mark.parametrize(
+    "request_ids",
+    [
+        "['a', 'b']",
+        '["a", "b"]',
+        [{"request_id": "a", "outcome": "SUCCEEDED"}, {"request_id": "b", "response": None}],
+        [["a"], ["b"]],
+    ],
+    ids=str,
+)
+def test_it_takes_what_a_template_or_an_xcom_brings(
+    simulate: Simulate, tmp_path: Path, request_ids: Any
+) -> None:
+    """
+    A task that begins in the triggerer has no worker that could make a list of it first.
+    """
+    with simulate() as simulator:
+        for request_id in ("a", "b"):
+            simulator.project.add(request_id, 0)
+        triggerer = run_triggers(
+            [OnehouseTrackTrigger(request_ids)],
+            lambda: connection(simulator.url, tmp_path=tmp_path),
+        )
+
+    assert triggerer.failed == {}
+    assert _results(triggerer, 0) == {"a": "SUCCEEDED", "b": "SUCCEEDED"}
 
 
 def test_what_is_pending_at_the_deadline_goes_on(simulate: Simulate, tmp_path: Path) -> None:
@@ -274,6 +307,47 @@ def test_it_can_end_its_task_itself(simulate: Simulate, tmp_path: Path, status: 
     else:
         assert state == "failed"
         assert event.xcoms["return_value"][0]["outcome"] == "FAILED"
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="2.11 tells a trigger how many tries there are")
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_task_without_a_worker_keeps_its_retries(retries: int) -> None:
+    """
+    Airflow 3 makes a task instance for the triggerer whose max_tries is 0, whatever is left: an
+    event that ends the task there would take its retries away.
+    """
+    from airflow.executors.workloads.task import TaskInstanceDTO
+    from airflow.jobs.triggerer_job_runner import TriggerRunner
+    from airflow.sdk import DAG
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    now = datetime.now(UTC)
+    with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        operator = OnehouseTrackOperator(
+            task_id="t",
+            request_ids=["a"],
+            start_from_trigger=True,
+            end_from_trigger=True,
+            retries=retries,
+        )
+    told = TaskInstanceDTO(
+        id=uuid.uuid4(), dag_version_id=uuid.uuid4(), task_id="t", dag_id="d", run_id="r",
+        try_number=1, map_index=-1, pool_slots=1, queue="default", priority_weight=1,
+    )  # fmt: skip
+    run = {
+        "dag_id": "d", "run_id": "r", "logical_date": None, "data_interval_start": None,
+        "data_interval_end": None, "run_after": now, "start_date": now, "end_date": None,
+        "clear_number": 0, "run_type": "manual", "state": "running", "conf": {},
+        "consumed_asset_events": [], "partition_key": None, "partition_date": None,
+    }  # fmt: skip
+    trigger = OnehouseTrackTrigger(**operator.start_trigger_args.trigger_kwargs)
+    trigger.task_instance = TriggerRunner.create_runtime_ti(
+        told, DagSerialization.to_dict(dag), run
+    )
+
+    event = trigger._event(News.of([Result(request_id="a", outcome=Outcome.FAILED)]))
+
+    assert getattr(event, "task_instance_state", None) == (None if retries else "failed")
 
 
 def test_an_operator_can_begin_in_the_triggerer() -> None:

@@ -19,6 +19,7 @@ from onehouse_tracker.errors import (
     TrackerError,
 )
 from onehouse_tracker.integrations.airflow._airflow import (
+    AIRFLOW_3,
     AirflowException,
     BaseTrigger,
     TaskFailedEvent,
@@ -27,6 +28,7 @@ from onehouse_tracker.integrations.airflow._airflow import (
 )
 from onehouse_tracker.integrations.airflow._news import News, describe_ids
 from onehouse_tracker.integrations.airflow._project import Project
+from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._shared import Shared
 from onehouse_tracker.integrations.airflow._verdict import Verdict
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
@@ -80,7 +82,8 @@ class OnehouseTrackTrigger(BaseTrigger):
     1,000 request IDs.  What the event holds, `News` tells.
 
     Args:
-        request_ids: What to follow.
+        request_ids: What to follow, in any form in which another task pushes it: a template of
+            `start_from_trigger` may bring a text, or the results of an `OnehouseSqlOperator`.
 
         conn_id: The connection.
 
@@ -99,7 +102,7 @@ class OnehouseTrackTrigger(BaseTrigger):
 
     def __init__(
         self,
-        request_ids: Sequence[str],
+        request_ids: Any,
         *,
         conn_id: str = DEFAULT_CONN_ID,
         labels: Sequence[str | None] | None = None,
@@ -134,7 +137,10 @@ class OnehouseTrackTrigger(BaseTrigger):
         )
 
     def __repr__(self) -> str:
-        return f"<OnehouseTrackTrigger: {len(self.request_ids)} requests, {self.conn_id}>"
+        ids = self.request_ids
+        # Before it runs this may be anything, even a reference to another task's XCom.
+        requests = f"{len(ids)} requests" if isinstance(ids, list | tuple) else "requests"
+        return f"<OnehouseTrackTrigger: {requests}, {self.conn_id}>"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
@@ -208,10 +214,11 @@ class OnehouseTrackTrigger(BaseTrigger):
                     )
 
     def _requests(self) -> list[Request]:
+        # If there is none in it, none is pending.
+        found, self.request_ids = self.request_ids, []
+        self.request_ids = request_ids_in(found)
         submitted_at = _moment("submitted_at", self.submitted_at)
         _moment("deadline", self.deadline)
-        if isinstance(self.request_ids, str):
-            raise InvalidRequestError("request_ids is a list of request IDs, not one text")
         labels = self.labels or [None] * len(self.request_ids)
         if len(labels) != len(self.request_ids):
             raise InvalidRequestError("there must be as many labels as request IDs")
@@ -267,11 +274,13 @@ class OnehouseTrackTrigger(BaseTrigger):
 
     def _retries_are_left(self) -> bool:
         ti = self.task_instance
+        if AIRFLOW_3:
+            # It tells a trigger nothing of the tries: where there is a number, it is a default.
+            # With `start_from_trigger` it tells of the task, and one without retries has none
+            # left, even when it was cleared.  Else a worker knows.
+            return getattr(getattr(ti, "task", None), "retries", None) != 0
         tries = getattr(ti, "max_tries", None)
-        if tries is None:
-            # Airflow 3 tells a trigger less about its task; a worker knows.
-            return True
-        return int(getattr(ti, "try_number", 1)) <= int(tries)
+        return tries is None or int(getattr(ti, "try_number", 1)) <= int(tries)
 
 
 def _moment(name: str, text: str | None) -> datetime | None:
