@@ -4,6 +4,7 @@ What the tests with Airflow share: a home for Airflow, and a simulated project t
 
 from __future__ import annotations
 
+import base64
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from tests.airflow.simulation import Simulate, connection, simulated
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-of-a-test-")
 os.environ.update(
     AIRFLOW_HOME=_HOME.name,
+    AIRFLOW__CORE__FERNET_KEY=base64.urlsafe_b64encode(
+        b"key of the tests, of 32 letters."
+    ).decode(),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__DAGS_FOLDER=str(Path(_HOME.name, "dags")),
     AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS="False",

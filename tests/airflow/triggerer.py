@@ -173,7 +173,9 @@ class _Supervisor(_Common):
 
         give_up = time.monotonic() + seconds
         to_create = [
-            RunTrigger(id=i, classpath=row.classpath, encrypted_kwargs=row.encrypted_kwargs)
+            RunTrigger(
+                id=i, ti=None, classpath=row.classpath, encrypted_kwargs=row.encrypted_kwargs
+            )
             for i, row in enumerate(self.stored)
         ]
         self._send(sock, 0, messages.StartTriggerer())

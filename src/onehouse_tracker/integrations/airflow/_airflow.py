@@ -4,8 +4,10 @@ What differs between Airflow 2.11 and 3: where names live, and how state is read
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
+from airflow import __version__ as airflow_version
 from airflow.triggers.base import (
     BaseTrigger,
     StartTriggerArgs,
@@ -14,7 +16,9 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-try:
+AIRFLOW_3 = int(airflow_version.split(".")[0]) >= 3  # noqa: PLR2004 - a version
+
+if AIRFLOW_3:
     from airflow.sdk import (
         BaseHook,
         BaseOperator,
@@ -23,16 +27,15 @@ try:
         PokeReturnValue,
         Variable,
     )
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
-    AIRFLOW_3 = True
-except ImportError:
-    from airflow.exceptions import AirflowException, AirflowFailException
+else:
     from airflow.hooks.base import BaseHook
     from airflow.models import BaseOperator, BaseOperatorLink, Variable
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
 
-    AIRFLOW_3 = False
+try:
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+except ImportError:  # before 3.2
+    from airflow.exceptions import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +61,9 @@ __all__ = [
     "write_variable",
 ]
 
+_PAUSE: Final = 1.0
+"""Seconds until a Variable that was not found is asked for again, where nothing else can tell."""
+
 
 async def read_connection(conn_id: str) -> Any:
     """
@@ -78,29 +84,69 @@ def read_variable(key: str) -> str | None:
     Read a Variable from where `write_variable` put it; `None` if there is none.
 
     ``Variable.get`` cannot be used: it says of a Variable that it could not read that there is
-    none, and a statement would be submitted twice.
+    none, and a statement would be submitted twice.  The API server of Airflow 3 says the same, so
+    that is not believed before the list of keys confirms it.  Airflow 3.1 and 3.2 have no such
+    list: they are asked a second time.
 
     Raises:
         AirflowException: It could not be read.
     """
     if not AIRFLOW_3:
-        from airflow.secrets.metastore import MetastoreBackend  # noqa: PLC0415 - 2.11 only
+        return _variable_in_database(key)
+    found = _ask_for_variable(key)
+    if found is not None:
+        return found
+    from airflow.sdk.execution_time import comms  # noqa: PLC0415 - 3 only
 
-        value: str | None = MetastoreBackend().get_variable(key)
-        return value
+    if hasattr(comms, "GetVariableKeys"):
+        # It comes first of all that begin with it.
+        if key in _ask(comms.GetVariableKeys(prefix=key, limit=1), key).keys:
+            raise AirflowException(_unreadable(key))
+        return None
+    time.sleep(_PAUSE)
+    return _ask_for_variable(key)
+
+
+def _variable_in_database(key: str) -> str | None:
+    from airflow.utils.session import create_session  # noqa: PLC0415 - 2.11 only
+    from sqlalchemy import select  # noqa: PLC0415 - Airflow brings it
+
+    with create_session() as session:
+        row = session.scalar(select(Variable).where(Variable.key == key))
+        value: str | None = None if row is None else row.get_val()
+    if row is not None and value is None:
+        raise AirflowException(_unreadable(key))
+    return value
+
+
+def _ask_for_variable(key: str) -> str | None:
+    from airflow.sdk.execution_time.comms import GetVariable  # noqa: PLC0415 - 3 only
+
+    reply = _ask(GetVariable(key=key), key)
+    value: str | None = None if reply is None else reply.value
+    return value
+
+
+def _ask(question: Any, key: str) -> Any:
+    """Ask the API server; `None` is what it answers of what it did not find."""
     from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415 - 3 only
     from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - 3 only
-    from airflow.sdk.execution_time.comms import (  # noqa: PLC0415 - 3 only
-        ErrorResponse,
-        GetVariable,
-    )
+    from airflow.sdk.execution_time.comms import ErrorResponse  # noqa: PLC0415 - 3 only
 
-    reply = task_runner.SUPERVISOR_COMMS.send(GetVariable(key=key))
+    reply = task_runner.SUPERVISOR_COMMS.send(question)
     if not isinstance(reply, ErrorResponse):
-        return None if reply is None else reply.value
+        return reply
     if reply.error == ErrorType.VARIABLE_NOT_FOUND:
         return None
     raise AirflowException(f"the Variable {key} could not be read: {reply.error.value}")
+
+
+def _unreadable(key: str) -> str:
+    return (
+        f"the Variable {key} exists, and could not be read; it holds what this task has submitted,"
+        " so nothing is submitted now. A retry goes on, if the database was away for a moment. If"
+        " the Fernet key was changed, give Airflow the old one too: fernet_key takes several."
+    )
 
 
 def read_xcom(key: str, ti_key: Any) -> Any:
