@@ -110,6 +110,17 @@ def check_request_id(value: object) -> str:
     return value
 
 
+def check_label(label: object, of: str = "") -> None:
+    """Raise `InvalidRequestError` unless *label* is text or `None`; *of* begins its message."""
+    if label is None:
+        return
+    if not isinstance(label, str):
+        raise InvalidRequestError(f"{of}a label is a str, not {type(label).__name__}")
+    if _SURROGATE.search(label):
+        # It could be neither printed nor written down.
+        raise InvalidRequestError(f"{of}a label is text in Unicode")
+
+
 def _shorten(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth
 
@@ -137,13 +148,7 @@ class Request:
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
-        if self.label is not None and not isinstance(self.label, str):
-            raise InvalidRequestError(
-                f"request {self.request_id}: a label is a str, not {type(self.label).__name__}"
-            )
-        if self.label is not None and _SURROGATE.search(self.label):
-            # It could be neither printed nor written down.
-            raise InvalidRequestError(f"request {self.request_id}: a label is text in Unicode")
+        check_label(self.label, f"request {self.request_id}: ")
         if self.submitted_at is None:
             return
         if not isinstance(self.submitted_at, datetime):

@@ -19,7 +19,7 @@ from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError
 from onehouse_tracker.gates import Gate
-from onehouse_tracker.models import Result, StatusSource
+from onehouse_tracker.models import Result, StatusSource, check_label
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import PoolResults, Results
 from onehouse_tracker.stats import PoolStats
@@ -285,6 +285,7 @@ class TrackerPool:
         """
         self._refuse_unless_open()
         check_timeout(timeout)
+        check_label(label)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         wanted: dict[str, RequestIds] = {}
         for name, ids in request_ids.items():

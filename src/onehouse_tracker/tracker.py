@@ -33,7 +33,7 @@ from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.gates._connected import ConnectedGate
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.logs import with_logs
-from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.models import Request, Result, StatusSource, check_label
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
@@ -268,6 +268,8 @@ class Tracker:
             callbacks.finish()
             # Not awaited itself: closing cancels it, and that cancels nobody who waits here.
             await asyncio.wait([caller])
+            if not caller.cancelled() and (failure := caller.exception()) is not None:
+                raise failure
         finally:
             await cancel_and_wait(caller)
         wait.error = wait.error or callbacks.failure
@@ -421,7 +423,8 @@ class Tracker:
             A handle: await it for the result.
 
         Raises:
-            InvalidRequestError: There is no statement.
+            InvalidRequestError: There is no statement, or the label is no text.  Nothing was
+                sent.
 
             SubmissionRejectedError: The server refused it; nothing runs.
 
@@ -439,7 +442,8 @@ class Tracker:
         """
         session = self._session
         engine = session.opened()
-        if not isinstance(statement, str) or not statement.strip():
+        check_label(label)
+        if not isinstance(statement, str) or not statement.replace(";", " ").strip():
             raise InvalidRequestError("a statement is a str that is not empty")
         request = Request(
             await submit_once(

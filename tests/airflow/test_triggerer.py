@@ -334,7 +334,7 @@ def test_a_task_without_a_worker_keeps_its_retries(retries: int) -> None:
         id=uuid.uuid4(), dag_version_id=uuid.uuid4(), task_id="t", dag_id="d", run_id="r",
         try_number=1, map_index=-1, pool_slots=1, queue="default", priority_weight=1,
     )  # fmt: skip
-    run = {
+    run: dict[str, Any] = {
         "dag_id": "d", "run_id": "r", "logical_date": None, "data_interval_start": None,
         "data_interval_end": None, "run_after": now, "start_date": now, "end_date": None,
         "clear_number": 0, "run_type": "manual", "state": "running", "conf": {},

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from onehouse_tracker import Handle, PollPolicy, Result, Tracker
+from onehouse_tracker import Handle, PollPolicy, Result, Results, Tracker
 from onehouse_tracker.errors import (
     OutageError,
     ThrottledError,
@@ -122,6 +122,38 @@ def test_callback_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixture) 
     assert "LookupError for request b" in caplog.text
     assert "hunter2" not in caplog.text
     assert [event.request_id for event in events if isinstance(event, CallbackFailed)] == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_callback_that_panics_disturbs_nobody(kind: str) -> None:
+    """
+    Extensions raise exceptions that are no `Exception`; the later results come all the same.
+    """
+
+    class Panic(BaseException):
+        pass
+
+    called: list[str] = []
+
+    def save(result: Result) -> None:
+        called.append(result.request_id)
+        if result.request_id == "b":
+            raise Panic
+
+    async def save_async(result: Result) -> None:
+        save(result)
+
+    async def scenario() -> Results:
+        async with Tracker(ScriptedSource({name: [SUCCESS] for name in "abc"})) as tracker:
+            return await tracker.wait_all(
+                list("abc"), on_result=save if kind == "plain" else save_async
+            )
+
+    results = run(scenario())
+
+    assert called == ["a", "b", "c"]
+    assert list(results.callback_errors) == ["b"]
+    assert isinstance(results.callback_errors["b"].__cause__, Panic)
 
 
 def test_callback_gets_one_call_per_result_time_outs_included() -> None:

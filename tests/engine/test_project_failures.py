@@ -138,6 +138,21 @@ def test_patience_does_not_count_pauses() -> None:
     run(scenario())
 
 
+def test_patience_counts_pauses_that_nobody_ordered() -> None:
+    """
+    A server that answers 429 for ever, and never says until when, gives no good reply.
+    """
+    world = World(lambda _at, _id: ThrottledError())
+
+    async def scenario() -> None:
+        async with Tracker(world, policy=PollPolicy(patience=60)) as tracker:
+            with pytest.raises(OutageError):
+                await tracker.wait_all(["a", "b"])
+            assert now() == pytest.approx(60, abs=12)
+
+    run(scenario())
+
+
 def test_patience_does_not_count_idle_time() -> None:
     """
     While nobody waits nothing is asked, and silence means nothing.
@@ -280,6 +295,51 @@ def test_one_refused_id_is_rejected_alone() -> None:
     assert results["foreign"].reason == "not yours"
     assert results["a"].ok
     assert results["b"].ok
+
+
+def test_a_witness_that_fails_gives_way_to_another() -> None:
+    """
+    One refused ID and one that always fails must not stop the healthy ones.
+    """
+
+    def answer(at: float, request_id: str) -> str | StatusError:
+        if at > 3 and request_id == "foreign":
+            return UnauthorizedError("not yours", http_status=403)
+        if at > 3 and request_id == "failing":
+            return TransportError("HTTP 500")
+        return SUCCESS if at > 60 else PENDING
+
+    async def scenario() -> Results:
+        async with Tracker(World(answer)) as tracker:
+            return await tracker.wait_all(["failing", "foreign", "a", "b"])
+
+    results = run(scenario())
+
+    assert results["foreign"].outcome is Outcome.REJECTED
+    assert results["failing"].outcome is Outcome.UNREACHABLE
+    assert results["a"].ok
+    assert results["b"].ok
+
+
+def test_witnesses_that_all_fail_take_turns() -> None:
+    """
+    Which of them will answer first nobody knows, so none is asked alone.
+    """
+
+    def answer(at: float, request_id: str) -> str | StatusError:
+        if at > 3 and request_id == "foreign":
+            return UnauthorizedError("not yours", http_status=403)
+        return TransportError("HTTP 500") if 3 < at < 60 else PENDING
+
+    world = World(answer)
+
+    async def scenario() -> None:
+        async with Tracker(world) as tracker:
+            await tracker.wait_all(["a", "b", "c", "foreign"], timeout=50)
+
+    run(scenario())
+    asked = [request_id for at, request_id in world.calls if 20 <= at < 50]
+    assert {asked.count(name) for name in "abc"} <= {len(asked) // 3, len(asked) // 3 + 1}
 
 
 def test_revoked_key_is_confirmed_by_one_other_request() -> None:

@@ -102,7 +102,7 @@ def test_submission_that_hangs_is_of_unknown_fate() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("statement", ["", "  \n", None, 7])
+@pytest.mark.parametrize("statement", ["", "  \n", " ;; \n", None, 7])
 def test_no_statement_is_refused_at_once(statement: object) -> None:
     """
     Nothing is sent of what is not a statement.
@@ -113,6 +113,22 @@ def test_no_statement_is_refused_at_once(statement: object) -> None:
         async with Tracker(source) as tracker:
             with pytest.raises(InvalidRequestError):
                 await tracker.submit(statement)  # type: ignore[arg-type] # that is the point
+
+    run(scenario())
+    assert source.submitted == []
+
+
+@pytest.mark.parametrize("label", [5, "\ud800"])
+def test_a_wrong_label_is_refused_before_anything_is_sent(label: object) -> None:
+    """
+    Afterwards the statement would run, and its ID be lost.
+    """
+    source = ScriptedSource({"id-1": [SUCCESS]}, submissions=["id-1"])
+
+    async def scenario() -> None:
+        async with Tracker(source) as tracker:
+            with pytest.raises(InvalidRequestError, match="label"):
+                await tracker.submit("RUN JOB x", label=label)  # type: ignore[arg-type] # that is the point
 
     run(scenario())
     assert source.submitted == []

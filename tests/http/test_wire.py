@@ -245,7 +245,7 @@ def test_whatever_arrives_nothing_but_our_errors_leaves(
         (418, RejectedError, SubmissionRejectedError),
         (425, TransportError, SubmissionRejectedError),
         (429, ThrottledError, ThrottledError),
-        (499, RejectedError, SubmissionUnknownError),
+        (499, TransportError, SubmissionUnknownError),
         (500, TransportError, SubmissionUnknownError),
         (503, TransportError, SubmissionUnknownError),
         (599, TransportError, SubmissionUnknownError),

@@ -14,6 +14,7 @@ from onehouse_tracker import PollPolicy, Tracker
 from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
+    InvalidRequestError,
     SubmissionRejectedError,
     SubmissionUnknownError,
     SubmissionUnsentError,
@@ -78,6 +79,7 @@ def test_intent_is_on_disk_before_the_statement_is_sent(path: Path) -> None:
             UnauthorizedError("who", http_status=401),
             ("refused", "the server refused the credentials"),
         ),
+        (InvalidRequestError("only spaces"), ("unsent", "never sent: InvalidRequestError")),
         (ZeroDivisionError("odd"), ("unknown", "no answer was seen: ZeroDivisionError")),
     ],
     ids=lambda value: type(value).__name__,
@@ -99,6 +101,23 @@ def test_every_end_is_written_down(
     run(scenario())
     (item,) = statements(path)
     assert (item.state, item.reason) == expected
+
+
+def test_an_answer_without_a_usable_id_leaves_the_fate_unknown(path: Path) -> None:
+    """
+    It was accepted: to call its input invalid would have it submitted again.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(
+            ScriptedSource({}, submissions=["\n"]), journal=inline(path)
+        ) as tracker:
+            with pytest.raises(SubmissionUnknownError, match="no usable request ID"):
+                await tracker.submit("RUN JOB x")
+
+    run(scenario())
+    (item,) = statements(path)
+    assert item.state == "unknown"
 
 
 def test_statement_that_is_refused_for_its_rate_is_one_statement(path: Path) -> None:

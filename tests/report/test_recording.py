@@ -169,6 +169,21 @@ def test_a_failure_of_the_project_closes_what_is_open_and_is_told() -> None:
     assert view["outages"] == [[2.0, 10.0, "down"]]
 
 
+def test_a_failure_is_over_when_the_server_answers_again() -> None:
+    """
+    A service follows requests for months: what failed in spring is no news in autumn.
+    """
+    happened = [
+        joined(1),
+        events.ProjectFailed(at=110, error="OutageError", message="no good reply", pending=1),
+        joined(2),
+        polled(2, 200, error="TransportError", status=None),
+    ]
+    assert recorded(happened).view()["head"]["failure"] == "no good reply"
+
+    assert recorded([*happened, polled(2, 201)]).view()["head"]["failure"] is None
+
+
 def test_polls_submissions_and_refusals_are_counted_when_they_were_sent() -> None:
     """
     The use of the budget is judged by what left, not by what came back late.

@@ -83,7 +83,7 @@ class Health:
 
     @property
     def silent_since(self) -> float | None:
-        """When the first poll failed since the last good reply; `None` while all is well."""
+        """Since when there is no good reply to what is sent; `None` while all is well."""
         return self._failing_since
 
     @property
@@ -106,9 +106,7 @@ class Health:
 
     def failed(self, now: float, request_id: str, *, is_only_one: bool) -> bool:
         """A poll failed.  True if that begins an outage."""
-        if self._failing_since is None:
-            self._failing_since = now
-            self._excused = max(0.0, self._excused_until - now)
+        self._begin_to_count(now)
         if self._streak == 0:
             self._streak_id = request_id
             self._streak_is_mixed = False
@@ -145,6 +143,10 @@ class Health:
         """Note a probe, so that the next one keeps its distance."""
         self.next_probe_at = now + PROBE_INTERVAL
 
+    def throttled(self, now: float) -> None:
+        """A refusal for the rate: no failure, and no good reply either."""
+        self._begin_to_count(now)
+
     def paused(self, now: float, until: float) -> None:
         """The server ordered a pause: it does not count against patience."""
         if self._idle_since is not None:
@@ -162,6 +164,11 @@ class Health:
         if self._idle_since is not None:
             self._excuse(self._idle_since, now)
             self._idle_since = None
+
+    def _begin_to_count(self, now: float) -> None:
+        if self._failing_since is None:
+            self._failing_since = now
+            self._excused = max(0.0, self._excused_until - now)
 
     def _excuse(self, begin: float, end: float) -> None:
         # Spans begin in order, so what is excused already is all before one moment: a

@@ -203,7 +203,11 @@ class Replies:
         """The server refused a request sent at *sent_at* for its rate."""
         self.refusals += 1
         self._gate.throttled(sent_at, error.retry_after)
-        self._health.paused(now, self._gate.paused_until)
+        self._health.throttled(now)
+        if error.retry_after is not None:
+            # What we rest beyond that is our own choice, and silence like any other.
+            until = min(self._gate.paused_until, now + error.retry_after)
+            self._health.paused(now, until)
         if self._emit:
             stats = self._gate.stats()
             self._emit(

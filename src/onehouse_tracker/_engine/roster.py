@@ -199,12 +199,10 @@ class Roster:
     def witness(self) -> Tracked | None:
         """The request whose poll should decide about the suspects."""
         waiting = [tracked for tracked in self._tracked.values() if tracked.ticket]
-        for tracked in waiting:
-            # A request that was answered before is certainly ours to ask about.
-            if tracked.pending_sent_at is not None:
-                return tracked
         if waiting:
-            return waiting[0]
+            # Whoever failed last gives way to the others; and of those, a request that was
+            # answered before is certainly ours to ask about.
+            return min(waiting, key=lambda one: (one.run_length, one.pending_sent_at is None))
         return next(iter(self._health.suspects), None)
 
     def forgive_failures(self, now: float) -> None:
@@ -280,6 +278,6 @@ def own_copy(result: Result) -> Result:
     """A result that shares nothing mutable with the original."""
     try:
         response = copy.deepcopy(result.response)
-    except RecursionError:
-        response = result.response  # nested deeper than Python counts: better shared than lost
+    except Exception:  # noqa: BLE001 - a mapping of the user's own source may raise anything
+        response = result.response  # better shared than lost
     return replace(result, response=response, error=copy.copy(result.error))

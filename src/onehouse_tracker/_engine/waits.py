@@ -82,7 +82,9 @@ class Wait:
 
     def open_ids(self) -> Iterator[str]:
         """The requests without a result, in the order given."""
-        return (key for key, entry in self._entries.items() if entry is None or type(entry) is str)
+        return (
+            key for key, entry in self._entries.items() if entry is None or isinstance(entry, str)
+        )
 
     def results(self) -> Results:
         """The results that were kept, in the order given."""
@@ -99,7 +101,7 @@ class Wait:
     def settle(self, result: Result) -> None:
         """One request ended."""
         entry = self._entries[result.request_id]
-        if type(entry) is str and entry != result.label:
+        if isinstance(entry, str) and entry != result.label:
             result = replace(result, label=entry)
         self._open -= 1
         if self._deliver is None:

@@ -55,8 +55,8 @@ _YEAR = 365 * 86400.0
 # CANCELLED (1) and UNKNOWN (2) may pass, so they count as the server's fault.
 _HTTP_OF_GRPC = {3: 400, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 16: 401}
 _LAST_GRPC_STATUS = 16
-# 407 is said by a proxy, which knows nothing about the request.
-_TRANSIENT_4XX = frozenset({407, 408, 425})
+# 407 is said by a proxy, which knows nothing about the request; 499 is CANCELLED.
+_TRANSIENT_4XX = frozenset({407, 408, 425, 499})
 # 408 and 499 end a call that had arrived; 303 follows a call that was carried out.
 _UNKNOWN_FATE = frozenset({303, 408, 499})
 

@@ -126,8 +126,10 @@ class Callbacks:
             failure = RuntimeError("on_result was cancelled from within")
             failure.__cause__ = error
             return failure
-        except Exception as error:  # noqa: BLE001 - it is the user's
-            return error
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the user's
+            return _as_exception(error)
         return None
 
 
@@ -141,5 +143,16 @@ def _call_plain(callback: Callable[[Result], object], result: Result) -> object:
     # Returned and not raised: a future takes no StopIteration, and who awaits it would hang.
     try:
         return callback(result)
-    except Exception as error:  # noqa: BLE001 - it is the user's
-        return _Raised(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is the user's
+        return _Raised(_as_exception(error))
+
+
+def _as_exception(error: BaseException) -> Exception:
+    # Extensions panic with what is no `Exception`: who is told of it expects one.
+    if isinstance(error, Exception):
+        return error
+    failure = RuntimeError(f"on_result raised {type(error).__name__}")
+    failure.__cause__ = error
+    return failure

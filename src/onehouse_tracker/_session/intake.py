@@ -4,7 +4,7 @@ Checks what users hand in, before anything is asked.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import AsyncIterable, Iterable
 
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
@@ -45,6 +45,6 @@ def check_timeout(timeout: float | None) -> None:
     if (
         isinstance(timeout, bool)
         or not isinstance(timeout, int | float)
-        or not 0 <= timeout < math.inf
+        or not 0 <= timeout <= sys.float_info.max
     ):
         raise ConfigError(f"timeout is None or seconds from 0, not {timeout!r}")

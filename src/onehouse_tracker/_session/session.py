@@ -33,7 +33,7 @@ from onehouse_tracker._session.leaving import expire_after, release
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
-from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.models import Request, Result, StatusSource, check_label
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 
@@ -41,11 +41,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.recorder import Recorder
     from onehouse_tracker.journal import Journal
 
-__all__ = [
-    "Session",
-    "start_task",
-    "until_ended",
-]
+__all__ = ["Session", "start_task", "until_ended"]
 
 T = TypeVar("T")
 
@@ -178,8 +174,11 @@ class Session:
         if task.cancelled() or (error := task.exception()) is None:
             return
         self.engine, self.closed = None, True
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
         failure = TrackerClosedError(
-            f"the polling loop failed ({type(error).__name__}); the requests go on"
+            f"the polling loop failed ({type(cause).__name__}); the requests go on"
         )
         failure.__cause__ = error
         engine.close(failure)
@@ -210,6 +209,7 @@ class Session:
     ) -> AsyncIterator[None]:
         """Wait for *request_ids* while the block runs; very many join in several turns."""
         check_timeout(timeout)
+        check_label(label)
         began = asyncio.get_running_loop().time()
         rest: list[str | Request] = []
         if not isinstance(request_ids, AsyncIterable):
@@ -252,6 +252,7 @@ class Session:
     ) -> Callable[[], None]:
         """Start waiting, and return what ends it; *more* are to join afterwards."""
         check_timeout(timeout)
+        check_label(label)
         feeder: asyncio.Task[None] | None = None
         if isinstance(request_ids, AsyncIterable):
             engine.open(wait)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
+    InvalidRequestError,
     JournalError,
     SubmissionError,
     SubmissionRejectedError,
@@ -127,6 +128,13 @@ def _fate(error: BaseException, *, on_the_wire: bool) -> tuple[Fate, str]:
     return "unknown", f"no answer was seen: {type(error).__name__}"
 
 
+def _usable(request_id: str) -> str:
+    try:
+        return check_request_id(request_id)
+    except InvalidRequestError as error:
+        raise SubmissionUnknownError("accepted, but with no usable request ID") from error
+
+
 async def _send(
     engine: Engine,
     source: SubmissionSource,
@@ -143,7 +151,10 @@ async def _send(
         sent_at = loop.time()
         try:
             async with asyncio.timeout(timeout):
-                request_id = check_request_id(await source.submit(statement))
+                answer = await source.submit(statement)
+        except InvalidRequestError:
+            attempt.on_the_wire = False  # refused by our own side, before anything was sent
+            raise
         except ThrottledError as error:
             attempt.on_the_wire = False
             engine.throttled(sent_at, error)
@@ -160,6 +171,6 @@ async def _send(
             raise SubmissionUnknownError(f"no reply within {timeout:g} s") from error
         else:
             engine.accepted(sent_at)
-            return request_id
+            return _usable(answer)
         finally:
             engine.submitted()

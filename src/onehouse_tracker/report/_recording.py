@@ -231,6 +231,8 @@ class Recording:
         sent = self._at(event.at - event.took)
         self._counts["polls"] += 1
         self._budget.add("polls", sent)
+        if event.error is None:
+            self._failure = None  # whatever failed the project is over
         row = self._rows.get(event.request_id)
         if row is None or row.state != PENDING:
             return
