@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import cast
+from typing import NoReturn
 
 import pytest
 
@@ -20,7 +22,6 @@ from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import (
     InvalidRequestError,
     SubmissionError,
-    TrackerClosedError,
     TransportError,
 )
 from onehouse_tracker.gates import LocalGate
@@ -35,6 +36,7 @@ from onehouse_tracker.integrations.airflow._submissions import (
     label_of,
 )
 from onehouse_tracker.integrations.airflow._worker import (
+    StoppedError,
     WatchedClient,
     follow_here,
     submit_missing,
@@ -46,15 +48,6 @@ from onehouse_tracker.testing.threaded import RunningSimulator
 
 KEY = TaskKey("dag", "task", "run", -1)
 LOG = logging.getLogger("a task")
-SOMEBODY = {
-    "project_uid": "p",
-    "account_uid": "a",
-    "link_uid": "l",
-    "region": "r",
-    "user_uid": "u",
-    "api_key": "k",
-    "api_secret": "s",
-}
 
 
 class DiedError(BaseException):
@@ -354,7 +347,20 @@ def _submit(
 ) -> list[Known]:
     client = WatchedClient(_client(simulator))
     with sync.Tracker(client, gate=_fast()) as tracker:
-        return submit_missing(tracker, client, statements, _record(variables, statements), LOG)
+        return _submit_missing(tracker, client, variables, statements)
+
+
+def _submit_missing(
+    tracker: sync.Tracker, client: WatchedClient, variables: Variables, statements: Sequence[str]
+) -> list[Known]:
+    return submit_missing(
+        tracker,
+        client,
+        statements,
+        _record(variables, statements),
+        LOG,
+        on_accepted=lambda _: None,
+    )
 
 
 def _client(simulator: RunningSimulator) -> OnehouseClient:
@@ -429,7 +435,7 @@ def test_a_worker_that_is_told_to_stop(rate: float, *, may_run: bool) -> None:
             tracker.stats()
             stop.start()
             with pytest.raises(KeyboardInterrupt):
-                submit_missing(tracker, client, statements, _record(variables, statements), LOG)
+                _submit_missing(tracker, client, variables, statements)
         stop.join()
 
     if may_run:
@@ -475,26 +481,143 @@ def test_a_statement_that_says_nothing_is_not_of_unknown_fate() -> None:
     assert _record(variables, [" ; "]).known() == {}
 
 
-def test_a_statement_that_was_accepted_at_the_last_moment_is_known() -> None:
+def test_a_statement_that_was_accepted_at_the_last_moment_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
-    The tracker was closed, and its error carries the request ID: it must not get lost.
+    The worker is interrupted when the answer is there: it must not get lost.
     """
+    submit = sync.Tracker.submit
 
-    class Closed:
-        """A tracker that is closed while its last submission is answered."""
+    def interrupted(tracker: sync.Tracker, statement: str, *, label: str) -> NoReturn:
+        submit(tracker, statement, label=label)
+        raise KeyboardInterrupt
 
-        def submit(self, statement: str, *, label: str) -> None:
-            raise TrackerClosedError("closed", pending=("accepted",))
-
+    monkeypatch.setattr(sync.Tracker, "submit", interrupted)
     variables = Variables()
-    record = _record(variables, ["RUN JOB a"])
-    client = WatchedClient(OnehouseClient(Credentials(**SOMEBODY)))
-    client.may_have_sent = True
+    with RunningSimulator() as simulator, pytest.raises(KeyboardInterrupt):
+        _submit(simulator, variables, ["RUN JOB a"])
 
-    with pytest.raises(TrackerClosedError):
-        submit_missing(cast("sync.Tracker", Closed()), client, ["RUN JOB a"], record, LOG)
+    assert [_record(variables, ["RUN JOB a"]).known()[0].request_id] == list(
+        simulator.project.requests
+    )
 
-    assert _record(variables, ["RUN JOB a"]).known()[0].request_id == "accepted"
+
+@contextmanager
+def _told_to_end(client: WatchedClient, after: float, variables: Variables) -> Iterator[list[str]]:
+    """Airflow 3: the handler of SIGTERM calls `on_kill`, and returns if that does."""
+    found: list[str] = []
+
+    def handle(*_: object) -> None:
+        # What a SIGKILL would leave behind.
+        found.extend(variables.values())
+        client.stop()
+
+    before = signal.signal(signal.SIGTERM, handle)
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    try:
+        yield found
+    finally:
+        timer.join()
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_task_that_is_told_to_end_gives_up_what_waits() -> None:
+    """
+    At once, and until then nothing says of a statement without a slot that it may run: not even
+    what a SIGKILL would leave behind.  The next try goes on.
+    """
+    variables = Variables()
+    statements = ["RUN JOB a", "RUN JOB b"]
+    with RunningSimulator() as simulator:
+        client = WatchedClient(_client(simulator))
+        began = time.monotonic()
+        with (
+            sync.Tracker(client, gate=LocalGate(0.2)) as tracker,
+            _told_to_end(client, 0.4, variables) as found,
+            pytest.raises(StoppedError),
+        ):
+            _submit_missing(tracker, client, variables, statements)
+        assert time.monotonic() - began < 3
+        [first] = simulator.project.requests
+        assert [json.loads(text)["statements"] for text in found] == [
+            json.loads(text)["statements"] for text in variables.values()
+        ]
+        assert _record(variables, statements).known()[0].request_id == first
+        assert len(_submit(simulator, variables, statements)) == 2
+        assert len(simulator.project.requests) == 2
+
+
+def test_a_task_that_is_told_to_end_waits_for_the_answer() -> None:
+    """
+    Airflow kills some seconds later: an answer that comes before is worth more than none.
+    """
+    variables = Variables()
+    project = SimulatedProject()
+    project.script_next([Fault(kind=FaultKind.DELAY, seconds=0.8)])
+    statements = ["RUN JOB a", "RUN JOB b"]
+    with RunningSimulator(SimulatorServer(project)) as simulator:
+        client = WatchedClient(
+            OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=5)
+        )
+        with (
+            sync.Tracker(client, gate=_fast()) as tracker,
+            _told_to_end(client, 0.4, variables),
+            pytest.raises(StoppedError),
+        ):
+            _submit_missing(tracker, client, variables, statements)
+
+    assert [one.request_id for one in _record(variables, statements).known().values()] == list(
+        project.requests
+    )
+    assert len(project.requests) == 1
+
+
+def test_a_refusal_for_the_rate_leaves_no_intent() -> None:
+    """
+    The pause that follows may be long, and a worker that dies in it has sent nothing.
+    """
+    variables = Variables()
+    project = SimulatedProject()
+    project.script_next([Fault(kind=FaultKind.REFUSE, status=429, retry_after=30)])
+    with RunningSimulator(SimulatorServer(project)) as simulator:
+        client = WatchedClient(_client(simulator))
+        with (
+            sync.Tracker(client, gate=_fast()) as tracker,
+            _told_to_end(client, 0.5, variables) as found,
+            pytest.raises(StoppedError),
+        ):
+            _submit_missing(tracker, client, variables, ["RUN JOB a"])
+
+    assert project.arrived == 1
+    assert [json.loads(text)["statements"] for text in found] == [{}]
+    assert project.requests == {}
+
+
+def test_an_intent_that_took_too_long_is_not_carried_out() -> None:
+    """
+    The time for an answer was over before the question: nothing is sent, and a retry may.
+    """
+
+    class Slow(Variables):
+        """Variables that take a second to write."""
+
+        def write(self, key: str, value: str, description: str) -> None:
+            time.sleep(0.4)
+            super().write(key, value, description)
+
+    variables = Slow()
+    with RunningSimulator() as simulator:
+        client = WatchedClient(_client(simulator))
+        policy = PollPolicy(poll_timeout=0.2)
+        with (
+            sync.Tracker(client, gate=_fast(), policy=policy) as tracker,
+            pytest.raises(SubmissionError),
+        ):
+            _submit_missing(tracker, client, variables, ["RUN JOB a"])
+        assert simulator.project.arrived == 0
+    assert _record(variables, ["RUN JOB a"]).known() == {}
 
 
 def test_who_waits_here_says_what_is_pending(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,10 @@ What a task does on a worker: submit statements one by one, and wait there if it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from logging import Logger
 from types import TracebackType
 from typing import Final, Self
@@ -26,10 +29,16 @@ from onehouse_tracker.integrations.airflow._news import News, describe_ids
 from onehouse_tracker.integrations.airflow._submissions import Known, Submissions, label_of
 from onehouse_tracker.models import Outcome, Request, Result, StatusReply
 
-__all__ = ["WatchedClient", "follow_here", "submit_missing"]
+__all__ = ["StoppedError", "WatchedClient", "follow_here", "submit_missing"]
+
+_STOPPED: Final = "the task was told to end while it submitted; what was accepted goes on"
 
 _REPORT: Final = 60.0
 """Seconds between two lines of the log that say what is pending."""
+
+
+class StoppedError(Exception):
+    """The task was told to end while it submitted."""
 
 
 class WatchedClient:
@@ -37,7 +46,8 @@ class WatchedClient:
     A client that knows whether a submission may have reached the server.
 
     A worker can be told to stop at any moment: whether the statement was on its way by then
-    decides whether anybody can know its fate.
+    decides whether anybody can know its fate.  So the intent is written down between the slot
+    and the request, not earlier.
     """
 
     def __init__(self, client: OnehouseClient) -> None:
@@ -45,6 +55,52 @@ class WatchedClient:
         self.credentials = client.credentials
         self.request_timeout = client.request_timeout
         self.may_have_sent = False
+        self.request_id: str | None = None
+        self._intend: Callable[[], None] = _nothing
+        self._forget: Callable[[], None] = _nothing
+        self._is_told_to_stop = False
+        self._can_be_stopped = False
+
+    def stop(self) -> None:
+        """
+        Submit nothing more.  For a signal handler, in the thread that submits.
+
+        A statement that waits for its slot is given up at once.  One that is on the wire is not:
+        its answer may still come in time, and nobody would know its fate without.
+
+        Raises:
+            StoppedError: In place of what waits.
+        """
+        self._is_told_to_stop = True
+        if self._can_be_stopped and not self.may_have_sent:
+            self._can_be_stopped = False
+            raise StoppedError(_STOPPED)
+
+    @contextmanager
+    def watching(
+        self, *, intend: Callable[[], None], forget: Callable[[], None]
+    ) -> Iterator[None]:
+        """
+        Submit one statement within the block.
+
+        Args:
+            intend: Called right before each attempt to send it, on the tracker's thread.
+
+            forget: Called there when the server refused an attempt: nothing runs.
+
+        Raises:
+            StoppedError: `stop` was called.
+        """
+        self.may_have_sent = False
+        self.request_id = None
+        self._intend, self._forget = intend, forget
+        # In this order: a signal may come between any two steps.
+        self._can_be_stopped = True
+        try:
+            self._check()
+            yield
+        finally:
+            self._can_be_stopped = False
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -67,10 +123,17 @@ class WatchedClient:
         return await self._client.fetch(request_id)
 
     async def submit(self, statement: str) -> str:
-        """As the client does."""
+        """As the client does, and with the intent written down before."""
+        self._check()
+        # It blocks this loop, which has nothing else to do: so no other write can overtake it.
+        self._intend()
+        # Whoever stopped waiting meanwhile is heard before anything is sent: a caller in the
+        # first turn of the loop, a timer in the second.
+        for _ in range(2):
+            await asyncio.sleep(0)
         self.may_have_sent = True
         try:
-            return await self._client.submit(statement)
+            self.request_id = await self._client.submit(statement)
         except (
             ThrottledError,
             UnauthorizedError,
@@ -79,7 +142,14 @@ class WatchedClient:
             InvalidRequestError,
         ):
             self.may_have_sent = False
+            # The next slot may be far, and what dies before it has sent nothing.
+            self._forget()
             raise
+        return self.request_id
+
+    def _check(self) -> None:
+        if self._is_told_to_stop:
+            raise StoppedError(_STOPPED)
 
 
 def submit_missing(
@@ -88,11 +158,28 @@ def submit_missing(
     statements: Sequence[str],
     record: Submissions,
     log: Logger,
+    *,
+    on_accepted: Callable[[list[str]], None],
 ) -> list[Known]:
     """
     Submit what no earlier try of the task submitted, and return all of it.
 
+    Args:
+        tracker: Gives each its slot.
+
+        client: What *tracker* sends with.
+
+        statements: What to submit, in this order.
+
+        record: What the tries of the task have submitted.
+
+        log: Where to say what is submitted.
+
+        on_accepted: Told the request IDs so far, whenever there is one more.
+
     Raises:
+        StoppedError: The task was told to end.
+
         FateUnknownError: Of some statement nobody knows whether it runs.
 
         SubmissionError: The server refused one, or it was not sent; those before it go on.
@@ -107,11 +194,15 @@ def submit_missing(
             len(statements),
             describe_ids(one.request_id for one in known.values()),
         )
+    accepted = [one.request_id for one in known.values()]
+    on_accepted(accepted)
     try:
         for index, statement in enumerate(statements):
             if index not in known:
                 _submit(tracker, client, statement, index, record)
                 one = record.known_at(index)
+                accepted.append(one.request_id)
+                on_accepted(accepted)
                 log.info(
                     "submitted statement %d of %d (%s) as request %s",
                     index + 1,
@@ -131,25 +222,31 @@ def _submit(
     index: int,
     record: Submissions,
 ) -> None:
-    client.may_have_sent = False
     try:
-        record.intend(index)
-        handle = tracker.submit(statement, label=label_of(statement))
-    except SubmissionUnknownError as error:
-        raise record.unknown_now(index) from error
+        with client.watching(
+            intend=partial(record.intend, index), forget=partial(record.forget, [index])
+        ):
+            handle = tracker.submit(statement, label=label_of(statement))
     except BaseException as error:
         # Also when the worker is told to stop: an intent that was certainly not carried out
-        # must not keep the next try from it.
-        accepted = error.pending if isinstance(error, ProjectError) else ()
-        if accepted:
-            record.accept(index, accepted[0])
+        # must not keep the next try from it, and an answer that came must not get lost.
+        if client.request_id is not None:
+            record.accept(index, client.request_id)
         elif not client.may_have_sent:
             record.forget([index])
-        elif isinstance(error, TrackerError) and not isinstance(error, SubmissionError):
+        elif isinstance(error, SubmissionUnknownError) or (
+            isinstance(error, TrackerError) and not isinstance(error, SubmissionError)
+        ):
             raise record.unknown_now(index) from error
         raise
     record.accept(index, handle.request_id)
+    # Now, and not with the next intent: its slot may be far.
+    record.flush()
     handle.cancel()
+
+
+def _nothing() -> None:
+    """What is called where nobody asked for a call."""
 
 
 def follow_here(

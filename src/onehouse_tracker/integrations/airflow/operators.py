@@ -34,7 +34,11 @@ from onehouse_tracker.integrations.airflow._submissions import (
     label_of,
 )
 from onehouse_tracker.integrations.airflow._verdict import ended_wrong
-from onehouse_tracker.integrations.airflow._worker import WatchedClient, submit_missing
+from onehouse_tracker.integrations.airflow._worker import (
+    StoppedError,
+    WatchedClient,
+    submit_missing,
+)
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 from onehouse_tracker.models import Request
 
@@ -104,6 +108,7 @@ class OnehouseSqlOperator(FollowingOperator):
         self.statement = statement
         self.statements = statements
         self.wait = wait
+        self._client: WatchedClient | None = None
         given = getattr(self, "on_success_callback", None)
         self.on_success_callback = _with_callback(given, _forget_record)
 
@@ -112,20 +117,24 @@ class OnehouseSqlOperator(FollowingOperator):
         statements = self._texts()
         record = self._record(context, statements)
         project = self._hook().project()
-        client = WatchedClient(project.client())
+        client = self._client = WatchedClient(project.client())
         try:
             with sync.Tracker(
                 client, gate=project.make_gate(), policy=project.make_policy()
             ) as tracker:
-                submitted = submit_missing(tracker, client, statements, record, self.log)
+                submitted = submit_missing(
+                    tracker, client, statements, record, self.log, on_accepted=self._note_pending
+                )
         except FateUnknownError as error:
             raise AirflowFailException(str(error)) from error
         except SubmissionError as error:
             self._refused(error)
         except InvalidRequestError as error:
             raise AirflowFailException(f"a statement was not submitted: {error}") from error
-        except TrackerError as error:
+        except (TrackerError, StoppedError) as error:
             raise AirflowException(str(error)) from error
+        finally:
+            self._client = None
         if not self.wait:
             record.finish()
             return [one.request_id for one in submitted]
@@ -136,6 +145,16 @@ class OnehouseSqlOperator(FollowingOperator):
                 for one, text in zip(submitted, statements, strict=True)
             ],
         )
+
+    def on_kill(self) -> None:
+        """
+        Submit nothing more, and say what goes on at the server.
+
+        Airflow 3 leaves a task some seconds to end by itself, and only tells it so here.
+        """
+        super().on_kill()
+        if self._client is not None:
+            self._client.stop()
 
     def _refused(self, error: SubmissionError) -> NoReturn:
         hopeless = isinstance(error, SubmissionRejectedError) and error.http_status == _BAD_REQUEST

@@ -1,0 +1,70 @@
+"""
+Operators that are told to end: what Airflow's signal handlers make of a task that submits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.exceptions import AirflowException
+
+from onehouse_tracker.integrations.airflow import operators
+from onehouse_tracker.integrations.airflow.operators import OnehouseSqlOperator
+from tests.airflow.simulation import Simulate, connection
+
+
+def test_a_task_that_is_killed_while_it_submits(
+    simulate: Simulate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """
+    Airflow 3 calls `on_kill` and leaves the task five seconds: it ends at once, says what goes
+    on, and the next try submits the others.
+    """
+    variables: dict[str, str] = {}
+    monkeypatch.setattr(operators, "read_variable", variables.get)
+    monkeypatch.setattr(
+        operators, "write_variable", lambda key, text, _: variables.update({key: text})
+    )
+    statements = [f"RUN JOB {number}" for number in range(20)]
+    operator = OnehouseSqlOperator(task_id="t", statements=statements, wait=False)
+    ti = SimpleNamespace(
+        dag_id="d", task_id="t", run_id="r", map_index=-1, max_tries=1, try_number=1
+    )
+    before = signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+    with simulate() as simulator:
+        described = connection(simulator.url, tmp_path=tmp_path, limit=4)
+        monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
+        timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
+        began = time.monotonic()
+        timer.start()
+        try:
+            with pytest.raises(AirflowException, match="told to end"):
+                operator.execute({"ti": ti})
+        finally:
+            timer.join()
+            signal.signal(signal.SIGTERM, before)
+        assert time.monotonic() - began < 4
+        accepted = list(simulator.project.requests)
+        assert 0 < len(accepted) < 20
+        described = connection(simulator.url, tmp_path=tmp_path, limit=54)
+        monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
+        assert operator.execute({"ti": ti})[: len(accepted)] == accepted
+
+    labels = Counter(one.kind for one in simulator.project.arrivals)
+    assert labels == {"submit": 20}
+    assert len(simulator.project.requests) == 20
+    out, err = capfd.readouterr()
+    said = f"the task was ended, but {len(accepted)} requests go on at the server: "
+    assert said + ", ".join(accepted) in caplog.text + out + err
