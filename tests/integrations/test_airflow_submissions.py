@@ -94,7 +94,6 @@ def _try(variables: Variables, statements: Sequence[str], sent: list[str], life:
     assert [one.request_id for one in record.known().values()] == [
         f"id of {statement}" for statement in statements
     ]
-    record.finish()
     return "succeeded"
 
 
@@ -123,26 +122,33 @@ def test_wherever_a_worker_dies_nothing_is_submitted_twice(count: int) -> None:
     assert steps > 3 * count
 
 
-def test_a_retry_after_the_last_word_submits_nothing() -> None:
+@pytest.mark.parametrize("life", [0, 1], ids=["a retry", "cleared"])
+def test_after_the_last_statement_nothing_is_submitted_again(life: int) -> None:
     """
-    A worker may die after the record is over and before Airflow knows of the success.
+    A task may fail, or its worker die, before Airflow knows of the success: the record stays.
     """
     variables, sent = Variables(), list[str]()
 
-    _try(variables, ["RUN JOB a"], sent)
-    _try(variables, ["RUN JOB a"], sent)
+    _try(variables, ["RUN JOB a"], sent, life=0)
+    _try(variables, ["RUN JOB a"], sent, life=life)
 
     assert sent == ["RUN JOB a"]
 
 
-def test_a_task_that_succeeded_and_is_cleared_submits_again() -> None:
+@pytest.mark.parametrize("deleted", [1, 2, 3])
+def test_a_task_that_succeeded_and_is_cleared_submits_again(deleted: int) -> None:
     """
-    A user who clears it wants it to run once more: in all blocks of its record.
+    A user who clears it wants it to run once more: all of it, also where the worker died while
+    it deleted the record.
     """
     statements = [f"RUN JOB {i}" for i in range(120)]
     variables, sent = Variables(), list[str]()
 
     _try(variables, statements, sent, life=0)
+    names = _record(variables, ()).names
+    assert sorted(names) == sorted(variables)
+    for name in names[:deleted]:
+        del variables[name]
     variables.steps_left = 3
     with pytest.raises(DiedError):
         _try(variables, statements, sent, life=1)
@@ -186,6 +192,19 @@ def test_what_is_forgotten_is_submitted_again() -> None:
     record.forget([0])
 
     assert list(_record(variables, ["RUN JOB a", "RUN JOB b"]).known()) == [1]
+
+
+def test_a_request_is_forgotten_by_its_id() -> None:
+    """
+    Whoever learns that it failed may know its statement no more: a template rendered another.
+    """
+    variables = Variables()
+    statements = [f"RUN JOB {i}" for i in range(60)]
+    _try(variables, statements, [])
+
+    _record(variables, ()).forget_requests(["id of RUN JOB 3", "id of RUN JOB 55", "of none"])
+
+    assert set(range(60)) - set(_record(variables, statements).known()) == {3, 55}
 
 
 def test_another_statement_in_its_place_is_not_submitted() -> None:

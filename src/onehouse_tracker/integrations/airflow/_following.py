@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
+from onehouse_tracker.errors import TrackerError
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowFailException,
@@ -155,8 +156,13 @@ class FollowingOperator(BaseOperator):
         if not missing or not self.do_xcom_push:
             return complete
         self.log.info("asking for %d responses that were too large for the event", len(missing))
-        with self._hook().get_conn() as tracker:
-            found = tracker.wait_all(missing)
+        try:
+            with self._hook().get_conn() as tracker:
+                found = tracker.wait_all(missing)
+        except (TrackerError, AirflowException) as error:
+            # The statements succeeded: that their responses are not to be had changes nothing.
+            self.log.warning("the task succeeds without %d responses: %s", len(missing), error)
+            return complete
         for item in complete:
             response = found[item["request_id"]].response if item["request_id"] in found else None
             if response and json_of(response) is not None:

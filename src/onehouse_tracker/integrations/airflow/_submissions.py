@@ -72,14 +72,16 @@ class Submissions:
     """
     The record of one task instance.
 
-    It is over when the task has succeeded; what follows if a user clears it then is a new life,
-    in which everything is submitted again.  A worker may die after the last word of the record
-    and before Airflow knows of the success: the retry that follows is of the same life.
+    It ends by being deleted, when Airflow knows that the task has succeeded; if a user clears it
+    then, a new life begins, in which everything is submitted again.  As long as it exists, what
+    it knows is followed, whatever became of the task: statements that succeeded are not
+    submitted again because the task failed after them.
 
     Args:
         key: The task instance.
 
-        statements: What is to be submitted, in this order.
+        statements: What is to be submitted, in this order; none where the record is only looked
+            at.
 
         life: A number that is another one after a user has cleared the task: ``max_tries``.
 
@@ -91,18 +93,16 @@ class Submissions:
     ) -> None:
         self._key = key
         self._statements = statements
-        self._life = life
         self._store = store
         self._entries: dict[int, dict[str, Any]] = {}
         self._epoch = life
-        self._done: int | None = None
         self._count = 0
         self._unwritten: set[int] = set()
         self._load()
 
     @property
     def names(self) -> list[str]:
-        """The Variables that may exist."""
+        """The Variables that may exist; without the first, the others mean nothing."""
         return [self._key.name(block) for block in range(self._blocks())]
 
     def known(self) -> dict[int, Known]:
@@ -149,11 +149,10 @@ class Submissions:
                 self._touch(index)
         self.flush()
 
-    def finish(self) -> None:
-        """Write down that all have ended as they should."""
-        self._done = self._life
-        self._touch(0)
-        self.flush()
+    def forget_requests(self, request_ids: Iterable[str]) -> None:
+        """Write down that these requests do not run any more, whatever their statements were."""
+        over = set(request_ids)
+        self.forget(index for index, one in self._entries.items() if one["request_id"] in over)
 
     def flush(self) -> None:
         """Write what was not written yet."""
@@ -173,10 +172,7 @@ class Submissions:
         head = self._read(0)
         if head is None:
             return
-        done = head.get("done")
-        if done is not None and done != self._life:
-            return  # it succeeded, and a user wants it once more
-        self._epoch, self._done = head["epoch"], done
+        self._epoch = head["epoch"]
         self._count = head["count"]
         blocks = [head, *(self._read(block) for block in range(1, self._blocks()))]
         for found in blocks:
@@ -192,7 +188,7 @@ class Submissions:
     def _block(self, block: int) -> Mapping[str, Any]:
         content: dict[str, Any] = {"epoch": self._epoch}
         if block == 0:
-            content |= {"task": str(self._key), "done": self._done, "count": self._count}
+            content |= {"task": str(self._key), "count": self._count}
         content["statements"] = {
             str(index): entry
             for index, entry in sorted(self._entries.items())

@@ -136,7 +136,6 @@ class OnehouseSqlOperator(FollowingOperator):
         finally:
             self._client = None
         if not self.wait:
-            record.finish()
             return [one.request_id for one in submitted]
         return self._follow(
             context,
@@ -163,15 +162,15 @@ class OnehouseSqlOperator(FollowingOperator):
         ) from error
 
     def _note_end(self, context: Mapping[str, Any], news: Mapping[str, Any], *, ok: bool) -> None:
-        record = self._record(context, self._texts())
-        if ok:
-            record.finish()
-            return
-        over = {
-            item["request_id"] for item in news["results"] if ended_wrong(item, self.on_partial)
-        }
-        known = record.known()
-        record.forget(index for index, one in known.items() if one.request_id in over)
+        # A success is noted by deleting the record, and not before Airflow knows of it: until
+        # then the task may still fail, with all its statements done.
+        if not ok:
+            # By their IDs: what the templates render by now may be other statements.
+            self._record(context, ()).forget_requests(
+                item["request_id"]
+                for item in news["results"]
+                if ended_wrong(item, self.on_partial)
+            )
 
     def _returned(self, results: list[dict[str, Any]]) -> Any:
         return results if self.statement is None else results[0]
@@ -273,18 +272,17 @@ class OnehouseTrackOperator(FollowingOperator):
 
 
 def _forget_record(context: Mapping[str, Any]) -> None:
-    """Delete the record of a task that has succeeded."""
-    task = context["task"]
-    statements = task._texts()  # noqa: SLF001 - of the operator above
-    record = task._record(context, statements)  # noqa: SLF001 - of the operator above
+    """Delete the record of a task that has succeeded; a record that stays is followed."""
+    record = context["task"]._record(context, ())  # noqa: SLF001 - of the operator above
     for name in record.names:
         delete_variable_with_success(name, context)
 
 
 def _with_callback(given: Any, ours: Any) -> list[Any]:
+    """Put *ours* last: on Airflow 2.11, callbacks run before the state is written."""
     if given is None:
         return [ours]
-    return [ours, *(given if isinstance(given, list | tuple) else [given])]
+    return [*(given if isinstance(given, list | tuple) else [given]), ours]
 
 
 def _key(ti: Any) -> TaskKey:
