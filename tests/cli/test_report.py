@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -19,8 +20,12 @@ from onehouse_tracker import JournalError, SqliteJournal
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._report import recorded, report_journal
 from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.events import RequestJoined
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer, faults
 from tests.cli.harness import STILL_PENDING, end, run, start
+
+HAPPENED = RequestJoined(at=1.0, request_id="a", label=None, age=0.0)
+"""Something to report."""
 
 
 def data(path: Path) -> dict[str, Any]:
@@ -192,7 +197,8 @@ def test_a_report_that_fails_at_the_end_does_not_hide_why_the_run_ended(
     directory.mkdir()
 
     def work() -> None:
-        with recorded(Terminal(), str(directory / "r.html"), limit=10):
+        with recorded(Terminal(), str(directory / "r.html"), limit=10) as (recording,):
+            recording(HAPPENED)
             directory.rmdir()
             raise JournalError("disk full")
 
@@ -208,11 +214,13 @@ def test_a_report_that_cannot_be_written_at_the_end_is_an_error(tmp_path: Path) 
     directory = tmp_path / "gone"
     directory.mkdir()
 
-    with (
-        pytest.raises(CommandError, match="no such directory"),
-        recorded(Terminal(), str(directory / "r.html"), limit=10),
-    ):
-        directory.rmdir()
+    def work() -> None:
+        with recorded(Terminal(), str(directory / "r.html"), limit=10) as (recording,):
+            recording(HAPPENED)
+            directory.rmdir()
+
+    with pytest.raises(CommandError, match="no such directory"):
+        work()
 
 
 def test_a_journal_is_only_read(tmp_path: Path) -> None:
@@ -228,6 +236,81 @@ def test_a_journal_is_only_read(tmp_path: Path) -> None:
         with_one.close()
 
     assert states(tmp_path / "r.html") == {}
+
+
+# --- What must not be overwritten ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["", "-wal"])
+async def test_the_journal_of_a_run_is_not_overwritten(ending: str, tmp_path: Path) -> None:
+    """
+    It is all that is left after a crash; and it may not be there yet when the name is checked.
+    """
+    journal = tmp_path / "t.db"
+    async with SimulatorServer() as server:
+        ended = await run(
+            *("wait", "a", "--journal", str(journal)),
+            *("--report", f"{tmp_path}/../{tmp_path.name}/t.db{ending}"),
+            variables=server.environment(),
+        )
+
+    assert ended.code == 2
+    assert "choose another --report" in ended.err
+    assert server.seen == []
+    assert not journal.exists()
+
+
+def test_a_journal_is_recognised_however_it_is_spelt(tmp_path: Path) -> None:
+    """
+    A path has many spellings, and links make more of them.
+    """
+    journal = tmp_path / "t.db"
+    with_one = SqliteJournal(journal)
+    with_one.open()
+    with_one.close()
+    before = journal.read_bytes()
+    (tmp_path / "soft.html").symlink_to(journal)
+    (tmp_path / "hard.html").hardlink_to(journal)
+
+    for name in (os.path.relpath(journal), str(tmp_path / "soft.html"), f"{tmp_path}/hard.html"):
+        with pytest.raises(CommandError, match="choose another --out"):
+            asyncio.run(report_journal(Terminal(), str(journal), name))
+
+    assert journal.read_bytes() == before
+
+
+async def test_a_run_that_does_not_begin_leaves_an_older_report_alone(tmp_path: Path) -> None:
+    """
+    An empty one in its place would tell nothing.
+    """
+    report = tmp_path / "r.html"
+    report.write_text("older")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with SimulatorServer() as server:
+            variables = server.environment()
+            served = await run(
+                *("wait", "a", "--report", str(report), "--page", port), variables=variables
+            )
+            variables["ONEHOUSE_API_KEY"] = ""
+            keyless = await run("wait", "a", "--report", str(report), variables=variables)
+
+    assert (served.code, keyless.code) == (2, 2)
+    assert report.read_text() == "older"
+
+
+def test_where_nothing_happened_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    And it is said, because a report was asked for.
+    """
+    report = tmp_path / "r.html"
+    with recorded(Terminal(), str(report), limit=10):
+        pass
+
+    assert not report.exists()
+    assert capsys.readouterr().err.startswith("no report: nothing happened")
 
 
 # --- Live pages ----------------------------------------------------------------------------

@@ -152,3 +152,32 @@ def test_a_gate_is_repeated_without_its_password(gate: str, shown: str) -> None:
 
     assert settings.arguments() == ["--gate", shown]
     assert bool(settings.hints()) == ("secret" in gate)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        (Settings(timeout=1_080_000.0), ["--timeout", "1080000"]),
+        (Settings(timeout=0.00001), ["--timeout", "0.00001"]),
+        (Settings(limit=1234567.25), ["--limit", "1234567.25"]),
+        (Settings(share=0.12345678), ["--share", "0.12345678"]),
+    ],
+)
+def test_numbers_are_repeated_with_all_their_digits(settings: Settings, shown: list[str]) -> None:
+    """
+    What is rounded is another setting, and an exponent is no time span.
+    """
+    assert settings.arguments() == shown
+
+
+def test_a_gate_that_was_chosen_against_the_variable_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Left out, the variable would decide the next time.
+    """
+    monkeypatch.setenv(GATE_VARIABLE, "host")
+
+    assert Settings(gate="local").arguments() == ["--gate", "local"]
+    assert Settings(gate="host").arguments() == []
+    assert Settings(gate="local").arguments({"gate"}) == []

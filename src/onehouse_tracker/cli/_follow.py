@@ -8,6 +8,7 @@ import asyncio
 import shlex
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
 from onehouse_tracker.cli._groups import arguments_of
@@ -36,6 +37,7 @@ from onehouse_tracker.tracker import Tracker
 __all__ = ["consume", "follow", "how_to_continue", "open_tracker", "report", "wait"]
 
 _FEW = 20
+_OF_THE_PROCESS = ("/dev/", "/proc/")
 
 
 async def wait(
@@ -52,11 +54,16 @@ async def wait(
     ledger = Ledger()
     requests = ledger.watch(requests_from(arguments, given))
     again: list[str] = []
-    if given.source not in (None, STDIN):
+    if given.source is not None and _is_there_again(given.source):
         again = ["--from", str(given.source), *arguments_of(given, without={"source"})]
     again += [*_dashes(arguments), *arguments]
 
     return await follow(terminal, settings, ledger, lambda _: requests, again=again)
+
+
+def _is_there_again(source: str) -> bool:
+    """Whether *source* names the same IDs the next time: a pipe does not, nor stdin."""
+    return source != STDIN and Path(source).is_file() and not source.startswith(_OF_THE_PROCESS)
 
 
 async def follow(
@@ -88,7 +95,10 @@ async def follow(
     """
     try:
         with recorded(
-            terminal, settings.report, limit=settings.limit * settings.share
+            terminal,
+            settings.report,
+            limit=settings.limit * settings.share,
+            journal=settings.journal,
         ) as recordings:
             tracker = open_tracker(settings, recordings)
             async with (

@@ -5,8 +5,6 @@ What every command has around it: its examples, its exit codes, and ends that ar
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +85,7 @@ def _guarded(work: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # Of `| head`, for example.  What Python still wants to write at exit must not
-            # become a second error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
+            raise typer.Exit(141) from None  # of `| head`, for example
 
     return invoke
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass
+from decimal import Decimal
 from typing import Any, get_type_hints
 
 __all__ = ["arguments_of", "spread"]
@@ -84,5 +85,10 @@ def arguments_of(group: Any, without: Collection[str] = ()) -> list[str]:
             continue
         given.append(f"--{field.name.replace('_', '-')}")
         if value is not True:
-            given.append(f"{value:g}" if isinstance(value, float) else str(value))
+            given.append(_digits(value) if isinstance(value, float) else str(value))
     return given
+
+
+def _digits(value: float) -> str:
+    """All of *value*, without an exponent: not every option takes one."""
+    return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")

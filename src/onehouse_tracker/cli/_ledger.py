@@ -41,6 +41,11 @@ class Ledger:
         self._requests.setdefault(result.request_id, Request(result.request_id))
         self._results[result.request_id] = result
 
+    def reopen(self, request_id: str | None = None) -> None:
+        """Forget a result, or all of them: what could not be told has to come again."""
+        for key in list(self._results) if request_id is None else [request_id]:
+            self._outcomes[self._results.pop(key).outcome] -= 1
+
     @property
     def total(self) -> int:
         """Requests so far."""

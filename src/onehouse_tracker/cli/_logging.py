@@ -39,10 +39,12 @@ def configure(*, verbose: bool) -> None:
     Without *verbose* the library's own warnings are kept back: what they tell stands in the
     results.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.NullHandler()
+    if sys.stderr is not None:  # else closed by the shell: `2>&-`
+        handler = logging.StreamHandler(sys.stderr)
     if not verbose:
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         handler.setFormatter(_Lines())
     else:
         handler.setFormatter(_Json())

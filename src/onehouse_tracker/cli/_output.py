@@ -151,7 +151,8 @@ async def _print_rows(terminal: Terminal, rows: Sequence[Row]) -> None:
     for row in rows:
         style = _STYLES.get(row[1], "red")
         table.add_row(*(Text(row[index], style if index == 1 else "") for index in shown))
-    console.print(table)
+    with terminal.writing():
+        console.print(table)
 
 
 def _columns(rows: Sequence[Row], width: int) -> list[int]:

@@ -4,6 +4,7 @@ Reports and live pages: of a run while it goes on and when it ends, and of a jou
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,11 +25,14 @@ def recorded(
     path: str | None,
     *,
     limit: float,
+    journal: str | None = None,
     title: str = "onehouse-tracker report",
     delays: Callable[[], Mapping[str, float]] | None = None,
 ) -> Iterator[list[Recording]]:
     """
     Record what happens in the block, and write a report when it ends, however it ends.
+
+    Where nothing happened, nothing is written: an older report tells more than an empty one.
 
     Args:
         terminal: Where to say that it is there.
@@ -36,6 +40,8 @@ def recorded(
         path: The file; `None` records and writes nothing.
 
         limit: Requests per second that may be sent.
+
+        journal: What must not be overwritten, if there is one.
 
         title: Its heading.
 
@@ -47,16 +53,20 @@ def recorded(
     Raises:
         ConfigError: A report cannot be written: known before anything is done.
 
-        CommandError: It could not be written in the end.
+        CommandError: It would overwrite the journal; or it could not be written in the end.
     """
     if path is None:
         yield []
         return
     check_renderer()
     check_report_path(path)
+    if journal is not None:
+        _check_not_journal(path, journal, "--report")
     recording = Recording(limit=limit)
     try:
         yield [recording]
+    except ConfigError:
+        raise  # it did not begin
     except BaseException:
         # What ended the run matters more than a report that cannot be written.
         try:
@@ -90,6 +100,9 @@ def _write(
     title: str,
     delays: Callable[[], Mapping[str, float]] | None,
 ) -> None:
+    if recording.version == 0:
+        terminal.note(f"no report: nothing happened that {path} could show")
+        return
     known = None if delays is None else delays()
     try:
         write_report(path, recording, title=title, delays=known)
@@ -109,8 +122,8 @@ async def report_journal(terminal: Terminal, journal: str, path: str | None) -> 
     """
     check_renderer()
     target = str(Path(journal).with_suffix(".html")) if path is None else path
-    if Path(target) == Path(journal):
-        raise CommandError(f"{journal} is the journal itself: choose another --out")
+    _check_not_journal(target, journal, "--out")
+    check_report_path(target)
     try:
         write_report(target, JournalReader(journal), title=f"Journal {Path(journal).name}")
     except JournalError as error:
@@ -118,3 +131,18 @@ async def report_journal(terminal: Terminal, journal: str, path: str | None) -> 
     await terminal.emit(target)
 
     return ExitCode.OK
+
+
+def _check_not_journal(path: str, journal: str, option: str) -> None:
+    for ending in ("", "-wal", "-shm", "-journal", "-lock"):
+        if _is_same(path, f"{journal}{ending}"):
+            what = "the journal itself" if not ending else f"a file of the journal {journal}"
+            raise CommandError(f"{path} is {what}: choose another {option}")
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether both name one file, however they are spelt, and though it may not be there yet."""
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -132,9 +132,13 @@ class Settings:
     def arguments(self, without: Collection[str] = ()) -> list[str]:
         """The arguments that give these settings again, for the command that continues."""
         left_out = {*_OF_THE_MOMENT, *without}
-        if self.gate == os.environ.get(GATE_VARIABLE):
+        set_to = os.environ.get(GATE_VARIABLE)
+        if self.gate == set_to:
             left_out.add("gate")  # it is there the next time too
-        return arguments_of(replace(self, gate=_without_password(self.gate)), left_out)
+        given = arguments_of(replace(self, gate=_without_password(self.gate)), left_out)
+        if set_to and self.gate == Settings().gate != set_to and "gate" not in left_out:
+            given += ["--gate", self.gate]  # a default that was chosen, against the variable
+        return given
 
     def hints(self) -> list[str]:
         """What has to be said about `arguments`."""

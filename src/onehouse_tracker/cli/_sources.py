@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -41,7 +42,7 @@ def requests_from(
     records = Records(_name(source), given)
     descriptor = _open_stream(source)
     if descriptor is not None:
-        return _streamed(requests, descriptor, records)
+        return _streamed(requests, descriptor, records, _name(source))
     for line in read_bytes(source).split(b"\n"):
         requests.extend(records.line(line))
     requests.extend(records.end())
@@ -58,6 +59,7 @@ def read_bytes(source: str) -> bytes:
     """
     try:
         if source == STDIN:
+            _check_stdin()
             with open(0, "rb", closefd=False) as stdin:
                 return stdin.read()
         return Path(source).read_bytes()
@@ -72,6 +74,7 @@ def _name(source: str) -> str:
 def _open_stream(source: str) -> int | None:
     """Open what may be written while we read; `None` for a plain file."""
     if source == STDIN:
+        _check_stdin()
         return 0
     try:
         if stat.S_ISREG(Path(source).stat().st_mode):
@@ -81,13 +84,18 @@ def _open_stream(source: str) -> int | None:
         raise CommandError(f"cannot read {source}: {error.strerror}") from None
 
 
+def _check_stdin() -> None:
+    if sys.stdin is None:  # closed by the shell: `<&-`; by now 0 may be a file of our own
+        raise CommandError("cannot read stdin: it is closed")
+
+
 async def _streamed(
-    requests: list[Request], descriptor: int, records: Records
+    requests: list[Request], descriptor: int, records: Records, name: str
 ) -> AsyncIterator[Request]:
     for request in requests:
         yield request
     rest = b""
-    async for chunk in _chunks(descriptor):
+    async for chunk in _chunks(descriptor, name):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             for request in records.line(line):
@@ -96,20 +104,20 @@ async def _streamed(
         yield request
 
 
-async def _chunks(descriptor: int) -> AsyncIterator[bytes]:
+async def _chunks(descriptor: int, name: str) -> AsyncIterator[bytes]:
     """Read in a thread: the loop cannot wait for a redirected file, and must not block."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes] = asyncio.Queue()
+    queue: asyncio.Queue[bytes | OSError] = asyncio.Queue()
 
     def read() -> None:
         # os.read, not sys.stdin: a thread that is blocked inside the buffered reader holds
         # its lock, and the interpreter dies of that at exit.
-        chunk = b"-"
-        while chunk:
+        chunk: bytes | OSError = b"-"
+        while chunk and isinstance(chunk, bytes):
             try:
                 chunk = os.read(descriptor, _CHUNK)
-            except OSError:
-                chunk = b""
+            except OSError as error:
+                chunk = error
             try:
                 loop.call_soon_threadsafe(queue.put_nowait, chunk)
             except RuntimeError:  # the loop is closed: nobody listens any more
@@ -118,4 +126,6 @@ async def _chunks(descriptor: int) -> AsyncIterator[bytes]:
     # A daemon: it may be blocked for ever, and must not hold up the end of the command.
     threading.Thread(target=read, name="reader of request IDs", daemon=True).start()
     while chunk := await queue.get():
+        if isinstance(chunk, OSError):
+            raise CommandError(f"cannot read {name}: {chunk.strerror}")
         yield chunk

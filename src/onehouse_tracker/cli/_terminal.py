@@ -5,11 +5,14 @@ Writes for people and for programs: results on stdout, everything else on stderr
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import unicodedata
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
+
+from onehouse_tracker.cli._codes import CommandError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +46,7 @@ class Terminal:
         self.out_is_terminal = _is_terminal(sys.stdout)
         self.err_is_terminal = _is_terminal(sys.stderr)
         self._above: Callable[[str], None] | None = None
+        self._lost: Exception | None = None
         for stream in (sys.stdout, sys.stderr):
             # A terminal that cannot show a character must not end the command.
             if stream is not None and hasattr(stream, "reconfigure"):
@@ -66,11 +70,30 @@ class Terminal:
 
         Raises:
             BrokenPipeError: Nobody reads it any more.
+
+            CommandError: It cannot be written, to a disk that is full for example.
         """
-        if self._above is not None and self.out_is_terminal:
-            self._above(line)
-        else:
-            await asyncio.to_thread(_write, sys.stdout, line)
+        with self.writing():
+            if self._above is not None and self.out_is_terminal:
+                self._above(line)
+            else:
+                await asyncio.to_thread(_write, sys.stdout, line)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Have what the block writes to stdout fail as `emit` does; once it did, always."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            yield
+        except BrokenPipeError as error:
+            self._lost = error
+            _give_up(sys.stdout)
+            raise
+        except OSError as error:
+            self._lost = CommandError(f"cannot write the output: {error.strerror}")
+            _give_up(sys.stdout)
+            raise self._lost from error
 
     def note(self, text: str) -> None:
         """Tell people something on stderr, unless they want quiet."""
@@ -84,8 +107,10 @@ class Terminal:
             self._above(text)
             return
         # Without anybody to tell, the exit code must do.
-        with suppress(BrokenPipeError):
+        try:
             _write(sys.stderr, text)
+        except OSError:
+            _give_up(sys.stderr)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -96,3 +121,13 @@ def _write(stream: TextIO | None, line: str) -> None:
     if stream is not None:  # closed by the shell: `>&-`
         stream.write(f"{line}\n")
         stream.flush()
+
+
+def _give_up(stream: TextIO | None) -> None:
+    """What Python still wants to write there at exit must not become a second error."""
+    if stream is None:
+        return
+    with suppress(OSError, ValueError):  # ValueError: it is no file
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)

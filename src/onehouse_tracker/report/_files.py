@@ -64,9 +64,12 @@ def check_report_path(path: str | os.PathLike[str]) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     if target.is_dir():
         raise ConfigError(f"cannot write the report {path}: it is a directory")
+    # Asked of the path as it was given: /dev/stdout leads to no name that can be resolved.
+    if Path(path).exists() and not Path(path).is_file():
+        raise ConfigError(f"cannot write the report {path}: it is no regular file")
     if not target.parent.is_dir():
         raise ConfigError(f"cannot write the report {path}: there is no such directory")
     if not os.access(target.parent, os.W_OK):
@@ -75,10 +78,11 @@ def check_report_path(path: str | os.PathLike[str]) -> None:
 
 def _replace(path: Path, text: str) -> None:
     check_report_path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)  # one step: nobody reads half a report
+        temporary.replace(target)  # one step: nobody reads half a report
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
