@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
+from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._logging import configure
@@ -28,9 +30,9 @@ from onehouse_tracker.cli._report import recorded, served
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import STDIN, requests_from
 from onehouse_tracker.cli._terminal import Terminal
-from onehouse_tracker.errors import ProjectError
+from onehouse_tracker.errors import JournalError, ProjectError
 from onehouse_tracker.events import Observer
-from onehouse_tracker.journal import SqliteJournal
+from onehouse_tracker.journal import Journal, SqliteJournal
 from onehouse_tracker.models import Request
 from onehouse_tracker.tracker import Tracker
 
@@ -77,6 +79,9 @@ async def follow(
     """
     Follow *requests* until all have ended, and print how.
 
+    What is printed at the end is acknowledged in the journal after that, and not at all if the
+    run was interrupted or failed: then `resume` has all of it once more.
+
     Args:
         terminal: Where to print.
 
@@ -93,6 +98,20 @@ async def follow(
 
         BrokenPipeError: Nobody reads the results.
     """
+    patient = settings.output is not Output.JSONL
+    journal = _journal(settings, patient=patient)
+    printing = printed = False
+
+    async def break_off(why: str, settings: Settings) -> None:
+        terminal.say(why)
+        if printing and not printed:
+            ledger.reopen()
+        _say_how_to_continue(terminal, settings, ledger, again)
+        if not printing:
+            # After what matters more: who reads stdout may be gone, too, or be slow.
+            with suppress(OSError, CommandError):
+                await report(terminal, settings, ledger)
+
     try:
         with recorded(
             terminal,
@@ -100,33 +119,44 @@ async def follow(
             limit=settings.limit * settings.share,
             journal=settings.journal,
         ) as recordings:
-            tracker = open_tracker(settings, recordings)
-            async with (
-                tracker,
-                served(terminal, tracker, settings.page),
-                live(terminal, ledger, tracker.stats, off=settings.verbose),
-            ):
-                await consume(terminal, settings, ledger, tracker, requests(tracker))
+            tracker = open_tracker(settings, recordings, journal)
+            async with tracker:
+                async with (
+                    served(terminal, tracker, settings.page),
+                    live(terminal, ledger, tracker.stats, off=settings.verbose),
+                ):
+                    await consume(terminal, settings, ledger, tracker, requests(tracker))
+                printing = True
+                await report(terminal, settings, ledger)
+                printed = True
+                if isinstance(journal, PatientJournal):
+                    journal.delivered = True
     except asyncio.CancelledError:
-        await report(terminal, settings, ledger)
-        terminal.say(f"interrupted: {ledger.done} of {ledger.total} known")
-        _say_how_to_continue(terminal, settings, ledger, again)
+        await break_off(f"interrupted: {ledger.done} of {ledger.total} known", settings)
         raise
     except (CommandError, ProjectError) as error:
-        await report(terminal, settings, ledger)
-        terminal.say(f"error: {error}")
-        _say_how_to_continue(terminal, settings, ledger, again)
+        if isinstance(error, JournalError):
+            settings = replace(settings, journal=None)  # nobody can go on with that one
+        await break_off(f"error: {error}", settings)
         return code_of_error(error)
-    await report(terminal, settings, ledger)
     terminal.note(summary(ledger.outcomes()))
     _say_how_to_continue(terminal, settings, ledger, again)
 
     return code_of_results(ledger.results())
 
 
-def open_tracker(settings: Settings, observers: Sequence[Observer] = ()) -> Tracker:
+def _journal(settings: Settings, *, patient: bool) -> Journal | None:
+    if settings.journal is None:
+        return None
+    journal = SqliteJournal(settings.journal)
+    return PatientJournal(journal) if patient else journal
+
+
+def open_tracker(
+    settings: Settings, observers: Sequence[Observer] = (), journal: Journal | None = None
+) -> Tracker:
     """
-    Make the tracker that *settings* describe.
+    Make the tracker that *settings* describe; *journal* in place of theirs, if given.
 
     Raises:
         ConfigError: Credentials are missing, or a setting makes no sense.
@@ -138,7 +168,7 @@ def open_tracker(settings: Settings, observers: Sequence[Observer] = ()) -> Trac
         limit=settings.limit,
         share=settings.share,
         gate=settings.gate,
-        journal=None if settings.journal is None else SqliteJournal(settings.journal),
+        journal=journal or _journal(settings, patient=False),
         observers=observers,
     )
 
@@ -160,7 +190,11 @@ async def consume(
         async for result in results:
             ledger.end(result)
             if settings.output is Output.JSONL:
-                await terminal.emit(json_line(result.to_dict()))
+                try:
+                    await terminal.emit(json_line(result.to_dict()))
+                except CommandError:
+                    ledger.reopen(result.request_id)
+                    raise
             failed = not result.ok and result.outcome != "TIMED_OUT"
             if settings.fail_fast and failed and not ledger.stopping:
                 terminal.say(f"stopped: {result.request_id} ended {result.outcome}")

@@ -69,6 +69,9 @@ async def submit(
     if wait:
         try:
             code = await follow(terminal, settings, ledger, run.accepted)
+        except BrokenPipeError:
+            run.tell_unprinted()
+            raise
         finally:
             run.tell_the_rest()
         return most_serious([code, *run.codes])
@@ -81,8 +84,10 @@ async def submit(
         terminal.say(f"error: {error.message}")
         run.codes.append(code_of_error(error))
     finally:
-        await run.print_accepted()
-        run.tell_the_rest()
+        try:
+            await run.print_accepted()
+        finally:
+            run.tell_the_rest()
 
     return most_serious(run.codes)
 
@@ -117,6 +122,7 @@ class _Submission:
         self._keep_going = keep_going
         self._handles: list[Handle] = []
         self._items: list[Item] = []
+        self._unprinted: dict[int, str] = {}
         self._tried = 0
         self._on_its_way = False
 
@@ -150,14 +156,29 @@ class _Submission:
                 self.ledger.join(request)
             else:
                 handle.cancel()
-            await self._print(number, request)
+            self._unprinted[number] = request.request_id
+            try:
+                await self._print(number, request)
+            except (OSError, CommandError):
+                self.tell_unprinted()
+                raise
             yield request
         self.ledger.complete = True
 
     async def print_accepted(self) -> None:
         """Print what was accepted, where that was not done line by line."""
         columns = ("request_id", "label", "statement", "submitted_at")
-        await print_all(self._terminal, self._settings.output, self._items, columns)
+        try:
+            await print_all(self._terminal, self._settings.output, self._items, columns)
+        except (OSError, CommandError):
+            self.tell_unprinted()
+            raise
+
+    def tell_unprinted(self) -> None:
+        """Say what runs at the server, and was to be printed elsewhere."""
+        for number, request_id in self._unprinted.items():
+            self._terminal.say(f"accepted but not printed: statement {number} {request_id}")
+        self._unprinted.clear()
 
     def tell_the_rest(self) -> None:
         """Say which statements were not submitted, and whose fate is unknown."""
@@ -186,10 +207,14 @@ class _Submission:
             await self._terminal.emit(json_line(data))
         elif not self._wait and output in (Output.JSON, Output.CSV):
             self._items.append(Item(data))
+            return
         elif self._wait:
+            if self._terminal.quiet:
+                return
             self._terminal.note(f"submitted {number}: {request_id}  {label or ''}".rstrip())
         else:
             await self._terminal.emit(f"{request_id}\t{label}" if label else request_id)
+        del self._unprinted[number]
 
     def _refused(
         self, number: int, label: str | None, error: SubmissionError | InvalidRequestError
