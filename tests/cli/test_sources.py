@@ -54,10 +54,32 @@ async def test_a_pipe_is_not_named_again(tmp_path: Path) -> None:
     project = SimulatedProject()
     project.add("a", 1e6)
     async with SimulatorServer(project) as server:
-        writer = asyncio.create_task(asyncio.to_thread(pipe.write_text, "a\n"))
+        writer = asyncio.create_task(asyncio.to_thread(pipe.write_text, "a\tSHOW\n"))
         ended = await run(
             "wait", "--from", str(pipe), "--timeout", "0.3", variables=server.environment()
         )
         await writer
 
-    assert ended.err.splitlines()[-1] == ("continue with: onehouse-tracker wait --timeout 0.3 a")
+    assert ended.err.splitlines()[-1] == (
+        "continue with: onehouse-tracker wait --timeout 0.3 --label SHOW a"
+    )
+
+
+async def test_a_closed_stderr_disturbs_nothing() -> None:
+    """
+    Log lines have nowhere to go then, and the results are what counts.
+    """
+    project = SimulatedProject()
+    project.add("a", 0)
+    async with SimulatorServer(project) as server:
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-c", '"$0" -m onehouse_tracker wait a -v -o jsonl 2>&-', sys.executable),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(server.environment()),
+        )
+        ended = await end(shell)
+
+    assert ended.code == 0
+    assert [each["request_id"] for each in ended.objects()] == ["a"]
