@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import stat
 import subprocess
@@ -297,6 +298,94 @@ def _rewrite(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        {"next_slot": 1e9},
+        {"next_slot": math.inf},
+        {"next_slot": math.nan},
+        {"next_slot": 10**400},
+        {"born_at": 1e9},
+        {"born_at": math.nan},
+        {"paused_until": 1e9},
+        {"paused_until": math.inf},
+        {"paused_until": math.nan},
+        {"paused_until": 10**400},
+        {"refused_at": 1e9},
+        {"reacted_at": math.nan},
+        {"next_pause": 1e9},
+    ],
+)
+def test_a_number_that_nobody_can_have_written_is_not_believed(
+    path: Path, ahead: dict[str, float]
+) -> None:
+    """
+    One such record would stop every process that shares the budget, for good and in silence.
+    """
+
+    def spoil() -> None:
+        record = json.loads(path.read_text())
+        pace = record["pace"]
+        for name, value in ahead.items():
+            (pace if name in pace else record)[name] = value
+        path.write_text(json.dumps(record))
+
+    async def scenario() -> float:
+        async with _gates(path) as (gate,):
+            await gate.acquire()
+        spoil()
+        began = now()
+        async with _gates(path) as (gate,), asyncio.timeout(3):
+            await gate.acquire()
+            gate.throttled(now(), None)
+            await gate.acquire()
+        return now() - began
+
+    took = run(scenario())
+    record = json.loads(path.read_text())
+
+    # The pause after a refusal that we know nothing about, and no more than that.
+    assert took == pytest.approx(0.2, abs=0.01)
+    assert record["next_slot"] < 10
+    assert record["pace"]["reacted_at"] < 10
+
+
+def test_a_file_that_is_nested_too_deeply_begins_anew(path: Path) -> None:
+    """
+    Who reads it must not fall over it.
+    """
+    path.parent.mkdir(parents=True)
+    path.write_text("[" * 1024)
+
+    async def scenario() -> float:
+        async with _gates(path) as (gate,):
+            await gate.acquire()
+            return now()
+
+    assert run(scenario()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_pause", "ahead"),
+    [(10.0, 120.0, 3500), (10.0, 7200.0, 7000), (0.01, 120.0, 9e4)],
+)
+def test_a_slot_that_may_be_so_far_ahead_is_waited_for(
+    path: Path, limit: float, max_pause: float, ahead: float
+) -> None:
+    """
+    A long queue at a low limit, and a pause that the user allows, are no damage.
+    """
+
+    async def scenario() -> float:
+        async with _gates(path, limit=limit, max_pause=max_pause) as (gate,):
+            await gate.acquire()
+            _rewrite(path, next_slot=ahead)
+            await gate.acquire()
+            return now()
+
+    assert run(scenario()) == pytest.approx(ahead)
+
+
 def test_nothing_of_another_boot_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The clock begins anew with each boot: what was booked on the old one means nothing.
@@ -416,6 +505,84 @@ def test_without_a_path_each_user_has_one_file_per_project() -> None:
 
     assert one.path == same.path != other.path
     assert str(os.getuid()) in str(one.path)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """
+    The directory of this user in a ``/tmp`` of the test's own, not made yet.
+    """
+    monkeypatch.setattr(_budget_file, "_TEMPORARY", tmp_path)
+    return tmp_path / f"onehouse-tracker-{os.getuid()}"
+
+
+def test_the_directory_without_a_path_is_for_its_owner_alone(temporary: Path) -> None:
+    """
+    Its name can be guessed, and everybody may write beside it.
+    """
+    gate = HostGate(project="p")
+
+    for _ in range(2):  # made, then found
+        run(_start_and_close(gate))
+
+    assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+    assert gate.path.parent == temporary
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
+def test_a_directory_that_others_can_write_to_is_refused(temporary: Path, mode: int) -> None:
+    """
+    Who can replace the file decides how fast we send, and whether we send at all.
+    """
+    temporary.mkdir()
+    temporary.chmod(mode)
+
+    with pytest.raises(ConfigError, match=r"can be written to by others.*remove it, or name a"):
+        run(HostGate(project="p").start())
+    assert not list(temporary.iterdir())
+
+
+def test_a_directory_of_another_user_is_refused(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever made it before us owns what is in it.
+    """
+    somebody = os.getuid() + 1
+    temporary.with_name(f"onehouse-tracker-{somebody}").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: somebody)
+
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        run(HostGate(project="p").start())
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_is_no_directory_is_refused(temporary: Path, tmp_path: Path, kind: str) -> None:
+    """
+    A link may lead to a directory of ours that is for something else.
+    """
+    if kind == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        temporary.symlink_to(tmp_path / "elsewhere")
+    else:
+        temporary.touch()
+
+    with pytest.raises(ConfigError, match="is no directory"):
+        run(HostGate(project="p").start())
+    assert kind == "file" or not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_directory_that_was_named_may_belong_to_anybody(tmp_path: Path) -> None:
+    """
+    That is how users of one group share a budget.
+    """
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+
+    run(_start_and_close(HostGate(path=shared / "p.budget", mode=0o660)))
+
+    assert (shared / "p.budget").exists()
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:

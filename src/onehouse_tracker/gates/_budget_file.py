@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._pace import MARGIN_CEILING, MARGIN_FLOOR, PaceState
+from onehouse_tracker.gates._pace import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MARGIN_CEILING,
+    MARGIN_FLOOR,
+    PaceState,
+)
 
 try:
     import fcntl
@@ -31,6 +37,7 @@ _VERSION = 1
 _SIZE = 1024
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TEMPORARY = Path("/tmp")  # noqa: S108 - the directory in it is looked at before it is used
 _ANOTHER_HOST = 60.0
 """Seconds.  A file that another boot wrote so long after ours began is in use elsewhere."""
 
@@ -68,14 +75,28 @@ class BudgetFile:
 
         boot: The boot of this machine, see `boot_id`.
 
+        horizon: Seconds ahead, at most, of a slot or the end of a pause that is believed.
+
+        private: Whether nobody else may have a hand in its directory.
+
     Raises:
         ConfigError: It cannot be opened, is no file of ours, or another machine uses it.
     """
 
-    def __init__(self, path: Path, *, mode: int = 0o600, boot: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mode: int = 0o600,
+        boot: str,
+        horizon: float,
+        private: bool = False,
+    ) -> None:
         self._path = path
         self._mode = mode
         self._boot = boot
+        self._horizon = horizon
+        self._private = private
         self._fd = -1
 
     def open(self) -> Self:
@@ -87,6 +108,8 @@ class BudgetFile:
         """
         self.close()
         try:
+            if self._private:
+                _make_private(self._path.parent)
             self._fd = _open(self._path, self._mode)
         except OSError as error:
             raise ConfigError(
@@ -140,7 +163,7 @@ class BudgetFile:
         return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
     def read(self, now: float) -> Budget | None:
-        """Read the record; `None` if there is none of this boot that can be read."""
+        """Read the record; `None` if there is none of this boot that can be believed."""
         content = self._content()
         if content.get("version") != _VERSION or content.get("boot") != self._boot:
             return None
@@ -152,11 +175,9 @@ class BudgetFile:
                 epoch=str(content["epoch"]),
                 at=float(content["at"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        sane = MARGIN_FLOOR <= budget.pace.margin <= MARGIN_CEILING
-        # The clock of one boot never goes back: this is a boot that has no ID of its own.
-        return budget if sane and budget.at <= now else None
+        return budget if self._is_sane(budget, now) else None
 
     def write(self, budget: Budget) -> None:
         """Replace the record.  Hold the lock."""
@@ -171,10 +192,27 @@ class BudgetFile:
         # one, and a process that is killed leaves one of them.
         os.pwrite(self._fd, json.dumps(content).encode().ljust(_SIZE - 1) + b"\n", 0)
 
+    def _is_sane(self, budget: Budget, now: float) -> bool:
+        """Whether one of us can have written it: what nobody wrote would stop us for ever."""
+        pace = budget.pace
+        latest = now + self._horizon
+        return (
+            # The clock of one boot never goes back: this is a boot that has no ID of its own.
+            all(
+                then <= now
+                for then in (budget.at, budget.born_at, pace.refused_at, pace.reacted_at)
+            )
+            and math.isfinite(budget.next_slot)
+            and budget.next_slot <= latest
+            and pace.paused_until <= latest
+            and MARGIN_FLOOR <= pace.margin <= MARGIN_CEILING
+            and FIRST_PAUSE <= pace.next_pause <= LONGEST_PAUSE
+        )
+
     def _content(self) -> dict[str, Any]:
         try:
             content = json.loads(os.pread(self._fd, _SIZE, 0) or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -203,7 +241,7 @@ def default_path(project: str) -> Path:
     refuse_without_locks()
     # Not $XDG_RUNTIME_DIR: a cron job has none, and would keep a budget of its own.  Not the
     # home directory: several machines may share it.
-    return Path("/tmp") / f"onehouse-tracker-{os.getuid()}" / f"{project}.budget"  # noqa: S108
+    return _TEMPORARY / f"onehouse-tracker-{os.getuid()}" / f"{project}.budget"
 
 
 def refuse_without_locks() -> None:
@@ -225,6 +263,25 @@ def boot_id() -> str:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _make_private(directory: Path) -> None:
+    """Have *directory* there, ours alone: its name can be guessed, and others write to /tmp."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        problem = "is no directory"
+    elif found.st_uid != os.getuid():
+        problem = "belongs to another user"
+    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        problem = "can be written to by others"
+    else:
+        return
+    raise ConfigError(
+        f"{directory} {problem}, so the budget is not safe in it: remove it, or name a budget"
+        " file in a directory that is yours (host:PATH)"
+    )
 
 
 def _open(path: Path, mode: int) -> int:

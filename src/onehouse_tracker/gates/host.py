@@ -18,13 +18,19 @@ from onehouse_tracker.gates._budget_file import (
     default_path,
     refuse_without_locks,
 )
-from onehouse_tracker.gates._pace import Pace, PaceState
+from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace, PaceState
 from onehouse_tracker.gates._shared import SILENCE, SharedGate, shifted
 
 __all__ = ["HostGate"]
 
 _RETRY = 0.001
 """Seconds until a lock is tried again.  It is held for some microseconds."""
+
+_HORIZON = 3600.0
+"""Seconds ahead, at least, that a slot or the end of a pause may be in the file."""
+
+_QUEUE = 1000
+"""Slots ahead, at least, that may be booked in the file."""
 
 
 class HostGate(SharedGate):
@@ -75,6 +81,8 @@ class HostGate(SharedGate):
         if path is None and project is None:
             raise ConfigError("a host gate needs a path, or a project to choose one for")
         self._path = Path(path) if path is not None else default_path(project or "")
+        self._is_private = path is None
+        self._horizon = max(_HORIZON, max_pause + LONGEST_SPREAD, _QUEUE / self.limit)
         self._mode = mode
         self._clock = clock
         self._file: BudgetFile | None = None
@@ -91,9 +99,16 @@ class HostGate(SharedGate):
         Open the file, on the running loop.
 
         Raises:
-            ConfigError: It cannot be opened, has no locks, or another machine uses it too.
+            ConfigError: It cannot be opened, has no locks, or another machine uses it too; or
+                no path was named, and somebody else has a hand in the directory below ``/tmp``.
         """
-        self._file = BudgetFile(self._path, mode=self._mode, boot=boot_id()).open()
+        self._file = BudgetFile(
+            self._path,
+            mode=self._mode,
+            boot=boot_id(),
+            horizon=self._horizon,
+            private=self._is_private,
+        ).open()
 
     async def acquire(self) -> None:
         """
