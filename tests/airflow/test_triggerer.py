@@ -17,7 +17,7 @@ import pytest
 from airflow.exceptions import TaskDeferred
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
+from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3, AirflowFailException
 from onehouse_tracker.integrations.airflow._news import News
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
@@ -104,18 +104,43 @@ def test_one_trigger_follows_1000_requests(simulate: Simulate, tmp_path: Path) -
     assert triggerer.connections_read == 1
 
 
-def test_its_arguments_fit_into_a_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        ["RUN JOB"] * 1000,
+        ["DESCRIBE JOB_RUN", "RUN JOB"] * 500,
+        [f"SELECT COLUMN_{number % 100}" for number in range(1000)],
+        [f"SELECT COLUMN_{number}" for number in range(1000)],
+    ],
+    ids=["none", "one kind", "two kinds", "100 kinds", "1,000 kinds"],
+)
+def test_its_arguments_fit_into_a_row(labels: list[str] | None) -> None:
     """
     On MySQL a trigger's arguments, encrypted, must fit into 64 KB.
     """
     from airflow.models.trigger import Trigger
 
     ids = [f"00000000-0000-4000-8000-{i:012}" for i in range(1000)]
-    classpath, kwargs = OnehouseTrackTrigger(ids, deadline="2031-01-01T00:00:00+00:00").serialize()
+    moment = "2031-01-01T00:00:00.123456+00:00"
+    trigger = OnehouseTrackTrigger(
+        ids, conn_id="c" * 250, labels=labels, submitted_at=moment, deadline=moment
+    )
+    classpath, kwargs = trigger.serialize()
     stored = Trigger(classpath=classpath, kwargs=kwargs).encrypted_kwargs
 
-    assert ids[-1] not in stored
+    assert stored.startswith("gAAAA"), "it is encrypted"
     assert len(stored) < 2**16
+
+
+def test_more_statements_than_fit_are_not_submitted() -> None:
+    """
+    The deferral would fail when all of them run.
+    """
+    operator = OnehouseSqlOperator(task_id="t", statements=["RUN JOB a"] * 1001)
+
+    with pytest.raises(AirflowFailException, match="nothing was submitted"):
+        operator.execute({})
 
 
 def test_a_trigger_that_is_cancelled_disturbs_no_other(simulate: Simulate, tmp_path: Path) -> None:

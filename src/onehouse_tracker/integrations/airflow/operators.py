@@ -25,6 +25,7 @@ from onehouse_tracker.integrations.airflow._airflow import (
     write_variable,
 )
 from onehouse_tracker.integrations.airflow._following import FollowingOperator
+from onehouse_tracker.integrations.airflow._labels import MAX_REQUESTS
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._submissions import (
     FateUnknownError,
@@ -64,7 +65,8 @@ class OnehouseSqlOperator(FollowingOperator):
     Args:
         statement: One SQL statement.  Templated.
 
-        statements: Several of them, in place of one.  Templated.
+        statements: Several of them, in place of one; at most 1,000 if the task defers.
+            Templated.
 
         conn_id: The connection.
 
@@ -115,6 +117,11 @@ class OnehouseSqlOperator(FollowingOperator):
     def execute(self, context: Mapping[str, Any]) -> Any:
         """Submit what was not submitted yet, and wait for all of it."""
         statements = self._texts()
+        if self.wait and self.deferrable and len(statements) > MAX_REQUESTS:
+            raise AirflowFailException(
+                f"{len(statements)} statements are too many for one task that defers, and nothing"
+                f" was submitted: give each task at most {MAX_REQUESTS}, or set deferrable=False"
+            )
         record = self._record(context, statements)
         project = self._hook().project()
         client = self._client = WatchedClient(project.client())

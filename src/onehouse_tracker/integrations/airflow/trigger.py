@@ -26,6 +26,7 @@ from onehouse_tracker.integrations.airflow._airflow import (
     TaskSuccessEvent,
     TriggerEvent,
 )
+from onehouse_tracker.integrations.airflow._labels import Labels, packed, unpacked
 from onehouse_tracker.integrations.airflow._news import News, describe_ids
 from onehouse_tracker.integrations.airflow._project import Project
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
@@ -87,7 +88,8 @@ class OnehouseTrackTrigger(BaseTrigger):
 
         conn_id: The connection.
 
-        labels: Your name for the kind of statement of each request, in the same order.
+        labels: Your name for the kind of statement of each request, in the same order, or one
+            for all.  Hundreds of different ones are not stored.
 
         submitted_at: When the first of them was submitted, in ISO 8601 with a time zone.
 
@@ -105,7 +107,7 @@ class OnehouseTrackTrigger(BaseTrigger):
         request_ids: Any,
         *,
         conn_id: str = DEFAULT_CONN_ID,
-        labels: Sequence[str | None] | None = None,
+        labels: Labels = None,
         submitted_at: str | None = None,
         deadline: str | None = None,
         on_partial: str = "succeed",
@@ -128,7 +130,7 @@ class OnehouseTrackTrigger(BaseTrigger):
             {
                 "request_ids": self.request_ids,
                 "conn_id": self.conn_id,
-                "labels": self.labels,
+                "labels": packed(self.labels),
                 "submitted_at": self.submitted_at,
                 "deadline": self.deadline,
                 "on_partial": self.on_partial,
@@ -219,9 +221,7 @@ class OnehouseTrackTrigger(BaseTrigger):
         self.request_ids = request_ids_in(found)
         submitted_at = _moment("submitted_at", self.submitted_at)
         _moment("deadline", self.deadline)
-        labels = self.labels or [None] * len(self.request_ids)
-        if len(labels) != len(self.request_ids):
-            raise InvalidRequestError("there must be as many labels as request IDs")
+        labels = unpacked(self.labels, len(self.request_ids))
         return [
             Request(request_id, label=label, submitted_at=submitted_at)
             for request_id, label in zip(self.request_ids, labels, strict=True)
