@@ -326,6 +326,28 @@ def test_the_environment_is_enough() -> None:
     assert Credentials(**KEYWORDS).origins["region"] == "keyword argument region"
 
 
+@pytest.mark.parametrize("empty", ["", "  ", "\t"])
+def test_what_is_empty_hides_nothing(write: WriteFile, empty: str) -> None:
+    """
+    That is how containers unset a variable, and what a script passes on that found nothing.
+    """
+    path = write(ini({**KEYWORDS}))
+    environ = {
+        "ONEHOUSE_CREDENTIALS_FILE": str(path),
+        "ONEHOUSE_REGION": empty,
+        "ONEHOUSE_BEARER_TOKEN": empty,
+        "ONEHOUSE_PROFILE": empty,
+    }
+
+    by_variable = Credentials.from_env(environ=environ)
+    by_keyword = Credentials.from_env(
+        environ={"ONEHOUSE_CREDENTIALS_FILE": str(path)}, bearer_token=empty, region=empty
+    )
+
+    assert by_variable == by_keyword == Credentials(**KEYWORDS)
+    assert by_keyword.origins["region"] == by_variable.origins["region"]
+
+
 def test_an_environment_that_is_given_is_the_only_one(
     write: WriteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

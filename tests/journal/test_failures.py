@@ -60,6 +60,31 @@ def failing(
 # --- raise ------------------------------------------------------------------------------
 
 
+async def test_an_executor_that_was_shut_down_is_a_failure_to_write(path: Path) -> None:
+    """
+    Whoever owns it may end it too early: then who waits is told, and the file is let go of.
+    """
+    executor = ThreadPoolExecutor(1)
+    source = ScriptedSource({"a": [SUCCESS], "b": [SUCCESS]})
+    tracker = Tracker(source, journal=SqliteJournal(path, executor=executor))
+
+    await tracker.__aenter__()
+    await tracker.wait_all(["a"])
+    executor.shutdown()
+    async with asyncio.timeout(5):
+        with pytest.raises(JournalWriteError, match="executor was shut down") as caught:
+            await tracker.wait_all(["b"])
+        with pytest.raises(JournalWriteError, match="executor was shut down"):
+            async for _ in tracker.resume():
+                pass
+        with pytest.raises(JournalWriteError, match="executor was shut down"):
+            await tracker.__aexit__(None, None, None)  # "a" cannot be acknowledged
+
+    assert caught.value.pending == ("b",)
+    assert [call[1] for call in source.calls] == ["a"]
+    opened(path).close()  # nobody holds its lock
+
+
 def test_request_that_cannot_be_written_down_is_not_asked_about(path: Path) -> None:
     """
     The promise cannot be kept, so the wait fails, and says for which requests.

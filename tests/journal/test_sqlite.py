@@ -417,6 +417,21 @@ def test_second_writer_in_the_process_is_refused(journal: SqliteJournal, path: P
     opened(path).close()
 
 
+def test_second_writer_through_a_link_is_refused(
+    journal: SqliteJournal, path: Path, tmp_path: Path
+) -> None:
+    """
+    Two names of one file are one journal, with one lock and one writer.
+    """
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+
+    with pytest.raises(JournalLockedError, match="writes to it"):
+        opened(link)
+
+    assert SqliteJournal(link).name == journal.name == str(path)
+
+
 def test_second_process_is_refused_and_can_read(journal: SqliteJournal, path: Path) -> None:
     """
     Another process is told the file and the writer, and may look into it all the same.

@@ -133,7 +133,12 @@ class Writer:
                     self._idle = self._loop.create_future()
                     await self._idle
             if executor is not None:
-                await self._loop.run_in_executor(executor, self._journal.close)
+                try:
+                    closing = self._loop.run_in_executor(executor, self._journal.close)
+                except RuntimeError:  # it was shut down: nobody else can use the journal now
+                    self._journal.close()
+                else:
+                    await closing
             if self._own_executor is not None:
                 # Its thread has nothing left to do: this waits for microseconds.
                 self._own_executor.shutdown()
@@ -216,11 +221,26 @@ class Writer:
                 count, read = before, self._reads.popleft()
         batch = [self._queue.popleft() for _ in range(count)]
         entries = [entry for entry, _ in batch]
-        job = self._loop.run_in_executor(
-            self._executor, _do, self._journal, entries, read and read.read
-        )
+        try:
+            job = self._loop.run_in_executor(
+                self._executor, _do, self._journal, entries, read and read.read
+            )
+        except RuntimeError as error:
+            self._refused(error, batch, read)
+            return
         self._busy = True
         job.add_done_callback(partial(self._job_done, batch, read and read.take))
+
+    def _refused(self, error: RuntimeError, batch: _Batch, read: _Read | None) -> None:
+        """The executor takes no more jobs: those who wait for this one must hear of it."""
+        path = self._journal.name
+        failure = JournalWriteError(f"journal {path}: its executor was shut down", path=path)
+        failure.__cause__ = error
+        self._failed(failure, batch)
+        if read is not None:
+            read.take(copy.copy(failure))
+        if self._queue or self._reads:
+            self._soon()
 
     def _do_without(self) -> None:
         """The journal could not be opened, and the user wants to go on."""

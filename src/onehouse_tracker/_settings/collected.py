@@ -61,7 +61,7 @@ def collect(
     for setting in ALL_FIELDS:
         name = setting.name
         keyword = (overrides or {}).get(name)
-        if keyword is not None and keyword != "":
+        if keyword is not None and not (isinstance(keyword, str) and not keyword.strip()):
             values[name], origins[name] = keyword, f"keyword argument {name}"
             ranks[name] = 0
         elif name in variables:

@@ -24,11 +24,12 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """
     The values that *environ* has for us, by the name of the setting.
 
-    An empty variable counts as absent: that is how containers and CI systems unset one.
+    A variable that is empty, or spaces alone, counts as absent: that is how containers and CI
+    systems unset one.
     """
     source = EnvSettingsSource(_Variables)
     # Instead of os.environ: whoever calls decides which environment counts.
-    source.env_vars = {name: value for name, value in environ.items() if value}
+    source.env_vars = {name: value for name, value in environ.items() if value.strip()}
     found = _Variables.model_validate(source())
 
     return {

@@ -123,7 +123,8 @@ class SqliteJournal:
         store_statements: bool = False,
         executor: Executor | None = None,
     ) -> None:
-        self._path = Path(path).expanduser().absolute()
+        # The lock is named after the file, whichever link led to it.
+        self._path = Path(path).expanduser().resolve()
         self._store_responses = store_responses
         self._store_statements = store_statements
         self._executor = executor
@@ -136,7 +137,7 @@ class SqliteJournal:
 
     @property
     def name(self) -> str:
-        """The absolute path."""
+        """The absolute path, links followed."""
         return str(self._path)
 
     @property
