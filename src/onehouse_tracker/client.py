@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from onehouse_tracker._http.connections import (
     open_session,
     words_of,
 )
+from onehouse_tracker._settings.numbers import is_count, is_number
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -50,7 +50,7 @@ _MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not
 _MAX_HEADER = 64 * 1024
 # Bodies are small, and nobody can blow up what is not compressed.
 _HEADERS = {"User-Agent": f"onehouse-tracker/{__version__}", "Accept-Encoding": "identity"}
-_MAX_CONNECTIONS = 320  # 10 requests a second, each hanging for 30 s, and 20 more
+_MAX_CONNECTIONS = 320  # for 10 requests a second, each hanging for 30 s, and 20 more
 
 
 @final
@@ -95,20 +95,19 @@ class OnehouseClient:
         max_connections: int | None = None,
         ready_connections: int = 4,
     ) -> None:
-        for name, value in {
-            "connect_timeout": connect_timeout,
-            "request_timeout": request_timeout,
-            "max_body": max_body,
-            "max_connections": max_connections,
-            "ready_connections": ready_connections,
-        }.items():
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"OnehouseClient: {name} is more than 0, not {value!r}")
+        seconds = {"connect_timeout": connect_timeout, "request_timeout": request_timeout}
+        counts = {"max_body": max_body, "ready_connections": ready_connections}
+        counts["max_connections"] = 1 if max_connections is None else max_connections
+        for name, value in (seconds | counts).items():
+            if not (is_count(value) if name in counts else is_number(value) and value > 0):
+                what = "a whole number from 1" if name in counts else "more than 0 seconds"
+                raise ConfigError(f"OnehouseClient: {name} is {what}, not {value!r}")
         self._credentials = credentials
         self._foreign = session
         self._request_timeout = request_timeout
         self._max_body = max_body
         self._max_connections = max_connections or _MAX_CONNECTIONS
+        self._may_have_more = max_connections is None
         self._ready_connections = ready_connections
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=connect_timeout)
         self._secrets = credentials.secret_values()
@@ -267,6 +266,11 @@ class OnehouseClient:
         ready = connections or self._ready_connections
         await self._kept.warm_up(self._url(""), ready, self._timeout)
 
+    def allow(self, connections: int) -> None:
+        """Allow so many connections, unless `max_connections` was given; before it is opened."""
+        if self._may_have_more:
+            self._max_connections = max(_MAX_CONNECTIONS, connections)
+
     async def hold(self) -> Callable[[], None]:
         """
         Keep one connection that stands for the next request, until the function returned is
@@ -359,7 +363,6 @@ class OnehouseClient:
             return f"no connection within {self._timeout.connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no reply within {self._request_timeout:g} s"
-
         return words_of(error)
 
 

@@ -4,6 +4,7 @@ When to ask again: the one group of settings that the engine obeys.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -92,6 +93,11 @@ class PollPolicy:
             )
         if self.order not in ("due", "learned"):
             raise ConfigError(f'PollPolicy: order is "due" or "learned", not {self.order!r}')
+
+    def polls_at_once(self, limit: float) -> int:
+        """How many polls may be in flight within a budget of *limit* requests per second."""
+        # A limit without end is for tests and benchmarks.
+        return self.max_in_flight or math.ceil(min(limit * self.poll_timeout, 1e9)) + 20
 
     def gap(self, age: float) -> float:
         """Seconds between two polls of a request that is *age* seconds old."""

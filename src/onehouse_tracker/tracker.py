@@ -152,6 +152,7 @@ class Tracker:
         if gate is None or isinstance(gate, str):
             key = client.credentials.project_key
             gate = gate_from(gate or "local", project=key, limit=limit, share=share)
+        client.allow((policy or PollPolicy()).polls_at_once(gate.limit))
         tracker = cls(
             client,
             gate=gate,

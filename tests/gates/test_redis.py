@@ -600,7 +600,7 @@ async def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPat
     ("settings", "message"),
     [
         ({"url": "http://127.0.0.1"}, "begins with redis://"),
-        ({"url": "redis://127.0.0.1", "processes": 0}, "processes is 1 or more"),
+        ({"url": "redis://127.0.0.1", "processes": 0}, "processes is a whole number from 1"),
         ({"url": "redis://127.0.0.1", "socket_timeout": 0.0}, "socket_timeout is more than 0"),
         ({"url": "redis://127.0.0.1", "socket_timeout": math.inf}, "socket_timeout"),
         ({"url": "redis://127.0.0.1", "limit": 0.0}, "limit is a number"),

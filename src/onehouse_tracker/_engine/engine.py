@@ -94,9 +94,7 @@ class Engine:
         self._polls_go_first = True
         # A source that bounds its calls itself, as the client does, needs no second timer.
         self._times_out = getattr(source, "request_timeout", math.inf) > policy.poll_timeout
-        self._max_in_flight = policy.max_in_flight or (
-            math.ceil(gate.limit * policy.poll_timeout) + 20
-        )
+        self._max_in_flight = policy.polls_at_once(gate.limit)
         self.in_flight = 0
         self.submitting = 0
         self.polls = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from onehouse_tracker._settings.numbers import is_number
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["Pace", "PaceState", "static_rate"]
@@ -75,11 +76,11 @@ class Pace:
     )
 
     def __init__(self, limit: float, *, share: float = 1.0, max_pause: float = 120.0) -> None:
-        if not (math.isfinite(limit) and limit > 0):
+        if not (is_number(limit) and limit > 0):
             raise ConfigError(f"limit is a number of requests per second above 0, not {limit!r}")
-        if not 0 < share <= 1:
+        if not (is_number(share) and 0 < share <= 1):
             raise ConfigError(f"share is more than 0 and at most 1, not {share!r}")
-        if not (math.isfinite(max_pause) and max_pause > 0):
+        if not (is_number(max_pause) and max_pause > 0):
             raise ConfigError(f"max_pause is more than 0 seconds and finite, not {max_pause!r}")
         self.limit = limit * share
         self.paused_until = -math.inf

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from aiolimiter import AsyncLimiter
 
+from onehouse_tracker._settings.numbers import is_number
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
@@ -60,7 +61,7 @@ class LocalGate:
         project: str | None = None,
     ) -> None:
         self._pace = Pace(limit, share=share, max_pause=max_pause)
-        if not 0 <= catch_up <= _LONGEST_CATCH_UP:
+        if not (is_number(catch_up) and catch_up <= _LONGEST_CATCH_UP):
             raise ConfigError(f"catch_up is 0 to {_LONGEST_CATCH_UP:g} seconds, not {catch_up!r}")
         self._catch_up = catch_up
         self._is_shared = share < 1

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
+from onehouse_tracker._settings.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._pace import PaceState, static_rate
 from onehouse_tracker.gates._redis_script import (
@@ -94,9 +95,9 @@ class RedisGate(SharedGate):
         super().__init__(limit, share=share, max_pause=max_pause)
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise ConfigError("the URL of Redis begins with redis://, rediss:// or unix://")
-        if processes < 1:
-            raise ConfigError(f"processes is 1 or more, not {processes!r}")
-        if not 0 < socket_timeout < math.inf:
+        if not is_count(processes):
+            raise ConfigError(f"processes is a whole number from 1, not {processes!r}")
+        if not (is_number(socket_timeout) and socket_timeout > 0):
             raise ConfigError(f"socket_timeout is more than 0 seconds, not {socket_timeout!r}")
         self._url = url
         self._keys = keys_of(project)
