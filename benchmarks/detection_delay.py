@@ -517,24 +517,30 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is missed")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--full", action="store_true", help="everything, five seeds: hours")
-    what.add_argument("--ideas", action="store_true", help="ours beside what was rejected")
-    what.add_argument("--unseen", action="store_true", help="laws that nothing was tuned on")
+    for name, explanation in {
+        "full": "everything, five seeds: hours",
+        "ideas": "ours beside what was rejected",
+        "unseen": "laws that nothing was tuned on",
+    }.items():
+        what.add_argument(
+            f"--{name}", action="store_const", dest="what", const=name, help=explanation
+        )
     parser.add_argument("--out", type=Path, help="one line per finished run; resumes from it")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--page", type=Path, help="a page to write the tables into")
     parser.add_argument("--plot", type=Path, help="a PNG to draw")
     parser.add_argument("--only", action="append", default=[], help="only these workloads")
     options = parser.parse_args()
+    has_own_table = options.what in {"ideas", "unseen"}
     _load(options.traces)
     names = [name for name in (*SYNTHETIC, *_traces) if not options.only or name in options.only]
     started = time.monotonic()
-    if options.ideas:
+    if options.what == "ideas":
         wanted = idea_tasks(names)
-    elif options.unseen:
+    elif options.what == "unseen":
         wanted = unseen_tasks()
     else:
-        wanted = tasks(names, full=options.full)
+        wanted = tasks(names, full=options.what == "full")
     done, cpu = run_all(
         list(wanted),
         folder=options.traces,
@@ -542,16 +548,16 @@ def main() -> int:
         out=options.out,
     )
     took = {"took_s": round(time.monotonic() - started, 1), "cpu_s": round(cpu, 1)}
-    if options.ideas:
+    if options.what == "ideas":
         summary = ideas_report(done) | took
         text = ideas_table(summary)
     else:
-        summary = report(done, unseen=options.unseen) | took
+        summary = report(done, unseen=options.what == "unseen") | took
         text = table(summary)
     if options.page:
-        kinds = {"ideas": options.ideas, "unseen": options.unseen}
-        write_into(options.page, text, "".join(f" --{kind}" for kind in kinds if kinds[kind]))
-    if options.plot and not (options.ideas or options.unseen):
+        # The table of all is that of the default run, with more seeds.
+        write_into(options.page, text, f" --{options.what}" if has_own_table else "")
+    if options.plot and not has_own_table:
         plot(summary, options.plot)
     if options.json:
         print(json.dumps(summary))

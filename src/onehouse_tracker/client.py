@@ -29,7 +29,7 @@ from onehouse_tracker._http.connections import (
     open_session,
     words_of,
 )
-from onehouse_tracker._settings.numbers import is_count, is_number
+from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,

@@ -5,10 +5,10 @@ When to ask again: the one group of settings that the engine obeys.
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["PollPolicy"]
@@ -69,8 +69,7 @@ class PollPolicy:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ConfigError(f"PollPolicy: {item.name} is a number, not {value!r}")
-            # A comparison, because `math.isfinite` fails on whole numbers beyond a float.
-            if not 0 <= value <= sys.float_info.max:
+            if not is_number(value):
                 raise ConfigError(
                     f"PollPolicy: {item.name} is finite and not negative, not {value!r}"
                 )
@@ -85,9 +84,7 @@ class PollPolicy:
                 )
         if self.idle_share > 1:
             raise ConfigError(f"PollPolicy: idle_share is 0 to 1, not {self.idle_share!r}")
-        if self.max_in_flight is not None and (
-            not isinstance(self.max_in_flight, int) or self.max_in_flight < 1
-        ):
+        if self.max_in_flight is not None and not is_count(self.max_in_flight):
             raise ConfigError(
                 f"PollPolicy: max_in_flight is a whole number from 1, not {self.max_in_flight!r}"
             )

@@ -4,9 +4,9 @@ Checks what users hand in, before anything is asked.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterable, Iterable
 
+from onehouse_tracker._numbers import is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
 from onehouse_tracker.models import Request, check_request_id
 
@@ -40,11 +40,5 @@ def check(item: object) -> str | Request:
 
 def check_timeout(timeout: float | None) -> None:
     """Raise `ConfigError` unless it is `None` or a number of seconds."""
-    if timeout is None:
-        return
-    if (
-        isinstance(timeout, bool)
-        or not isinstance(timeout, int | float)
-        or not 0 <= timeout <= sys.float_info.max
-    ):
+    if timeout is not None and not is_number(timeout):
         raise ConfigError(f"timeout is None or seconds from 0, not {timeout!r}")

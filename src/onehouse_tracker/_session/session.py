@@ -209,7 +209,6 @@ class Session:
     ) -> AsyncIterator[None]:
         """Wait for *request_ids* while the block runs; very many join in several turns."""
         check_timeout(timeout)
-        check_label(label)
         began = asyncio.get_running_loop().time()
         rest: list[str | Request] = []
         if not isinstance(request_ids, AsyncIterable):

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._settings.numbers import is_count, is_number
+from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._pace import PaceState, static_rate
 from onehouse_tracker.gates._redis_script import (

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from onehouse_tracker.errors import ThrottledError
-from onehouse_tracker.journal import Entry, Journalled, SqliteJournal
+from onehouse_tracker.journal import Entry, SqliteJournal
+from onehouse_tracker.journal._forwarding import ForwardingJournal
 from onehouse_tracker.models import Result, StatusReply
 from onehouse_tracker.testing._promises import Promises
 from onehouse_tracker.testing.faults import lognormal
@@ -94,42 +95,24 @@ class WatchedSource(SimulatedSource):
             raise
 
 
-class WatchedJournal:
+class WatchedJournal(ForwardingJournal):
     """A journal on a real file that reports what it said was on disk."""
 
     def __init__(self, path: Path, promises: Promises) -> None:
-        self._journal = SqliteJournal(path, executor=InlineExecutor())
+        super().__init__(SqliteJournal(path, executor=InlineExecutor()))
         self._promises = promises
-        self.name = self._journal.name
-        self.executor = self._journal.executor
 
     def open(self) -> int:
         """As `SqliteJournal.open`."""
-        forsaken = self._journal.open()
+        forsaken = super().open()
         self._promises.opened(forsaken)
         return forsaken
 
     def write(self, entries: Sequence[Entry]) -> Mapping[str, Result]:
         """As `SqliteJournal.write`."""
-        found = self._journal.write(entries)
+        found = super().write(entries)
         self._promises.written(entries)
         return found
-
-    def last_number(self) -> int:
-        """As `SqliteJournal.last_number`."""
-        return self._journal.last_number()
-
-    def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
-        """As `SqliteJournal.unacknowledged`."""
-        return self._journal.unacknowledged(after, limit)
-
-    def pending(self, after: int, limit: int) -> Sequence[Journalled]:
-        """As `SqliteJournal.pending`."""
-        return self._journal.pending(after, limit)
-
-    def close(self) -> None:
-        """As `SqliteJournal.close`."""
-        self._journal.close()
 
 
 class WatchedLoop(VirtualClockLoop):
