@@ -279,7 +279,7 @@ async def test_redis_learns_as_the_local_gate_does(redis_server: RedisServer, se
     with redis_server.client() as client:
 
         def ask(sent: str = "", retry: str = "", good: str = "") -> list[Any]:
-            arguments = ["10", "me", "", "0", "0", sent, retry, "0", good, "120", "e"]
+            arguments = ["10", "me", "", "0", "0", sent, retry, "0", good, "120", "e", "3600"]
             reply: list[Any] = client.eval(SCRIPT, 3, BUDGET, QUEUE, PROCESSES, *arguments)
             return reply
 

@@ -21,7 +21,7 @@ from onehouse_tracker.gates._pace import (
 )
 from onehouse_tracker.gates._shared import SILENCE
 
-__all__ = ["HORIZON", "SCRIPT", "SCRIPT_SHA", "Answer", "Question", "keys_of"]
+__all__ = ["HORIZON", "SCRIPT", "SCRIPT_SHA", "Answer", "Question", "StrangeReplyError", "keys_of"]
 
 HORIZON: Final = 0.25
 """Seconds.  No slot is booked further ahead: what is booked knows nothing of later pauses."""
@@ -34,32 +34,53 @@ _SEEN = 60
 
 _NEVER = -1.0
 
+_LONGEST_EPOCH = 64
+
+_MOST_PROCESSES = 1_000_000
+
+_ROUNDING = 0.001
+"""Seconds.  Moments are written with seven digits after the point."""
+
 # The rules of the margin are those of `Pace`; a test compares the two.
 SCRIPT: Final = f"""
 local limit, me, known, wanted, lead = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local refused_sent, retry_after, spread, good_sent = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local max_pause, fresh_epoch = tonumber(ARGV[10]), ARGV[11]
+local max_pause, fresh_epoch, horizon = tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[12])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 
 local s = redis.call('HMGET', KEYS[1],
   'next', 'margin', 'refused', 'reacted', 'backoff', 'paused', 'epoch', 'born', 'at')
-local epoch = s[7]
-local next, margin, refused, reacted = now, {MARGIN_FLOOR}, {_NEVER}, {_NEVER}
-local backoff, paused, born = {FIRST_PAUSE}, {_NEVER}, now
-if epoch then
-  next, margin, refused = tonumber(s[1]), tonumber(s[2]), tonumber(s[3])
-  reacted, backoff, paused = tonumber(s[4]), tonumber(s[5]), tonumber(s[6])
-  born = tonumber(s[8])
+local epoch, latest = s[7], now + horizon
+local next, margin, refused, reacted, backoff, paused, born
+-- Only what one of us can have written is believed.  Written so that a NaN fails.
+local believed = epoch and #epoch <= {_LONGEST_EPOCH}
+for i = 1, 9 do
+  if i ~= 7 then
+    s[i] = tonumber(s[i] or '')
+    believed = believed and s[i] and math.abs(s[i]) < 1e12
+  end
+end
+if believed then
+  next, margin, refused, reacted = s[1], s[2], s[3], s[4]
+  backoff, paused, born = s[5], s[6], s[8]
   -- The clock went back: everything goes back with it.
-  local back = tonumber(s[9]) - now
+  local back = s[9] - now
   if back > 0 then
     next, refused, reacted = next - back, refused - back, reacted - back
     paused, born = paused - back, born - back
     redis.call('DEL', KEYS[2])
   end
-else
-  epoch = fresh_epoch
+  believed = margin >= {MARGIN_FLOOR} and margin <= {MARGIN_CEILING}
+    and backoff >= {FIRST_PAUSE} and backoff <= {LONGEST_PAUSE}
+    and next <= latest and paused <= latest
+    and math.max(refused, reacted, born) <= now + {_ROUNDING}
+end
+if not believed then
+  -- Where there was a record, slots may be booked: let them pass.
+  next = epoch and now + {SILENCE} or now
+  epoch, margin, refused, reacted = fresh_epoch, {MARGIN_FLOOR}, {_NEVER}, {_NEVER}
+  backoff, paused, born = {FIRST_PAUSE}, {_NEVER}, now
 end
 -- The caller knew a budget that is lost, and with it slots that are booked: let them pass.
 if known ~= '' and known ~= epoch then
@@ -93,13 +114,16 @@ end
 
 redis.call('ZADD', KEYS[3], now, me)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - {_SEEN})
+redis.call('ZREMRANGEBYSCORE', KEYS[3], now + 1, '+inf')
+-- Who does not come in time is passed over, and so is who cannot have been given its place.
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 1)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], latest + 1, '+inf')
 local granted, wait, slot = 0, 0, 0
 if wanted == '1' then
   local interval = 1 / (limit * (1 - margin_now()))
   slot = math.max(next, paused, now + tonumber(lead))
   -- First come, first served: who is sent away gets a time to come back, which is its place
-  -- in the queue.  Who does not come in time is passed over.
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 1)
+  -- in the queue.
   local place = redis.call('ZSCORE', KEYS[2], me)
   local before = redis.call('ZCOUNT', KEYS[2], now - 0.01, place and '(' .. place or '+inf')
   if before == 0 and slot - now <= {HORIZON} then
@@ -108,6 +132,7 @@ if wanted == '1' then
     redis.call('ZREM', KEYS[2], me)
   else
     wait = math.max(slot + before * interval - {HORIZON} - now, 0.005)
+    wait = math.min(wait, horizon)
     redis.call('ZADD', KEYS[2], now + wait, me)
   end
 end
@@ -122,6 +147,10 @@ return {{granted, text(now), text(wait), text(slot), text(margin), text(refused)
 """
 
 SCRIPT_SHA: Final = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class StrangeReplyError(ValueError):
+    """Whatever answered is not our script in Redis."""
 
 
 def keys_of(project: str) -> tuple[str, str, str]:
@@ -151,6 +180,9 @@ class Question:
     fresh_epoch: str
     """The name of the record if this call begins one."""
 
+    horizon: float
+    """Seconds ahead of a slot or the end of a pause, at most, that is believed."""
+
     def arguments(self) -> list[str]:
         """The arguments of the script."""
         return [
@@ -165,6 +197,7 @@ class Question:
             _text(self.good_sent_at),
             repr(self.max_pause),
             self.fresh_epoch,
+            repr(self.horizon),
         ]
 
 
@@ -186,13 +219,30 @@ class Answer:
     """How many took part in the last minute."""
 
     @classmethod
-    def read(cls, reply: list[bytes | int]) -> Answer:
+    def read(cls, reply: object, *, horizon: float) -> Answer:
         """
         Read what Redis returned.
 
+        Args:
+            reply: What redis-py made of it.
+
+            horizon: Seconds ahead of a slot or the end of a pause, at most, that is believed.
+
         Raises:
-            ValueError: It is something else.
+            StrangeReplyError: Our script cannot have returned it.
         """
+        try:
+            answer = cls._read(reply)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise StrangeReplyError("not the reply of our script") from error
+        if not _is_sane(answer, horizon):
+            raise StrangeReplyError("the reply is out of its bounds")
+        return answer
+
+    @classmethod
+    def _read(cls, reply: object) -> Answer:
+        if not isinstance(reply, list):
+            raise TypeError("not a list")
         # Names are checked by the count: more or fewer is no answer of our script.
         granted, now, wait, slot, *state, epoch, processes = reply
         margin, refused, reacted, backoff, paused = (float(value) for value in state)
@@ -212,4 +262,20 @@ def _text(value: float | None) -> str:
 
 
 def _moment(value: float) -> float:
-    return value if value > 0 else -math.inf
+    return -math.inf if value <= 0 else value
+
+
+def _is_sane(answer: Answer, horizon: float) -> bool:
+    """Whether our script can have returned it; a NaN fails each comparison."""
+    pace, latest = answer.pace, answer.now + horizon + _ROUNDING
+    return (
+        0 < answer.now < math.inf
+        and 0 <= answer.wait <= horizon
+        and 0 <= answer.slot <= latest
+        and MARGIN_FLOOR <= pace.margin <= MARGIN_CEILING
+        and FIRST_PAUSE <= pace.next_pause <= LONGEST_PAUSE
+        and max(pace.refused_at, pace.reacted_at) <= answer.now + _ROUNDING
+        and pace.paused_until <= latest
+        and 1 <= answer.processes <= _MOST_PROCESSES
+        and 0 < len(answer.epoch) <= _LONGEST_EPOCH
+    )

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
 
-__all__ = ["SILENCE", "Refusal", "SharedGate", "shifted"]
+__all__ = ["SILENCE", "Refusal", "SharedGate", "horizon_of", "shifted"]
 
 _LATE: Final = 0.010
 """Seconds.  A slot that is used later than this would come too close to the next one, which
@@ -21,6 +21,22 @@ may be another process's: it is dropped.  The margin of 2 % leaves room for twic
 SILENCE: Final = 1.0
 """Seconds without a request after which no limiter with windows of a second remembers us:
 between two ways of sharing, and where the shared state was lost."""
+
+_HORIZON: Final = 3600.0
+"""Seconds ahead, at least, that a shared slot or the end of a shared pause may be."""
+
+_QUEUE: Final = 1000
+"""Slots ahead, at least, that may be booked."""
+
+
+def horizon_of(limit: float, max_pause: float) -> float:
+    """
+    Seconds ahead of a slot or the end of a pause, at most, that one of us can have written.
+
+    What is shared is read back from where others may write: whatever lies further ahead is not
+    believed, because it would stop every process for good.
+    """
+    return max(_HORIZON, max_pause + LONGEST_SPREAD, _QUEUE / limit)
 
 
 class Refusal(NamedTuple):

@@ -18,19 +18,13 @@ from onehouse_tracker.gates._budget_file import (
     default_path,
     refuse_without_locks,
 )
-from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace, PaceState
-from onehouse_tracker.gates._shared import SILENCE, SharedGate, shifted
+from onehouse_tracker.gates._pace import Pace, PaceState
+from onehouse_tracker.gates._shared import SILENCE, SharedGate, horizon_of, shifted
 
 __all__ = ["HostGate"]
 
 _RETRY = 0.001
 """Seconds until a lock is tried again.  It is held for some microseconds."""
-
-_HORIZON = 3600.0
-"""Seconds ahead, at least, that a slot or the end of a pause may be in the file."""
-
-_QUEUE = 1000
-"""Slots ahead, at least, that may be booked in the file."""
 
 
 class HostGate(SharedGate):
@@ -82,7 +76,7 @@ class HostGate(SharedGate):
             raise ConfigError("a host gate needs a path, or a project to choose one for")
         self._path = Path(path) if path is not None else default_path(project or "")
         self._is_private = path is None
-        self._horizon = max(_HORIZON, max_pause + LONGEST_SPREAD, _QUEUE / self.limit)
+        self._horizon = horizon_of(self.limit, max_pause)
         self._mode = mode
         self._clock = clock
         self._file: BudgetFile | None = None

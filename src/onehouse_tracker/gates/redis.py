@@ -20,9 +20,11 @@ from onehouse_tracker.gates._redis_script import (
     SCRIPT_SHA,
     Answer,
     Question,
+    StrangeReplyError,
     keys_of,
 )
-from onehouse_tracker.gates._shared import SILENCE, SharedGate, shifted
+from onehouse_tracker.gates._redis_url import check_url
+from onehouse_tracker.gates._shared import SILENCE, SharedGate, horizon_of, shifted
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -31,11 +33,15 @@ __all__ = ["RedisGate"]
 
 _log = logging.getLogger(__name__)
 
-_Command = Callable[..., Awaitable[list[bytes | int]]]
+_Command = Callable[..., Awaitable[object]]
 
 _PROBE_INTERVAL = 0.5
 """Seconds between two attempts to reach Redis again.  All processes must notice its return
 within `SILENCE` of each other, and each of them within two seconds."""
+
+
+_LONGEST_REASON = 200
+"""Characters of what Redis says that are passed on."""
 
 
 class RedisGate(SharedGate):
@@ -59,7 +65,8 @@ class RedisGate(SharedGate):
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password if need
-            be, as redis-py reads it.
+            be, as redis-py reads it.  Of its options it may name ``db``, ``username``,
+            ``password`` and ``client_name``, and with TLS those that begin with ``ssl_``.
 
         project: A key that tells projects apart, such as `Credentials.project_key`; it
             becomes part of key names.
@@ -93,8 +100,7 @@ class RedisGate(SharedGate):
         socket_timeout: float = 0.25,
     ) -> None:
         super().__init__(limit, share=share, max_pause=max_pause)
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ConfigError("the URL of Redis begins with redis://, rediss:// or unix://")
+        check_url(url)
         if not is_count(processes):
             raise ConfigError(f"processes is a whole number from 1, not {processes!r}")
         if not (is_number(socket_timeout) and socket_timeout > 0):
@@ -104,6 +110,7 @@ class RedisGate(SharedGate):
         self._expected = processes
         self._seen = 0
         self._max_pause = max_pause
+        self._horizon = horizon_of(self.limit, max_pause)
         self._socket_timeout = socket_timeout
         self._redis: Redis | None = None
         self._me = ""
@@ -132,6 +139,7 @@ class RedisGate(SharedGate):
                 AuthenticationError,
                 OutOfMemoryError,
                 ReadOnlyError,
+                RedisError,
                 ResponseError,
             )
         except ImportError as error:
@@ -146,7 +154,10 @@ class RedisGate(SharedGate):
                 # A call that is sent again would book twice.
                 retry=Retry(NoBackoff(), 0),
             )
-        except (ValueError, TypeError):
+            # Only here redis-py looks at all that the URL names.
+            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (ValueError, TypeError, AttributeError, RedisError):
+            await self.aclose()
             # What was given is not shown: it may hold a password.
             raise ConfigError("the URL of Redis cannot be read") from None
         self._me = secrets.token_hex(8)
@@ -158,7 +169,7 @@ class RedisGate(SharedGate):
             self._degrade(error)
         except (AuthenticationError, ResponseError) as error:
             await self.aclose()
-            raise ConfigError(f"Redis refuses us: {error}") from None
+            raise ConfigError(f"Redis refuses us: {_one_line(error)}") from None
         except _away() as error:
             self._degrade(error)
         except BaseException:
@@ -241,9 +252,10 @@ class RedisGate(SharedGate):
             good_sent_at=self._as_redis_time(good_sent_at),
             max_pause=self._max_pause,
             fresh_epoch=secrets.token_hex(8),
+            horizon=self._horizon,
         )
         sent_at = loop.time()
-        answer = Answer.read(await self._evaluate(question.arguments()))
+        answer = Answer.read(await self._evaluate(question.arguments()), horizon=self._horizon)
         self._learn(answer, sent_at, loop.time())
         if news is not None:
             self._news.remove(news)
@@ -251,8 +263,10 @@ class RedisGate(SharedGate):
             self._good_sent_at = None
         return answer
 
-    async def _evaluate(self, arguments: list[str]) -> list[bytes | int]:
+    async def _evaluate(self, arguments: list[str]) -> object:
         from redis.exceptions import NoScriptError  # noqa: PLC0415 - an extra
+
+        away = _away()
 
         if self._redis is None:
             raise RuntimeError("the gate was not started")
@@ -263,6 +277,11 @@ class RedisGate(SharedGate):
                 return await call("EVALSHA", SCRIPT_SHA, *rest)
             except NoScriptError:
                 return await call("EVAL", SCRIPT, *rest)
+            except away:
+                raise
+            except Exception as error:
+                # What is no Redis makes redis-py raise whatever its parser stumbles over.
+                raise StrangeReplyError("not the reply of a Redis") from error
 
     def _learn(self, answer: Answer, sent_at: float, received_at: float) -> None:
         # The script ran between the two.  What is known from earlier calls is kept as far as
@@ -352,3 +371,9 @@ def _away() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
 
     return RedisError, OSError, TimeoutError, ValueError
+
+
+def _one_line(error: Exception) -> str:
+    """What a server says, for a terminal: whoever answers there may send anything."""
+    text = "".join(character if character.isprintable() else " " for character in str(error))
+    return text[:_LONGEST_REASON]
