@@ -211,4 +211,7 @@ async def test_a_file_without_statements_is_wrong_usage() -> None:
     """
     ended = await run("submit", "--from", "-", variables={}, given="-- nothing\n;")
 
-    assert (ended.code, ended.err) == (2, "error: there is no statement to submit\n")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: no statements in stdin; if that is well, give --allow-empty\n",
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onehouse_tracker._paths import home, user_path
 from onehouse_tracker._settings.fields import ALL_FIELDS
 from onehouse_tracker._settings.profile import Profile, default_path, read_profile
 
@@ -48,12 +49,8 @@ def collect(
     # Slow to import, and of no use to whoever gives keywords only.
     from onehouse_tracker._settings.environment import read_environment  # noqa: PLC0415
 
-    process = environ is None
     variables = read_environment(os.environ if environ is None else environ)
-    path, required = _choose_file(
-        credentials_file or variables.get("credentials_file"),
-        _home(None if process else environ),
-    )
+    path, required = _choose_file(credentials_file or variables.get("credentials_file"), environ)
     found = path and read_profile(path, profile or variables.get("profile"), required=required)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -91,22 +88,9 @@ def _outranked(ranks: Mapping[str, int]) -> list[str]:
     return ["bearer_token"] if best < ranks["bearer_token"] else []
 
 
-def _home(environ: Mapping[str, str] | None) -> str | None:
-    if environ is not None:
-        return environ.get("HOME") or environ.get("USERPROFILE")
-    try:
-        return str(Path.home())
-    except RuntimeError:  # a container may run under a user number without an entry
-        return None
-
-
 def _choose_file(
-    given: str | os.PathLike[str] | None, home: str | None
+    given: str | os.PathLike[str] | None, environ: Mapping[str, str] | None
 ) -> tuple[Path | None, bool]:
     if given is None:
-        return default_path(home), False
-    path = Path(given)
-    if home and path.parts[:1] == ("~",):
-        path = Path(home, *path.parts[1:])
-
-    return path, True
+        return default_path(home(environ)), False
+    return user_path(given, environ=environ), True

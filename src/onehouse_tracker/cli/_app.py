@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from onehouse_tracker.cli._frame import CODES, Commands, command, run
-from onehouse_tracker.cli._options import Enforcer, Ids, Input, Limit, Quiet, SqlFrom, positive
+from onehouse_tracker.cli._options import (
+    AllowEmpty,
+    Enforcer,
+    Ids,
+    Input,
+    Limit,
+    Quiet,
+    SqlFrom,
+    positive,
+)
 from onehouse_tracker.cli._settings import OF_FOLLOWING, OF_POLLING, Settings
 
 __all__ = ["app"]
@@ -70,7 +79,7 @@ def _main(
 )
 def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Wait until every request has ended, and print how."""
-    if not ids and given.source is None:
+    if not ids and not given.sources:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _follow  # noqa: PLC0415 - loads the tracker
 
@@ -85,7 +94,7 @@ def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Set
 )
 def status(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
-    if not ids and given.source is None:
+    if not ids and not given.sources:
         context.fail("give request IDs, or --from FILE")
     from onehouse_tracker.cli import _status  # noqa: PLC0415 - loads the client
 
@@ -108,7 +117,8 @@ def submit(
         typer.Argument(metavar="STATEMENT", help="One SQL statement each.", show_default=False),
     ] = None,
     *,
-    source: SqlFrom = None,
+    sources: SqlFrom = None,
+    allow_empty: AllowEmpty = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow what was accepted, and print how it ended.")
     ] = False,
@@ -126,7 +136,7 @@ def submit(
     Each statement is sent once, and again only after a 429. With --wait, success of RUN JOB
     means that the run was started, not that the job has finished.
     """
-    if not statements and source is None:
+    if not statements and not sources:
         context.fail("give statements, or --from FILE")
     if settings.fail_fast and not wait:
         context.fail("--fail-fast is about how statements end: give --wait as well")
@@ -138,7 +148,13 @@ def submit(
 
     run(
         lambda terminal: _submit.submit(
-            terminal, settings, statements or [], source, wait=wait, keep_going=keep_going
+            terminal,
+            settings,
+            statements or [],
+            sources or [],
+            allow_empty=allow_empty,
+            wait=wait,
+            keep_going=keep_going,
         ),
         quiet=settings.quiet,
     )

@@ -9,8 +9,8 @@ import shlex
 from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
+from onehouse_tracker._paths import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
 from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._groups import arguments_of
@@ -39,6 +39,7 @@ from onehouse_tracker.tracker import Tracker
 __all__ = ["consume", "follow", "how_to_continue", "open_tracker", "report", "wait"]
 
 _FEW = 20
+_NOT_ALL = "not all requests were read by then"
 _OF_THE_PROCESS = ("/dev/", "/proc/")
 
 
@@ -54,10 +55,12 @@ async def wait(
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     ledger = Ledger()
-    requests = ledger.watch(requests_from(arguments, given))
+    requests = ledger.watch(await requests_from(arguments, given))
     again: list[str] = []
-    if given.source is not None and _is_there_again(given.source):
-        again = ["--from", str(given.source), *arguments_of(given, without={"source"})]
+    sources = given.sources or []
+    if sources and all(map(_is_there_again, sources)):
+        again = [word for source in sources for word in ("--from", source)]
+        again += arguments_of(given, without={"sources"})
     again += [*_dashes(arguments), *arguments]
 
     return await follow(terminal, settings, ledger, lambda _: requests, again=again)
@@ -65,7 +68,9 @@ async def wait(
 
 def _is_there_again(source: str) -> bool:
     """Whether *source* names the same IDs the next time: a pipe does not, nor stdin."""
-    return source != STDIN and Path(source).is_file() and not source.startswith(_OF_THE_PROCESS)
+    if source == STDIN or source.startswith(_OF_THE_PROCESS):
+        return False
+    return user_path(source).is_file()
 
 
 async def follow(
@@ -217,7 +222,7 @@ async def report(terminal: Terminal, settings: Settings, ledger: Ledger) -> None
 def how_to_continue(settings: Settings, ledger: Ledger, again: Sequence[str]) -> list[str]:
     """Tell which requests are open, and the command that goes on with them."""
     still_open = ledger.open()
-    if not still_open:
+    if not still_open and (ledger.complete or "--from" not in again):
         return []
     return [*_how_to_continue(settings, ledger, again, still_open), *settings.hints()]
 
@@ -225,29 +230,27 @@ def how_to_continue(settings: Settings, ledger: Ledger, again: Sequence[str]) ->
 def _how_to_continue(
     settings: Settings, ledger: Ledger, again: Sequence[str], still_open: Sequence[Request]
 ) -> list[str]:
-    if settings.journal is not None:
+    if settings.journal is not None and (ledger.complete or "--from" not in again):
         # It knows them all, with their labels and ages.
         options = settings.arguments(without={"label"})
         command = shlex.join(["onehouse-tracker", "resume", *options])
-        return [f"{len(still_open)} still open", f"continue with: {command}"]
-    ids = [request.request_id for request in still_open]
-    shown = shlex.join(ids)
-    if "--from" in again and (
-        len(ids) > _FEW or still_open != [Request(request_id) for request_id in ids]
-    ):
+        told = [f"{len(still_open)} still open", f"continue with: {command}"]
+        return told if ledger.complete else [_NOT_ALL, *told]
+    named = "--from" in again
+    few = [request.request_id for request in still_open[:_FEW]]
+    many = len(still_open) > len(few)
+    plain = not many and still_open == [Request(request_id) for request_id in few]
+    if named and not (plain and ledger.complete):
         # Those that have ended cost one question each; the line stays one line.
         command = shlex.join(["onehouse-tracker", "wait", *settings.arguments(), *again])
-        if len(ids) > _FEW:
-            shown = f"{shlex.join(ids[:_FEW])} ... and {len(ids) - _FEW} more"
     else:
         command = _wait_for(still_open, settings)
-    told = [f"continue with: {command}"]
-    if len(ids) <= _FEW or "--from" in again:
-        told.insert(0, f"still open: {shown}")
-    if not ledger.complete:
-        told.insert(0, "not all requests were read by then")
+    told = [] if ledger.complete else [_NOT_ALL]
+    if named or not many:
+        more = f" ... and {len(still_open) - len(few)} more" if many else ""
+        told += [f"still open: {shlex.join(few)}{more}"] if few else []
 
-    return told
+    return [*told, f"continue with: {command}"]
 
 
 def _wait_for(requests: Sequence[Request], settings: Settings) -> str:

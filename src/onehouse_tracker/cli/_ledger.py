@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 from onehouse_tracker.models import Outcome, Request, Result
 
@@ -77,16 +77,9 @@ class Ledger:
         """How many requests ended how."""
         return +self._outcomes
 
-    async def watch(
-        self, batches: AsyncIterable[Request] | Iterable[Request]
-    ) -> AsyncIterator[Request]:
+    async def watch(self, requests: AsyncIterable[Request]) -> AsyncIterator[Request]:
         """Pass requests on, and take note of them."""
-        if isinstance(batches, AsyncIterable):
-            async for request in batches:
-                self.join(request)
-                yield request
-        else:
-            for request in batches:
-                self.join(request)
-                yield request
+        async for request in requests:
+            self.join(request)
+            yield request
         self.complete = True

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Enforcer", "Format", "Ids", "Input", "Limit", "Output", "Quiet", "SqlFrom", "positive"]
+__all__ = [
+    "AllowEmpty",
+    "Enforcer",
+    "Format",
+    "Ids",
+    "Input",
+    "Limit",
+    "Output",
+    "Quiet",
+    "SqlFrom",
+    "positive",
+]
 
 
 class Output(StrEnum):
@@ -47,6 +58,10 @@ def positive(value: float) -> float:
     return value
 
 
+AllowEmpty = Annotated[
+    bool,
+    typer.Option("--allow-empty", help="A FILE that holds nothing is well, and no error."),
+]
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="Request IDs.", show_default=False)
 ]
@@ -56,17 +71,18 @@ Ids = Annotated[
 class Input:
     """Where request IDs are read, besides the arguments, and what stands where."""
 
-    source: Annotated[
-        str | None,
+    sources: Annotated[
+        list[str] | None,
         typer.Option(
             "--from",
             metavar="FILE",
             help="Read request IDs from FILE, or from stdin if it is '-': one a line, optionally"
             " a tab and a label after it; a CSV file with a header; or JSON, one object a line or"
             " one array. Blank lines are skipped, and so are lines that begin with # where there"
-            " is one ID a line.",
+            " is one ID a line. Give it several times to read several files, in this order.",
         ),
     ] = None
+    allow_empty: AllowEmpty = False
     format: Annotated[
         Format | None,
         typer.Option(help="How FILE is written; by default its name or its first line tells."),
@@ -96,11 +112,12 @@ class Input:
 
 
 SqlFrom = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--from",
         metavar="FILE",
-        help="Read SQL from FILE, or from stdin if it is '-': statements separated by semicolons.",
+        help="Read SQL from FILE, or from stdin if it is '-': statements separated by semicolons."
+        " Give it several times to read several files, in this order.",
     ),
 ]
 Limit = Annotated[

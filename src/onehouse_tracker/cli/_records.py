@@ -53,6 +53,11 @@ class Records:
         self._began = 0
         self._in_quotes = False
 
+    @property
+    def may_be_a_list(self) -> bool:
+        """Whether nobody said that there are columns or fields in it."""
+        return self._format in (None, Format.LINES) and not self._columns.columns_given
+
     def line(self, line: bytes) -> Iterator[Request]:
         """
         Read one more line; some are only understood with those that follow.

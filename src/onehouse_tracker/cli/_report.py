@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from onehouse_tracker._paths import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import ConfigError, JournalError
@@ -121,7 +122,7 @@ async def report_journal(terminal: Terminal, journal: str, path: str | None) -> 
         ConfigError: The report cannot be written.
     """
     check_renderer()
-    target = str(Path(journal).with_suffix(".html")) if path is None else path
+    target = str(user_path(journal).with_suffix(".html")) if path is None else path
     _check_not_journal(target, journal, "--out")
     check_report_path(target)
     try:
@@ -143,6 +144,6 @@ def _check_not_journal(path: str, journal: str, option: str) -> None:
 def _is_same(one: str, other: str) -> bool:
     """Whether both name one file, however they are spelt, and though it may not be there yet."""
     try:
-        return Path(one).samefile(other)
+        return user_path(one).samefile(user_path(other))
     except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
+        return os.path.realpath(user_path(one)) == os.path.realpath(user_path(other))

@@ -18,7 +18,8 @@ from onehouse_tracker.errors import ConfigError, InvalidRequestError
 
 __all__ = ["run"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""What ends a command in peace; a closed terminal sends the last, which Windows does not know."""
 
 
 def run(
@@ -30,7 +31,7 @@ def run(
     """
     Run *work* to its end, and return the exit code.
 
-    Ctrl-C and SIGTERM cancel *work*, which may say something and must raise again; the
+    Ctrl-C, SIGTERM and SIGHUP cancel *work*, which may say something and must raise again; the
     second time the process ends at once.
 
     Args:
@@ -75,7 +76,7 @@ async def _supervise(
         if task is not None:
             task.cancel()
 
-    for number in _SIGNALS:
+    for number in _wanted():
         try:
             loop.add_signal_handler(number, interrupt)
         except (NotImplementedError, RuntimeError):  # Windows; or not the main thread
@@ -92,6 +93,16 @@ async def _supervise(
         if not count:
             for number in handled:
                 loop.remove_signal_handler(number)
+
+
+def _wanted() -> Iterator[signal.Signals]:
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        # `nohup` asks for being left alone when the terminal is closed.
+        if name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
+            yield number
 
 
 def _leave(terminal: Terminal) -> NoReturn:

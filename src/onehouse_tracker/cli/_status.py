@@ -5,7 +5,7 @@ Asks once about each request, and tells where it stands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ async def status(
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     configure(verbose=settings.verbose)
-    requests = requests_from(arguments, given)
+    requests = await requests_from(arguments, given)
     client = OnehouseClient.from_env(profile=settings.profile)
     gate = gate_from(
         settings.gate,
@@ -165,7 +165,7 @@ class _Survey:
         self._answered = False
         self._failures = 0
 
-    async def run(self, requests: Iterable[Request] | AsyncIterable[Request]) -> None:
+    async def run(self, requests: AsyncIterable[Request]) -> None:
         """Ask about all.  Until the server has answered once, one question at a time."""
         try:
             async with asyncio.TaskGroup() as questions:
@@ -235,16 +235,10 @@ class _Survey:
                 raise CommandError(f"no answer from the server: {error.reason}", ExitCode.PROJECT)
 
 
-async def _each(requests: Iterable[Request] | AsyncIterable[Request]) -> AsyncIterator[Request]:
+async def _each(requests: AsyncIterable[Request]) -> AsyncIterator[Request]:
     """Each request once."""
     seen: set[str] = set()
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            if request.request_id not in seen:
-                seen.add(request.request_id)
-                yield request
-        return
-    for request in requests:
+    async for request in requests:
         if request.request_id not in seen:
             seen.add(request.request_id)
             yield request

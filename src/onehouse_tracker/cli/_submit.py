@@ -14,7 +14,7 @@ from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
-from onehouse_tracker.cli._sources import STDIN, read_bytes
+from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
 from onehouse_tracker.cli._statements import label_of, split
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import (
@@ -35,13 +35,14 @@ async def submit(
     terminal: Terminal,
     settings: Settings,
     arguments: Sequence[str],
-    source: str | None,
+    sources: Sequence[str],
     *,
+    allow_empty: bool,
     wait: bool,
     keep_going: bool,
 ) -> ExitCode:
     """
-    Submit each of *arguments*, and each statement in *source*, and print the request IDs.
+    Submit each of *arguments*, and each statement in *sources*, and print the request IDs.
 
     Args:
         terminal: Where to print.
@@ -50,20 +51,25 @@ async def submit(
 
         arguments: One statement each, sent as it is.
 
-        source: A file of SQL, ``-`` for stdin.
+        sources: Files of SQL, ``-`` for stdin.
+
+        allow_empty: Whether one of them may hold no statement at all.
 
         wait: Follow what was accepted, and print how it ended.
 
         keep_going: Go on after a statement that was not accepted.
 
     Raises:
-        CommandError: *source* cannot be read, or cannot be cut into statements.
+        CommandError: A file cannot be read, holds nothing, or cannot be cut into statements.
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
-    statements = [*arguments, *(() if source is None else _read(source))]
-    if not statements:
-        raise CommandError("there is no statement to submit")
+    statements = [*arguments]
+    for source in each_once(sources):
+        found = _read(source)
+        if not found and not allow_empty:
+            raise nothing_in(source, "statements")
+        statements += found
     run = _Submission(terminal, settings, statements, wait=wait, keep_going=keep_going)
     ledger = run.ledger
     if wait:
@@ -93,7 +99,7 @@ async def submit(
 
 
 def _read(source: str) -> list[str]:
-    name = "stdin" if source == STDIN else source
+    name = name_of(source)
     try:
         text = read_bytes(source).decode("utf-8-sig")
     except UnicodeDecodeError:

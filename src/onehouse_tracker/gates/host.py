@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from onehouse_tracker._paths import user_path
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._budget_file import (
     Budget,
@@ -74,7 +75,7 @@ class HostGate(SharedGate):
         refuse_without_locks()
         if path is None and project is None:
             raise ConfigError("a host gate needs a path, or a project to choose one for")
-        self._path = Path(path) if path is not None else default_path(project or "")
+        self._path = user_path(path) if path is not None else default_path(project or "")
         self._is_private = path is None
         self._horizon = horizon_of(self.limit, max_pause)
         self._mode = mode

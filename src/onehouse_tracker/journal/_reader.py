@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, final
 
+from onehouse_tracker._paths import user_path
 from onehouse_tracker.journal import _rows as rows
 from onehouse_tracker.journal._schema import VERSION, migrate, version_of
 from onehouse_tracker.journal._trouble import foreign, newer, odd_row, translated, unreadable
@@ -94,10 +95,13 @@ class JournalReader:
     Args:
         path: The file.  Its directory must be writable where the last writer was killed, or
             is at work, because SQLite then keeps two files beside it.
+
+    Raises:
+        ConfigError: The path begins with ``~`` and leads to no home.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path).expanduser().absolute()
+        self._path = user_path(path).absolute()
 
     def __repr__(self) -> str:
         return f"<JournalReader {self._path}>"

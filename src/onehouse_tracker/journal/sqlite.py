@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, final
 
+from onehouse_tracker._paths import user_path
 from onehouse_tracker.errors import JournalWriteError
 from onehouse_tracker.journal import _rows as rows
 from onehouse_tracker.journal._lock import WriterLock, create_private
@@ -113,6 +114,9 @@ class SqliteJournal:
 
         executor: Where it is written and read; `None` is a thread of the tracker's own.
             For tests on a virtual clock: ``InlineExecutor()``.
+
+    Raises:
+        ConfigError: The path begins with ``~`` and leads to no home.
     """
 
     def __init__(
@@ -124,7 +128,7 @@ class SqliteJournal:
         executor: Executor | None = None,
     ) -> None:
         # The lock is named after the file, whichever link led to it.
-        self._path = Path(path).expanduser().resolve()
+        self._path = user_path(path).resolve()
         self._store_responses = store_responses
         self._store_statements = store_statements
         self._executor = executor

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from onehouse_tracker._paths import user_path
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.journal import JournalReader
 from onehouse_tracker.report._recording import Recording
@@ -54,7 +55,7 @@ def write_report(
         view = journal_view(source)
     else:
         view = results_view(source)
-    _replace(Path(path), render(view, title=title))
+    _replace(user_path(path), render(view, title=title))
 
 
 def check_report_path(path: str | os.PathLike[str]) -> None:
@@ -64,11 +65,12 @@ def check_report_path(path: str | os.PathLike[str]) -> None:
     Raises:
         ConfigError: It cannot.
     """
+    path = user_path(path)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise ConfigError(f"cannot write the report {path}: it is a directory")
     # Asked of the path as it was given: /dev/stdout leads to no name that can be resolved.
-    if Path(path).exists() and not Path(path).is_file():
+    if path.exists() and not path.is_file():
         raise ConfigError(f"cannot write the report {path}: it is no regular file")
     if not target.parent.is_dir():
         raise ConfigError(f"cannot write the report {path}: there is no such directory")
