@@ -1,0 +1,3 @@
+"""
+Parts of `benchmarks/isolation.py`: ways of being sick, runs, other trouble, limits, tables.
+"""
