@@ -305,10 +305,12 @@ async def test_answers_are_in_the_journal_by_choice(tmp_path: Path) -> None:
 
 
 COMMANDS = {
-    "wait": ("wait", "r1", "bad", "odd"),
-    "wait, in lines": ("wait", "r1", "bad", "--output", "jsonl"),
-    "wait, with logs": ("wait", "r1", "bad", "odd", "--verbose"),
-    "status": ("status", "r1", "bad"),
+    "wait": ("wait", "r1", "bad", "odd", "spelled"),
+    "wait, in lines": ("wait", "r1", "bad", "spelled", "--output", "jsonl"),
+    "wait, with logs": ("wait", "r1", "bad", "odd", "spelled", "--verbose"),
+    "wait, with a journal": ("wait", "bad", "spelled", "--journal", "journal"),
+    "wait, with a report": ("wait", "bad", "spelled", "--report", "report.html"),
+    "status": ("status", "r1", "bad", "spelled"),
     "submit": ("submit", f"SHOW CLUSTERS '{STATEMENT}'", "--wait", "--verbose"),
     "wait, in vain": ("wait", "slow", "--timeout", "0.3"),
 }
@@ -318,14 +320,20 @@ COMMANDS = {
     ("name", "refused"),
     [*((name, False) for name in COMMANDS), ("wait, with logs", True), ("submit", True)],
 )
-async def test_the_command_shows_no_secret(name: str, *, refused: bool) -> None:
+async def test_the_command_shows_no_secret(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
     """
-    Neither on stdout nor on stderr, with log lines or without, whether it works or the
-    credentials are refused.
+    Neither on stdout nor on stderr, nor in a file that it writes, with log lines or without,
+    whether it works or the credentials are refused.
     """
+    monkeypatch.chdir(tmp_path)
     project = SimulatedProject(speed=1000)
-    for request_id in ("r1", "bad", "odd"):
+    for request_id in ("r1", "bad", "odd", "spelled"):
         project.add(request_id, 0)
+    spelled = "".join(f"\\u{ord(c):04x}" for c in OWN["api_secret"])
+    answer = f'{{"apiStatus": "A {spelled}", "apiResponse": {{"{spelled}": "{spelled}"}}}}'
+    project.script("spelled", [faults.body(answer.encode())] * 9)
     project.add("slow", 10_000_000)
     project.script("bad", [faults.refuse(400, f"bad {OWN['api_secret']}", form="body")])
     project.script("odd", [faults.body(b"<html>" + OWN["api_key"].encode())])
@@ -342,7 +350,7 @@ async def test_the_command_shows_no_secret(name: str, *, refused: bool) -> None:
     assert ended.out + ended.err
     assert (ended.code == 3) is refused
     for secret in (*SECRETS, STATEMENT):
-        assert secret not in ended.out + ended.err
+        assert secret not in ended.out + ended.err + _on_disk(tmp_path)
 
 
 def test_credentials_show_no_secret_anywhere() -> None:

@@ -18,7 +18,7 @@ from yarl import URL
 
 from onehouse_tracker import __version__
 from onehouse_tracker._http import wire
-from onehouse_tracker._http.body import decode_body, too_large
+from onehouse_tracker._http.body import decode_body
 from onehouse_tracker._http.connections import (
     CONNECTION_LOST,
     NOTHING_SENT,
@@ -27,8 +27,10 @@ from onehouse_tracker._http.connections import (
     Kept,
     kept_by,
     open_session,
+    read_body,
     words_of,
 )
+from onehouse_tracker._http.masking import Masking
 from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
@@ -45,6 +47,7 @@ __all__ = ["Connector", "OnehouseClient"]
 
 _MAX_BODY = 8 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not read
+_LARGE = 256 * 1024
 # A parse error may quote a long statement in grpc-message: aiohttp's 8 KiB would make an
 # unreadable reply of it, and of a clear refusal a submission of unknown fate.
 _MAX_HEADER = 64 * 1024
@@ -110,7 +113,7 @@ class OnehouseClient:
         self._may_have_more = max_connections is None
         self._ready_connections = ready_connections
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=connect_timeout)
-        self._secrets = credentials.secret_values()
+        self._masking = Masking(credentials.secret_values())
         self._get_headers = credentials.headers() | _HEADERS
         self._post_headers = self._get_headers | {"Content-Type": "application/json"}
         self._ours = frozenset(name.lower() for name in self._post_headers)
@@ -324,7 +327,7 @@ class OnehouseClient:
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
             sent = not isinstance(error, NOTHING_SENT)
             lost = guard.refused or isinstance(error, CONNECTION_LOST)
-            reason = wire.mask(self._explain(guard.lost or error), self._secrets)
+            reason = self._masking.line(self._explain(guard.lost or error))
             failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
         else:
             if not reply.problem:
@@ -338,8 +341,9 @@ class OnehouseClient:
         limit = self._max_body
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             limit = min(limit, _MAX_ERROR_BODY)
+        data: bytes | bytearray
         try:
-            data, problem = await _read_body(response, limit)
+            data, problem = await read_body(response, limit)
         except (aiohttp.ClientError, OSError) as error:
             # The status is known: a refusal stays one, even if the rest of it was lost.
             data, problem = b"", self._explain(error)
@@ -349,14 +353,19 @@ class OnehouseClient:
             encoding = response.headers.get("Content-Encoding", "")
             data, problem = decode_body(data, encoding, max_body=limit)
 
-        return wire.HttpReply(
+        reply = wire.HttpReply(
             status=response.status,
             phrase=response.reason or "",
             headers=response.headers,
             body=data,
-            problem=wire.mask(problem, self._secrets) if problem else "",
-            secrets=self._secrets,
+            problem=self._masking.line(problem),
+            masking=self._masking,
         )
+        if len(data) > _LARGE:
+            # Masking and parsing take a tenth of a second each, at worst: not in one piece.
+            await asyncio.sleep(0)
+
+        return reply
 
     def _explain(self, error: BaseException) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -384,15 +393,3 @@ def _not_polled(request_id: str, failure: _Failure) -> Exception:
 
 def _not_submitted(failure: _Failure) -> Exception:
     return (SubmissionUnknownError if failure.sent else SubmissionUnsentError)(failure.reason)
-
-
-async def _read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, str]:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > limit:
-            return b"", too_large(limit)
-        chunks.append(chunk)
-
-    return b"".join(chunks), ""

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from onehouse_tracker._text import one_line
 from onehouse_tracker.errors import InvalidRequestError, StatusError
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
 ]
 
 MAX_ID_LENGTH = 256
-_MAX_REASON = 500
-_MAX_TEXT = 10_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -304,11 +303,5 @@ def _reason_in(response: Mapping[str, Any] | None) -> str:
     for key in ("errorMessage", "message", "error", "reason"):
         value = response.get(key)
         if isinstance(value, str) and value:
-            return _one_line(value)
+            return one_line(value)
     return ""
-
-
-def _one_line(text: str) -> str:
-    # It goes into errors and logs: no line breaks, nothing that steers a terminal, no novels.
-    text = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT]).split())
-    return text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 3]}..."

@@ -15,10 +15,12 @@ import atheris
 with atheris.instrument_imports(include=["onehouse_tracker", "email"]):
     from onehouse_tracker import TrackerError
     from onehouse_tracker._http.body import decode_body
+    from onehouse_tracker._http.masking import Masking
     from onehouse_tracker._http.wire import HttpReply, read_status, read_submission
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-0123456789"
+MASKING = Masking([SECRET])
 MAX_BODY = 4096
 HEADERS = (
     "grpc-status",
@@ -46,9 +48,7 @@ def one_reply(data: bytes) -> None:
         given.ConsumeBytes(given.remaining_bytes()), encoding, max_body=MAX_BODY
     )
     assert len(body) <= MAX_BODY or encoding == ""
-    reply = HttpReply(
-        status=status, headers=headers, body=body, problem=problem, secrets=(SECRET,)
-    )
+    reply = HttpReply(status=status, headers=headers, body=body, problem=problem, masking=MASKING)
     for read in (
         lambda: read_status(reply, "r1", now=NOW),
         lambda: read_submission(reply, now=NOW),
@@ -61,7 +61,7 @@ def one_reply(data: bytes) -> None:
             wait = getattr(error, "retry_after", None)
             assert wait is None or 0 <= wait <= 366 * 86400
         else:
-            assert SECRET not in repr(answer)
+            assert SECRET not in f"{answer} {getattr(answer, 'response', '')}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 
 from onehouse_tracker import ApiStatus, ConfigError, Credentials, TrackerError
 from onehouse_tracker._http.body import decode_body
+from onehouse_tracker._http.masking import Masking
 from onehouse_tracker._http.wire import HttpReply, read_status, read_submission, retry_after
 from onehouse_tracker._settings.fields import ALL_FIELDS
 from onehouse_tracker._settings.profile import read_profile
@@ -118,12 +119,12 @@ def test_a_reply_is_a_value_or_an_error_of_ours(
         headers=headers,
         phrase=phrase,
         problem=problem,
-        secrets=(SECRET,),
+        masking=Masking([SECRET]),
     )
     try:
         answer = read_status(reply, "r1", now=NOW)
         assert answer.status is None or len(answer.status) <= 200
-        assert SECRET not in repr(answer)
+        assert SECRET not in f"{answer} {answer.response}"
     except TrackerError as error:
         assert SECRET not in f"{error!r} {error}"
         assert len(str(error)) < 600

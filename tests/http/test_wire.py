@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from onehouse_tracker._http import wire
 from onehouse_tracker._http.body import decode_body
+from onehouse_tracker._http.masking import Masking
 from onehouse_tracker._http.wire import HttpReply
 from onehouse_tracker.errors import (
     InvalidRequestError,
@@ -386,9 +387,10 @@ def test_a_secret_that_the_server_repeats_is_masked() -> None:
     """
     A server or a proxy that quotes our headers must not put them into our logs.
     """
-    secrets = ("topsecret\u00e9", "short")
     reply = HttpReply(
-        status=401, headers={"grpc-message": quote("no topsecret\u00e9, short")}, secrets=secrets
+        status=401,
+        headers={"grpc-message": quote("no topsecret\u00e9, short")},
+        masking=Masking(["topsecret\u00e9", "short"]),
     )
 
     assert status_error(reply).reason == "no **********, short"
@@ -542,3 +544,14 @@ def test_decompressing_garbage_never_raises(data: bytes) -> None:
     body, problem = decode_body(data, "gzip", max_body=100)
 
     assert not (body and problem)
+
+
+def test_an_answer_of_many_thousand_rows_is_read() -> None:
+    """
+    The bound is for bodies that grow; a history of 25,000 runs is none.
+    """
+    row = '{"id": "%036d", "status": "SPARK_JOB_RUN_STATUS_COMPLETED", "n": %d, "f": 1.5}'
+    rows = ",".join(row % (number, number) for number in range(25_000))
+    body = f'{{"apiResponse": {{"runs": [{rows}]}}}}'.encode()
+
+    assert decode_body(body, "", max_body=8 * 1024 * 1024) == (body, "")

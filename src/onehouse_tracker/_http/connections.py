@@ -22,6 +22,8 @@ from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from onehouse_tracker._http.body import too_large
+
 __all__ = [
     "CONNECTION_LOST",
     "NOTHING_SENT",
@@ -30,6 +32,7 @@ __all__ = [
     "Kept",
     "kept_by",
     "open_session",
+    "read_body",
     "words_of",
 ]
 
@@ -168,6 +171,18 @@ def open_session(max_connections: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     )
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytearray, str]:
+    """Read a body of at most *limit* bytes, and return it with the problem that it has, if any."""
+    # Pieces that are joined at the end would be in memory twice.
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        if len(body) + len(chunk) > limit:
+            return bytearray(), too_large(limit)
+        body += chunk
+
+    return body, ""
 
 
 def _nothing() -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Annotated, Any, TypedDict
+from typing import Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
+from onehouse_tracker._http.masking import MASK, Masking
 from onehouse_tracker.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -37,7 +37,6 @@ from onehouse_tracker.models import StatusReply, check_request_id
 __all__ = [
     "SUBMISSION_PATH",
     "HttpReply",
-    "mask",
     "read_status",
     "read_submission",
     "retry_after",
@@ -47,8 +46,6 @@ __all__ = [
 
 SUBMISSION_PATH = "/v1/resource/"
 
-_MAX_REASON = 500
-_MIN_MASKED = 8  # a shorter secret is a placeholder, and would blot out ordinary words
 _MAX_WORD = 200
 _YEAR = 365 * 86400.0
 # What the gateway makes of each gRPC status; for a refusal that arrives as HTTP 200.
@@ -74,19 +71,18 @@ class HttpReply:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Its headers; the mapping ignores case, or is all lower case."""
 
-    body: bytes = field(default=b"", repr=False)
+    body: bytes | bytearray = field(default=b"", repr=False)
     """Its body, decompressed; whatever could be read of it."""
 
     problem: str = ""
     """Why the body is not whole; empty where it is."""
 
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What must not appear in a reason, should the server repeat it."""
+    masking: Masking = field(default_factory=Masking, repr=False)
+    """Replaces our secrets in all that is read of it, should the server repeat them."""
 
-
-def _only(kind: type) -> BeforeValidator:
-    # A field of the wrong type counts as absent: the rest of the reply may still tell enough.
-    return BeforeValidator(lambda value: value if isinstance(value, kind) else None)
+    def __post_init__(self) -> None:
+        # Here, because answers are kept and shown, and nothing reads a body but from here.
+        object.__setattr__(self, "body", self.masking.body(self.body))
 
 
 def _word(value: object) -> str | None:
@@ -94,26 +90,6 @@ def _word(value: object) -> str | None:
     if not isinstance(value, str) or len(value) > _MAX_WORD or not value.isprintable():
         return None
     return value
-
-
-class _StatusBody(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    api_status: Annotated[str | None, BeforeValidator(_word)] = Field(None, alias="apiStatus")
-    api_response: Annotated[dict[str, Any] | None, _only(dict)] = Field(None, alias="apiResponse")
-
-
-class _SubmissionBody(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    request_id: Annotated[str | None, _only(str)] = Field(None, alias="requestId")
-
-
-class _ErrorBody(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    code: Annotated[int | None, _only(int)] = None
-    message: Annotated[str | None, _only(str)] = None
 
 
 class _Numbers(TypedDict):
@@ -166,9 +142,12 @@ def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply
         content, problem = _parse(reply)
         if content is None:
             raise TransportError(problem, request_id=request_id, http_status=reply.status)
-        body = _StatusBody.model_validate(content)
+        response = content.get("apiResponse")
 
-        return StatusReply(body.api_status, body.api_response)
+        # A field of the wrong type counts as absent: the rest may still tell enough.
+        return StatusReply(
+            _word(content.get("apiStatus")), response if isinstance(response, dict) else None
+        )
     _raise_common(reply, status, request_id, now)
     kind: type[StatusError] = RejectedError
     if status == HTTPStatus.NOT_FOUND:
@@ -201,12 +180,12 @@ def read_submission(reply: HttpReply, *, now: float) -> str:
         content, problem = _parse(reply)
         if content is None:
             raise SubmissionUnknownError(problem, http_status=reply.status)
-        try:
-            return check_request_id(_SubmissionBody.model_validate(content).request_id)
-        except InvalidRequestError:
+        request_id = _request_id(content)
+        if request_id is None:
             raise SubmissionUnknownError(
                 "accepted, but the reply holds no usable request ID", http_status=reply.status
-            ) from None
+            )
+        return request_id
     _raise_common(reply, status, "", now)
     kind: type[SubmissionError] = SubmissionRejectedError
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _UNKNOWN_FATE:
@@ -236,17 +215,6 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         wait = moment - now
 
     return min(max(wait, 0.0), _YEAR)
-
-
-def mask(text: str, secrets: tuple[str, ...]) -> str:
-    """Make *text* fit for an error: one short line, with nothing secret and no control codes."""
-    for secret in secrets:
-        if len(secret) >= _MIN_MASKED:
-            text = text.replace(secret, "**********")
-    # After the secrets: a character that is replaced first would hide one.
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-    return text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 3]}..."
 
 
 def _is_success(status: int) -> bool:
@@ -289,7 +257,7 @@ def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
         return None, reply.problem
     try:
         # Bounded in depth and strict about UTF-8, where json.loads is neither.
-        content = from_json(_without_ours(reply), allow_inf_nan=False)
+        content = from_json(reply.body, allow_inf_nan=False)
     except ValueError:
         # Not the parser's words: they may quote the body, which may hold secrets.
         return None, "the body is not JSON" if reply.body.strip() else "the body is empty"
@@ -299,21 +267,22 @@ def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
     return content, ""
 
 
-def _without_ours(reply: HttpReply) -> bytes:
-    """Leave our credentials out, should the server repeat them: answers are kept and shown."""
-    body = reply.body
-    for secret in reply.secrets:
-        if len(secret) >= _MIN_MASKED:
-            for written in {secret, to_json(secret)[1:-1].decode()}:
-                body = body.replace(written.encode(), b"**********")
+def _request_id(content: Mapping[str, Any]) -> str | None:
+    try:
+        request_id = check_request_id(content.get("requestId"))
+    except InvalidRequestError:
+        return None
 
-    return body
+    return None if MASK in request_id else request_id
 
 
-def _error_body(reply: HttpReply) -> _ErrorBody:
+def _error_body(reply: HttpReply) -> tuple[int | None, str]:
+    """The code and the message in the body of a refusal."""
     content, _ = _parse(reply)
+    code, message = (content or {}).get("code"), (content or {}).get("message")
+    is_number = isinstance(code, int) and not isinstance(code, bool)
 
-    return _ErrorBody.model_validate(content or {})
+    return code if is_number else None, message if isinstance(message, str) else ""
 
 
 def _grpc_number(value: str | None) -> int | None:
@@ -328,7 +297,7 @@ def _grpc_number(value: str | None) -> int | None:
 def _numbers(reply: HttpReply) -> _Numbers:
     code = _grpc_number(reply.headers.get("grpc-status"))
     if code is None:
-        code = _error_body(reply).code
+        code, _ = _error_body(reply)
         # Some gateways repeat the HTTP status there.
         code = code if code in range(_LAST_GRPC_STATUS + 1) else None
 
@@ -338,16 +307,16 @@ def _numbers(reply: HttpReply) -> _Numbers:
 def _reason(reply: HttpReply) -> str:
     """Say why the call was refused, in the server's words where it has any."""
     if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
-        return mask(_where_to(reply), reply.secrets)
+        return reply.masking.line(_where_to(reply))
     candidates = (
         unquote(reply.headers.get("grpc-message") or "", errors="replace"),
-        _error_body(reply).message or "",
+        _error_body(reply)[1],
         _plain_text(reply),
         reply.phrase,
         _phrase(reply.status),
     )
     for candidate in candidates:
-        reason = mask(candidate, reply.secrets)
+        reason = reply.masking.line(candidate)
         if reason:
             return reason
 
@@ -372,7 +341,8 @@ def _phrase(status: int) -> str:
 def _where_to(reply: HttpReply) -> str:
     # Only scheme and host: the rest of a redirect may hold tokens.
     try:
-        target = urlsplit(reply.headers.get("location") or "")
+        # Masked before it is read as well: a host is made lower case.
+        target = urlsplit(reply.masking.text(reply.headers.get("location") or ""))
         origin = f"{target.scheme}://{target.hostname}" if target.hostname else "another path"
     except ValueError:
         origin = "an unreadable place"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from onehouse_tracker._text import printable
 from onehouse_tracker.models import Result
 
 __all__ = ["News", "describe_ids", "json_of"]
@@ -54,7 +55,7 @@ class News(dict[str, Any]):
             packed.append(item)
         news = cls(results=packed)
         if error is not None:
-            news.update(error=_clean(error), pending=list(pending), hopeless=hopeless)
+            news.update(error=printable(error), pending=list(pending), hopeless=hopeless)
         return news
 
     def __repr__(self) -> str:
@@ -90,10 +91,10 @@ def _pack(result: Result, room: int) -> tuple[dict[str, Any], int]:
     used = 0
     for name, text in (("label", result.label), ("status", result.status)):
         if text:
-            item[name] = _clean(text)
+            item[name] = printable(text)
             used += len(text)
     if result.reason and len(result.reason) <= room - used:
-        item["reason"] = _clean(result.reason)
+        item["reason"] = printable(result.reason)
         used += len(result.reason)
     if result.response:
         text = json_of(result.response)
@@ -103,10 +104,6 @@ def _pack(result: Result, room: int) -> tuple[dict[str, Any], int]:
             item["response"] = result.response
             used += len(text)
     return item, used
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _all_text(value: object) -> str:

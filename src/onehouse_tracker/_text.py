@@ -1,0 +1,23 @@
+"""
+Text that others wrote, made fit for one line of ours.
+"""
+
+from __future__ import annotations
+
+__all__ = ["one_line", "printable"]
+
+_MAX_LINE = 500
+_MAX_READ = 100_000  # enough of a text for its line, without a walk through megabytes
+
+
+def printable(text: str) -> str:
+    """Replace by a space what breaks a line, steers a terminal or turns text around."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def one_line(text: str) -> str:
+    """Make one line of *text*: at most 500 characters, all printable, no two spaces together."""
+    text = " ".join(printable(text[:_MAX_READ]).split())
+    return text if len(text) <= _MAX_LINE else f"{text[: _MAX_LINE - 3]}..."
