@@ -32,8 +32,9 @@ from onehouse_tracker.journal import (
     Settled,
     SqliteJournal,
 )
+from onehouse_tracker.journal import _parsed as parsed
 from onehouse_tracker.journal import _rows as rows
-from onehouse_tracker.journal._schema import VERSION
+from onehouse_tracker.journal._schema import _STEPS, VERSION
 from onehouse_tracker.models import Outcome, Request, Result
 from tests.journal.files import NOON, added, opened, recorded, state
 
@@ -281,7 +282,7 @@ def test_results_come_back_as_they_were(result: Result) -> None:
     row = rows.recorded_row(Recorded(result, NOON), keep_response=True)
     request_id, label, added_at = row[:3]
 
-    read = rows.journalled((1, request_id, label, None, added_at, *row[3:12]))
+    read = parsed.journalled((1, request_id, label, None, added_at, *row[3:12]))
 
     assert read.result == result
 
@@ -563,7 +564,7 @@ def test_migration_that_fails_leaves_the_old_file(
     Half a migration would be a file of no version.
     """
     old_file(path)
-    steps = ((), ("CREATE TABLE statements (number)", "CREATE TABLE statements (number)"))
+    steps = (_STEPS[0], ("CREATE TABLE statements (number)", "CREATE TABLE statements (number)"))
     monkeypatch.setattr("onehouse_tracker.journal._schema._STEPS", steps)
 
     with pytest.raises(errors.JournalWriteError, match="already exists"):

@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, final
 
+from onehouse_tracker._own_files import create_private, followed, make_private, sync_directory
 from onehouse_tracker._paths import user_path
 from onehouse_tracker.errors import JournalWriteError
+from onehouse_tracker.journal import _parsed as parsed
 from onehouse_tracker.journal import _rows as rows
-from onehouse_tracker.journal._lock import WriterLock, create_private
+from onehouse_tracker.journal._lock import WriterLock
 from onehouse_tracker.journal._protocol import (
     Accepted,
     Acknowledged,
@@ -29,8 +31,8 @@ from onehouse_tracker.journal._protocol import (
     Settled,
 )
 from onehouse_tracker.journal._reader import JournalReader
-from onehouse_tracker.journal._schema import VERSION, migrate, version_of
-from onehouse_tracker.journal._trouble import foreign, newer, odd_row, translated
+from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
+from onehouse_tracker.journal._trouble import altered, foreign, newer, odd_row, translated
 from onehouse_tracker.models import Result
 from onehouse_tracker.results import Results
 
@@ -81,13 +83,16 @@ UPDATE statements SET state = 'unknown', settled_at = ?,
 WHERE state = 'sending'
 """
 _UNACKNOWLEDGED = f"""
-SELECT {rows.COLUMNS} FROM requests
+SELECT {parsed.COLUMNS} FROM requests
 WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND number > ? ORDER BY number LIMIT ?
 """  # noqa: S608 - our own column names
 _PENDING = f"""
-SELECT {rows.COLUMNS} FROM requests
+SELECT {parsed.COLUMNS} FROM requests
 WHERE outcome IS NULL AND number > ? ORDER BY number LIMIT ?
 """  # noqa: S608 - our own column names
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""What SQLite calls the file itself, and those that it reads and writes beside it."""
+
 _PLACES = 500
 """Parameters of one statement; SQLite promises 999."""
 
@@ -97,9 +102,9 @@ class SqliteJournal:
     """
     What must survive a crash, in one file on a local disk.
 
-    Give it to ``Tracker(journal=...)``, which opens and closes it.  Only its owner may read
-    the file.  SQLite keeps two more beside it while it is open (``-wal`` and ``-shm``), and
-    we one that is empty (``-lock``); move all of them together.
+    Give it to ``Tracker(journal=...)``, which opens and closes it.  SQLite keeps two more files
+    beside it while it is open (``-wal`` and ``-shm``), and we one that is empty (``-lock``);
+    move all of them together.  Only their owner may read them, and only the owner writes.
 
     Of a statement that is submitted its SHA-256 is kept, its label, and its first two words,
     so that you recognise it; its text may hold secrets and stays out unless you want it in.
@@ -128,7 +133,8 @@ class SqliteJournal:
         executor: Executor | None = None,
     ) -> None:
         # The lock is named after the file, whichever link led to it.
-        self._path = user_path(path).resolve()
+        self._given = user_path(path)
+        self._path = Path(os.path.realpath(self._given))
         self._store_responses = store_responses
         self._store_statements = store_statements
         self._executor = executor
@@ -136,8 +142,7 @@ class SqliteJournal:
         self._connection: sqlite3.Connection | None = None
 
     def __repr__(self) -> str:
-        state = "closed" if self._connection is None else "open"
-        return f"<SqliteJournal {self._path}: {state}>"
+        return f"<SqliteJournal {self._path}: {'open' if self._connection else 'closed'}>"
 
     @property
     def name(self) -> str:
@@ -178,8 +183,13 @@ class SqliteJournal:
 
             JournalCorruptError: It is damaged, or something else.
 
-            JournalWriteError: It cannot be created, opened or written.
+            JournalWriteError: It cannot be created, opened or written; or it, or a file beside
+                it, belongs to another user, is a link, or has a second name.
         """
+        try:
+            followed(self._given)  # refuses links that others made
+        except OSError as error:
+            raise translated(error, self._given) from error
         self._lock.acquire()
         try:
             return self._open()
@@ -219,9 +229,7 @@ class SqliteJournal:
         Raises:
             JournalError: It cannot be read.
         """
-        return self._guarded(
-            lambda connection: _fetch(connection, _UNACKNOWLEDGED, (after, limit))
-        )
+        return self._guarded(lambda connection: _page(connection, _UNACKNOWLEDGED, after, limit))
 
     def pending(self, after: int, limit: int) -> Sequence[Journalled]:
         """
@@ -230,7 +238,7 @@ class SqliteJournal:
         Raises:
             JournalError: It cannot be read.
         """
-        return self._guarded(lambda connection: _fetch(connection, _PENDING, (after, limit)))
+        return self._guarded(lambda connection: _page(connection, _PENDING, after, limit))
 
     def close(self) -> None:
         """Let others write.  Does nothing if it is not open."""
@@ -246,10 +254,9 @@ class SqliteJournal:
     # --- how it is done ------------------------------------------------------------------
 
     def _open(self) -> int:
+        self._make_private()
         if create_private(self._path):
-            _sync_directory(self._path.parent)
-        elif self._path.stat().st_mode & 0o077:
-            self._path.chmod(0o600)
+            sync_directory(self._path.parent)
         # One thread uses it at a time, but the executor may have several.
         self._connection = connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False
@@ -259,6 +266,8 @@ class SqliteJournal:
             raise foreign(self._path)
         if version > VERSION:
             raise newer(self._path, version)
+        if not is_as_made(connection, version):
+            raise altered(self._path)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise JournalWriteError(
@@ -277,7 +286,19 @@ class SqliteJournal:
         )
         forsaken = connection.execute(_FORSAKE, (now,)).rowcount
         connection.execute("COMMIT")
+        # Again, because others may have been faster than SQLite: no answer was written yet.
+        self._make_private()
         return forsaken
+
+    def _make_private(self) -> None:
+        """
+        Refuse what others put in our way, and let nobody read what is ours.
+
+        Raises:
+            OSError: There is something that is not ours.
+        """
+        for ending in _BESIDE:
+            make_private(self._path.with_name(f"{self._path.name}{ending}"))
 
     def _guarded(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         connection = self._connection
@@ -352,7 +373,7 @@ def _results(connection: sqlite3.Connection, request_ids: Sequence[str]) -> dict
         some = request_ids[start : start + _PLACES]
         places = ", ".join("?" * len(some))
         query = (
-            f"SELECT {rows.COLUMNS} FROM requests"  # noqa: S608 - our own column names
+            f"SELECT {parsed.COLUMNS} FROM requests"  # noqa: S608 - our own column names
             f" WHERE outcome IS NOT NULL AND request_id IN ({places})"
         )
         for item in _fetch(connection, query, some):
@@ -361,17 +382,13 @@ def _results(connection: sqlite3.Connection, request_ids: Sequence[str]) -> dict
     return found
 
 
+def _page(connection: sqlite3.Connection, query: str, after: int, limit: int) -> list[Journalled]:
+    # Whoever goes on behind the last of them would go on for ever if they did not ascend.
+    page = parsed.ascending(connection.execute(query, (after, limit)), after)
+    return [parsed.journalled(row) for row in page]
+
+
 def _fetch(
     connection: sqlite3.Connection, query: str, parameters: Sequence[object]
 ) -> list[Journalled]:
-    return [rows.journalled(row) for row in connection.execute(query, parameters)]
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the name of a new file as durable as its content; not every system can."""
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return [parsed.journalled(row) for row in connection.execute(query, parameters)]
