@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "make_private",
     "refuse_foreign",
     "sync_directory",
+    "write_whole",
 ]
 
 _MOST_LINKS = 40
@@ -115,6 +117,51 @@ def create_private(path: Path) -> bool:
         return False
     os.close(descriptor)
     return True
+
+
+def write_whole(path: Path, text: str) -> None:
+    """
+    Have *text* stand in *path*, wholly or not at all.
+
+    A file of ours that stood there keeps its mode and its group; any other is replaced by one
+    that only its owner may read.  Nothing is ever written through a link, nor to a file that
+    was there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    mode, group = _access_of(path)
+    # Not named after the file: a long name would become too long.
+    temporary = path.with_name(f".onehouse-tracker-{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        _give_access(temporary, mode, group)
+        temporary.replace(path)  # one step: nobody reads half of it
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _access_of(path: Path) -> tuple[int, int | None]:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return 0o600, None
+    if not (stat.S_ISREG(found.st_mode) and is_ours(found)):
+        return 0o600, None
+    return stat.S_IMODE(found.st_mode) & 0o777, found.st_gid
+
+
+def _give_access(path: Path, mode: int, group: int | None) -> None:
+    if group is not None and hasattr(os, "chown") and path.stat().st_gid != group:
+        try:
+            os.chown(path, -1, group, follow_symlinks=False)
+        except PermissionError:
+            mode &= ~0o070  # a group that is another one
+    path.chmod(mode)
 
 
 def sync_directory(directory: Path) -> None:

@@ -217,8 +217,19 @@ class BudgetFile:
         return content if isinstance(content, dict) else {}
 
     def _refuse_foreign_file(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{self._path} is not a regular file: name another budget file")
+        if found.st_nlink > 1:
+            raise ConfigError(
+                f"{self._path} has another name too (a hard link): name another budget file"
+            )
+        start = os.pread(self._fd, _SIZE, 0).strip(b"\0 \n")
+        if found.st_size > _SIZE or (start and not start.startswith(b"{")):
+            raise ConfigError(
+                f"{self._path} holds something else, and was left as it is: name another budget"
+                " file, or remove it"
+            )
         content = self._content()
         boot, written = content.get("boot"), content.get("written")
         if not isinstance(boot, str) or not isinstance(written, int | float):
