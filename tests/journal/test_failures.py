@@ -98,6 +98,7 @@ async def test_whoever_waits_for_a_cancelled_job_is_told(path: Path, waiter: str
         source = ScriptedSource({"a": [SUCCESS]})
         tracker = Tracker(source, journal=SqliteJournal(path, executor=executor))
         await tracker.__aenter__()
+        executor.submit(int).result()  # the opening has left its thread
         busy = threading.Event()
         executor.submit(busy.wait)
 

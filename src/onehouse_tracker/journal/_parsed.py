@@ -18,6 +18,7 @@ from onehouse_tracker.models import Outcome, Result, check_label, check_request_
 
 __all__ = [
     "COLUMNS",
+    "COLUMNS_WITHOUT_RESULT",
     "WHOLE_END",
     "ascending",
     "journalled",
@@ -32,6 +33,9 @@ COLUMNS = (
     " first_polled_at, detected_at, waited_s, delay_bound_s"
 )
 """What `journalled` needs, in this order."""
+
+COLUMNS_WITHOUT_RESULT = f"{', '.join(COLUMNS.split(', ')[:5])}{', NULL' * 9}"
+"""The same of a request that is to be asked about, whatever was concluded before."""
 
 WHOLE_END = 2**63
 """Whole numbers are below it: SQLite holds no others."""
