@@ -458,6 +458,7 @@ class Tracker:
                 timeout=self._policy.poll_timeout,
                 label=label,
                 recorder=session.recorder,
+                accepted=partial(self._accepted, label),
             ),
             label=label,
         )
@@ -467,15 +468,15 @@ class Tracker:
                 f" {request.request_id}",
                 pending=(request.request_id,),
             )
-        if session.emit:
-            session.emit(
-                events.StatementSubmitted(
-                    at=asyncio.get_running_loop().time(),
-                    request_id=request.request_id,
-                    label=label,
-                )
-            )
         return session.track(engine, request, first_look=self._policy.gap_min)
+
+    def _accepted(self, label: str | None, request_id: str) -> None:
+        # At once: a journal that fails, or whoever cancels now, must not hide what runs.
+        if self._session.emit:
+            now = asyncio.get_running_loop().time()
+            self._session.emit(
+                events.StatementSubmitted(at=now, request_id=request_id, label=label)
+            )
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -670,11 +670,11 @@ def test_a_system_without_locks_is_named(path: Path, monkeypatch: pytest.MonkeyP
         HostGate(project="p")
 
 
-def test_other_errors_of_the_lock_are_not_hidden(
+def test_other_errors_of_the_lock_name_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Only what we can explain is explained.
+    What we cannot explain the system says in its own words.
     """
 
     def flock(fd: int, operation: int) -> None:
@@ -682,7 +682,7 @@ def test_other_errors_of_the_lock_are_not_hidden(
 
     monkeypatch.setattr(fcntl, "flock", flock)
 
-    with pytest.raises(OSError, match="disk on fire"):
+    with pytest.raises(ConfigError, match="cannot be used: disk on fire"):
         run(HostGate(path=path).start())
 
 

@@ -89,6 +89,7 @@ def _checked(path: Path) -> Path:
 def _replace(path: Path, text: str) -> None:
     target = _checked(path)
     try:
-        write_whole(target, text)
+        # The name of a file need not be text that can be encoded, and may be part of the title.
+        write_whole(target, text.encode("utf-8", "replace").decode())
     except OSError as error:
         raise ConfigError(f"cannot write the report {path}: {error.strerror}") from error
