@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple, Self, final
+from typing import Self, final
 
 import aiohttp
 from yarl import URL
@@ -20,14 +21,23 @@ from onehouse_tracker import __version__
 from onehouse_tracker._http import wire
 from onehouse_tracker._http.body import decode_body
 from onehouse_tracker._http.connections import (
-    CONNECTION_LOST,
-    NOTHING_SENT,
     Connector,
     Guard,
     Kept,
+    Use,
+    connections_of,
     kept_by,
+    look_up_again,
     open_session,
     read_body,
+)
+from onehouse_tracker._http.failures import (
+    CONNECTION_LOST,
+    NOTHING_SENT,
+    Failure,
+    Translate,
+    not_polled,
+    not_submitted,
     words_of,
 )
 from onehouse_tracker._http.masking import Masking
@@ -35,11 +45,7 @@ from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
-    StaleConnectionError,
-    SubmissionUnknownError,
-    SubmissionUnsentError,
     TrackerClosedError,
-    TransportError,
 )
 from onehouse_tracker.models import StatusReply
 
@@ -121,6 +127,8 @@ class OnehouseClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._users = 0
         self._kept: Connector | Kept = Kept()
+        self._idle = 0  # as far as can be told from outside, in a session that is not ours
+        self._forgot_at = -math.inf
 
     @classmethod
     def from_env(
@@ -164,6 +172,11 @@ class OnehouseClient:
     def request_timeout(self) -> float:
         """Seconds one call may take from start to end."""
         return self._request_timeout
+
+    @property
+    def max_connections(self) -> int | None:
+        """Connections at once, at most; `None` for any number."""
+        return self._max_connections if self._foreign is None else connections_of(self._foreign)
 
     def __repr__(self) -> str:
         state = "closed" if self._session is None else "open"
@@ -224,7 +237,7 @@ class OnehouseClient:
             TrackerClosedError: Used outside ``async with``.
         """
         path = wire.status_path(request_id)
-        reply = await self._exchange("GET", path, failed=partial(_not_polled, request_id))
+        reply = await self._exchange("GET", path, failed=partial(not_polled, request_id))
 
         return wire.read_status(reply, request_id, now=time.time())
 
@@ -249,7 +262,7 @@ class OnehouseClient:
             TrackerClosedError: Used outside ``async with``.
         """
         body = json.dumps(wire.submission_body(statement)).encode()
-        reply = await self._exchange("POST", wire.SUBMISSION_PATH, body, failed=_not_submitted)
+        reply = await self._exchange("POST", wire.SUBMISSION_PATH, body, failed=not_submitted)
 
         return wire.read_submission(reply, now=time.time())
 
@@ -274,12 +287,24 @@ class OnehouseClient:
         if self._may_have_more:
             self._max_connections = max(_MAX_CONNECTIONS, connections)
 
+    def forget_connections(self) -> None:
+        """
+        Use new connections from now on, and look the name up again: the server may have moved.
+
+        In a session that was given this takes a `Connector`; without, connections that stand
+        are used on.
+        """
+        self._forgot_at = time.monotonic()
+        if self._session is not None:
+            look_up_again(self._session)
+
     async def hold(self) -> Callable[[], None]:
         """
         Keep one connection that stands for the next request, until the function returned is
         called: where many share a session, somebody else would take it.  Else as `warm_up`.
         """
         self._open_session()
+        Use(self._forgot_at).begin()
         return await self._kept.hold(self._url(""), self._timeout)
 
     def _url(self, path: str) -> URL:
@@ -296,18 +321,19 @@ class OnehouseClient:
         return self._session
 
     async def _exchange(
-        self, method: str, path: str, body: bytes | None = None, *, failed: _Translate
+        self, method: str, path: str, body: bytes | None = None, *, failed: Translate
     ) -> wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
         kept = self._kept
         # A session of ours adds nothing of its own.
         guard = Guard(None if isinstance(kept, Connector) else self._ours)
-        # A reply that was read whole leaves a connection behind, and a request takes one away if
-        # there is any.  Only such a connection can be stale: a new one that is lost is a failure,
-        # or a server that hangs up on everybody would be asked again and again without a pause.
-        reused = kept.idle > 0
-        kept.idle -= reused
+        use = Use(self._forgot_at)
+        use.begin()
+        # Where the connector does not tell: a reply that was read whole leaves a connection
+        # behind, and a request takes one away if there is any.
+        had_idle = self._idle > 0
+        self._idle -= had_idle
         try:
             async with session.request(
                 method,
@@ -327,11 +353,14 @@ class OnehouseClient:
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
             sent = not isinstance(error, NOTHING_SENT)
             lost = guard.refused or isinstance(error, CONNECTION_LOST)
-            reason = self._masking.line(self._explain(guard.lost or error))
-            failure = _Failure(reason, sent=sent, stale=reused and sent and lost)
+            reason = self._masking.line(words_of(guard.lost or error, self._timeout))
+            # Only a connection that had served can be stale: a new one that is lost is a failure,
+            # or a server that hangs up on everybody would be asked again and again, with no pause.
+            reused = had_idle if use.reused is None else use.reused
+            failure = Failure(reason, sent=sent, stale=reused and sent and lost)
         else:
             if not reply.problem:
-                kept.idle += 1
+                self._idle += 1
             return reply
 
         # Not raised above: it would carry aiohttp's error along, and with it our headers.
@@ -346,7 +375,7 @@ class OnehouseClient:
             data, problem = await read_body(response, limit)
         except (aiohttp.ClientError, OSError) as error:
             # The status is known: a refusal stays one, even if the rest of it was lost.
-            data, problem = b"", self._explain(error)
+            data, problem = b"", words_of(error, self._timeout)
         if problem:
             response.close()
         else:
@@ -366,30 +395,3 @@ class OnehouseClient:
             await asyncio.sleep(0)
 
         return reply
-
-    def _explain(self, error: BaseException) -> str:
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return f"no connection within {self._timeout.connect:g} s"
-        if isinstance(error, TimeoutError):
-            return f"no reply within {self._request_timeout:g} s"
-        return words_of(error)
-
-
-class _Failure(NamedTuple):
-    """An exchange that brought no reply."""
-
-    reason: str
-    sent: bool  # False only where it is certain that nothing was
-    stale: bool
-
-
-_Translate = Callable[[_Failure], Exception]
-
-
-def _not_polled(request_id: str, failure: _Failure) -> Exception:
-    kind = StaleConnectionError if failure.stale else TransportError
-    return kind(failure.reason, request_id=request_id)
-
-
-def _not_submitted(failure: _Failure) -> Exception:
-    return (SubmissionUnknownError if failure.sent else SubmissionUnsentError)(failure.reason)

@@ -12,8 +12,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from onehouse_tracker._engine.roster import own_copy
 from onehouse_tracker.errors import HandleCancelledError, TrackerClosedError
+from onehouse_tracker.models import own_copy
 from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
@@ -137,14 +137,10 @@ class Handle:
 
     def remembered(self) -> Result | None:
         """The outcome, if it is final, for another waiter; `None` otherwise."""
-        result = self.known()
-        return result if result is not None and result.outcome.final else None
-
-    def known(self) -> Result | None:
-        """The outcome, if there is one; that it was looked at is not written down."""
         if not self._wait.over or self._wait.error is not None:
             return None
-        return own_copy(self._stored())
+        result = self._stored()
+        return own_copy(result) if result.outcome.finished else None
 
     def cancel(self) -> bool:
         """

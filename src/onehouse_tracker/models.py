@@ -6,19 +6,22 @@ Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_h
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from onehouse_tracker._own_response import OwnResponse
 from onehouse_tracker._text import one_line
 from onehouse_tracker.errors import InvalidRequestError, StatusError
 
 __all__ = [
     "ApiStatus",
+    "ConnectedSource",
     "Outcome",
     "Request",
     "Result",
@@ -81,19 +84,8 @@ class Outcome(StrEnum):
         """Whether asking again is pointless: everything but `TIMED_OUT` and `UNREACHABLE`."""
         return self not in _UNFINISHED
 
-    @property
-    def final(self) -> bool:
-        """
-        Whether it is the server's own word, which does not change.
-
-        Everything else is our conclusion: another wait for the request asks again, also where
-        a journal holds it.
-        """
-        return self in _FINAL
-
 
 _OK = frozenset({Outcome.SUCCEEDED, Outcome.PARTIALLY_SUCCEEDED})
-_FINAL = _OK | {Outcome.FAILED, Outcome.INVALID}
 _UNFINISHED = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 
 
@@ -211,6 +203,26 @@ class StatusSource(Protocol):
         """
 
 
+@runtime_checkable
+class ConnectedSource(Protocol):
+    """Has connections.  A `StatusSource` that also is one uses them as the tracker needs it."""
+
+    @property
+    def max_connections(self) -> int | None:
+        """
+        Requests that can be on the wire at once; `None` for any number.
+
+        No more are sent at once: one more would wait for a connection until it times out.
+        """
+
+    def forget_connections(self) -> None:
+        """
+        Make new connections for all that is sent from now on, after a new look-up of the name.
+
+        Called before each probe of an outage: the server may have moved.  Must not block.
+        """
+
+
 class SubmissionSource(Protocol):
     """Accepts statements.  A `StatusSource` that also has this can serve `Tracker.submit`."""
 
@@ -283,7 +295,7 @@ class Result:
         if self.error is not None:
             status = self.error.http_status
             return self.error.reason or ("" if status is None else f"HTTP {status}")
-        return _reason_in(self.response) or (self.status or "")
+        return _reason_in(_response.peek(self)) or (self.status or "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, a data frame or a log; times in ISO 8601, durations in seconds."""
@@ -301,6 +313,21 @@ class Result:
             "waited_s": round(self.waited, 6),
             "delay_bound_s": None if self.delay_bound is None else round(self.delay_bound, 6),
         }
+
+
+# A field like any other for those who make results, and read, compare or pickle them.
+_response = OwnResponse(Result.__dict__["response"])
+setattr(Result, "response", _response)  # noqa: B010 - type checkers still see the field
+
+
+def own_copy(result: Result) -> Result:
+    """A result that shares nothing mutable with *result*."""
+    return replace(result, response=_response.shared(result), error=copy.copy(result.error))
+
+
+def relabelled(result: Result, label: str | None) -> Result:
+    """*result* under another label, to take its place: nobody may keep both."""
+    return replace(result, label=label, response=_response.moved(result))
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -16,6 +16,7 @@ from onehouse_tracker.errors import (
     TransportError,
 )
 from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import After, ScriptedSource, hang
 from onehouse_tracker.testing.scripted import Step
 from tests.support import FAILED, INVALID, PARTIAL, PENDING, SUCCESS, now, run
@@ -285,9 +286,33 @@ def test_result_tells_how_late_we_can_be() -> None:
 
     assert result.delay_bound == pytest.approx(0.5)
     assert result.waited == pytest.approx(0.5)
-    assert result.detected_at is not None
-    assert result.first_polled_at is not None
-    assert (result.detected_at - result.first_polled_at).total_seconds() == pytest.approx(0.5)
+
+
+def test_suspend_does_not_move_the_first_poll() -> None:
+    """
+    While a laptop sleeps the loop's clock stands still: counted back from the end, the first
+    poll would seem hours later than it was.
+    """
+    began = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    slept = timedelta()
+
+    def wall_clock() -> datetime:
+        return began + timedelta(seconds=now()) + slept
+
+    async def wake_up(_: str) -> StatusReply:
+        nonlocal slept
+        slept = timedelta(hours=5)
+        return StatusReply(SUCCESS.value)
+
+    async def scenario() -> None:
+        source = ScriptedSource({"r": [OSError("gone"), PENDING, wake_up]}, latency=0.1)
+        async with Tracker(source, wall_clock=wall_clock) as tracker:
+            result = (await tracker.wait_all(["r"]))["r"]
+        assert result.first_polled_at == began
+        assert result.detected_at is not None
+        assert result.detected_at - began > timedelta(hours=5)
+
+    run(scenario())
 
 
 def test_result_without_a_pending_poll_has_no_bound() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 import math
 import random
 from typing import TYPE_CHECKING
@@ -18,15 +17,9 @@ from onehouse_tracker._engine.health import Health
 from onehouse_tracker._engine.replies import Replies
 from onehouse_tracker._engine.roster import Roster
 from onehouse_tracker._engine.slots import SlotQueue
+from onehouse_tracker._engine.source import Source
 from onehouse_tracker._schedule.schedule import TICK, Schedule
-from onehouse_tracker.errors import (
-    ProjectError,
-    StatusError,
-    ThrottledError,
-    TransportError,
-    UnauthorizedError,
-)
-from onehouse_tracker.models import StatusReply, StatusSource
+from onehouse_tracker.errors import ProjectError, ThrottledError, UnauthorizedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +29,10 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.gates import Gate
+    from onehouse_tracker.models import StatusSource
     from onehouse_tracker.policy import PollPolicy
 
 __all__ = ["Engine"]
-
-_log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -63,9 +55,8 @@ class Engine:
         recorder: Recorder | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._source = source
+        self._source = Source(source, policy)
         self._gate = gate
-        self._policy = policy
         self._emit = emit
         self._schedule = Schedule(policy, gate.limit)
         self._health = Health(policy.patience)
@@ -92,8 +83,6 @@ class Engine:
         self._sleeper: asyncio.Future[None] | None = None
         self._closed: BaseException | None = None
         self._polls_go_first = True
-        # A source that bounds its calls itself, as the client does, needs no second timer.
-        self._times_out = getattr(source, "request_timeout", math.inf) > policy.poll_timeout
         self._max_in_flight = policy.polls_at_once(gate.limit)
         self.in_flight = 0
         self.submitting = 0
@@ -105,6 +94,10 @@ class Engine:
     def pending(self) -> int:
         """How many requests are followed."""
         return len(self._roster)
+
+    def follows(self, request_id: str) -> bool:
+        """Whether a request is followed."""
+        return request_id in self._roster
 
     @property
     def ended(self) -> int:
@@ -236,7 +229,7 @@ class Engine:
 
     def _submission_wanted_at(self, now: float) -> float:
         health = self._health
-        if not self._slots.has_submission or health.suspects:
+        if not self._slots.has_submission or health.suspects or self._all_connections_busy:
             return math.inf
         if not health.proven and self._on_the_wire:
             return math.inf
@@ -247,6 +240,8 @@ class Engine:
 
     def _poll_wanted_at(self) -> float:
         health = self._health
+        if self._all_connections_busy:
+            return math.inf
         if health.suspects:
             return health.next_probe_at if self._can_confirm else math.inf
         if self.in_flight >= self._max_in_flight:
@@ -267,6 +262,11 @@ class Engine:
     @property
     def _on_the_wire(self) -> int:
         return self.in_flight + self.submitting
+
+    @property
+    def _all_connections_busy(self) -> bool:
+        # One more would spend its time-out waiting for a connection, and seem to have failed.
+        return self._on_the_wire >= self._source.max_connections
 
     @property
     def _can_confirm(self) -> bool:
@@ -327,14 +327,15 @@ class Engine:
             tracked = self._schedule.pop(now)
         if tracked is None:
             return
+        if health.outage:
+            # Each probe looks the name up again: the server may answer at another address.
+            self._source.forget_connections()
         if confirming or health.outage:
             health.probe_sent(now)
         health.confirming = confirming
         self.polls += 1
         self.in_flight += 1
-        tracked.polls += 1
-        if tracked.first_sent_at is None:
-            tracked.first_sent_at = now
+        self._roster.count_poll(tracked)
         tracked.task = polls.create_task(
             self._poll(tracked, now, confirming=confirming), name=f"poll {tracked.request_id}"
         )
@@ -360,36 +361,12 @@ class Engine:
     # --- One poll --------------------------------------------------------------------
 
     async def _poll(self, tracked: Tracked, sent_at: float, *, confirming: bool) -> None:
-        answer = await self._ask(tracked.request_id)
+        answer = await self._source.ask(tracked.request_id)
         self._poll_over(confirming=confirming)
         if tracked.task is None:
             return  # nobody waits for it any more
         tracked.task = None
         self._replies.receive(tracked, answer, sent_at, self._loop.time(), confirming=confirming)
-
-    async def _ask(self, request_id: str) -> StatusReply | StatusError:
-        try:
-            if not self._times_out:
-                return await self._source.fetch(request_id)
-            async with asyncio.timeout(self._policy.poll_timeout):
-                return await self._source.fetch(request_id)
-        except StatusError as error:
-            return error
-        except TimeoutError:
-            return TransportError(
-                f"no reply within {self._policy.poll_timeout:g} s", request_id=request_id
-            )
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return TransportError("the status source cancelled itself", request_id=request_id)
-        except Exception as error:  # noqa: BLE001 - survive whatever the source does
-            if not isinstance(error, OSError):
-                _log.exception("the status source failed on request %s", request_id)
-            failure = TransportError(type(error).__name__, request_id=request_id)
-            failure.__cause__ = error
-            return failure
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

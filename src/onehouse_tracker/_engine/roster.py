@@ -6,16 +6,13 @@ Bookkeeping on one event loop: no task, no I/O, nothing to await.
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
 from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker.errors import JournalError, TrackerClosedError
-from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.models import Outcome, Result, own_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._schedule.schedule import Schedule
     from onehouse_tracker.models import StatusReply
 
-__all__ = ["Roster", "own_copy"]
+__all__ = ["Roster"]
 
 
 class Roster:
@@ -74,6 +71,9 @@ class Roster:
         for tracked in self._tracked.values():
             observer(_joined(tracked))
 
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._tracked
+
     def open(self, wait: Wait) -> None:
         """Take in a waiter; a failure of the project reaches it from now on."""
         self._waits[wait] = None
@@ -84,7 +84,9 @@ class Roster:
         wait.enter(request_id, label)
         tracked = self._tracked.get(request_id)
         if tracked is not None:
-            tracked.waits = (*tracked.waits, wait)
+            if isinstance(tracked.waits, tuple):
+                tracked.waits = dict.fromkeys(tracked.waits)
+            tracked.waits[wait] = None
             return
         tracked = Tracked(request_id, label=label, born=now - age, now=now, wait=wait)
         if not self._tracked:
@@ -97,8 +99,13 @@ class Roster:
             self._schedule.add(tracked, due)
         else:
             then = partial(self._added, tracked, due)
-            tracked.writing = True
             self._recorder.add(request_id, label, joining.submitted_at, then)
+
+    def count_poll(self, tracked: Tracked) -> None:
+        """A poll of *tracked* is sent."""
+        tracked.polls += 1
+        if tracked.first_polled_at is None:
+            tracked.first_polled_at = self._wall_clock()
 
     def leave(self, wait: Wait, now: float) -> None:
         """Let a waiter go; what nobody else waits for is not asked about any more."""
@@ -109,24 +116,15 @@ class Roster:
                 self._let_go(tracked, wait, now)
 
     def expire(self, wait: Wait, now: float) -> None:
-        """
-        Settle what *wait* still waits for as `TIMED_OUT`.
-
-        What is with the recorder is settled when that answers: the journal may hold the
-        outcome, or the outcome may be on its way to the disk.  A wait that is overdue does
-        not wait for that.
-        """
-        wait.expired = True
+        """Settle what *wait* still waits for as `TIMED_OUT`."""
+        if wait.over:
+            return
         for request_id in tuple(wait.open_ids()):
-            tracked = self._tracked.get(request_id)
-            # An observer, told of one of them, may have let the others go.
-            if tracked is not None and (wait.overdue or not tracked.writing):
-                self._time_out(tracked, wait, now)
-
-    def _time_out(self, tracked: Tracked, wait: Wait, now: float) -> None:
-        result = self._result(tracked, Outcome.TIMED_OUT, None, now)
-        self._let_go(tracked, wait, now, timed_out=True)
-        wait.settle(result)
+            tracked = self._tracked[request_id]
+            result = self._result(tracked, Outcome.TIMED_OUT, None, now)
+            self._let_go(tracked, wait, now, timed_out=True)
+            wait.settle(result)
+        wait.fed()
 
     def end(
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
@@ -138,31 +136,24 @@ class Roster:
         if self._recorder is None or not outcome.finished:
             self._tell(tracked, result, now)
         else:
-            tracked.writing = True
             self._recorder.record(result, partial(self._recorded, tracked, result))
 
     def _added(
         self, tracked: Tracked, due: float, known: Result | JournalError | None, now: float
     ) -> None:
         """It is on disk that *tracked* is followed: now it may be asked about."""
-        tracked.writing = False
         if not self.follows(tracked) or isinstance(known, JournalError):
             return
-        if known is not None and known.outcome.final:
+        if known is None:
+            self._schedule.add(tracked, due)
+        else:
             # An earlier run knew it: what is final does not change.
             self._tell(tracked, known, now)
-            return
-        for wait in tracked.waits:
-            if wait.expired:
-                self._time_out(tracked, wait, now)
-        if self.follows(tracked):
-            self._schedule.add(tracked, due)
 
     def _recorded(
         self, tracked: Tracked, result: Result, failure: Result | JournalError | None, now: float
     ) -> None:
         """The outcome of *tracked* is on disk: now it may be told."""
-        tracked.writing = False
         if self.follows(tracked) and not isinstance(failure, JournalError):
             self._tell(tracked, result, now)
 
@@ -231,7 +222,10 @@ class Roster:
     def _let_go(
         self, tracked: Tracked, wait: Wait, now: float, *, timed_out: bool = False
     ) -> None:
-        tracked.waits = tuple(other for other in tracked.waits if other is not wait)
+        if isinstance(tracked.waits, dict):
+            tracked.waits.pop(wait, None)
+        else:
+            tracked.waits = ()
         if not tracked.waits:
             self._drop(tracked, now, timed_out=timed_out)
 
@@ -262,7 +256,6 @@ class Roster:
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
     ) -> Result:
         wall = self._wall_clock()
-        first = tracked.first_sent_at
         bound = None
         if outcome.finished and tracked.pending_sent_at is not None:
             bound = now - tracked.pending_sent_at
@@ -274,8 +267,7 @@ class Roster:
             response=None if reply is None else reply.response,
             error=tracked.error,
             polls=tracked.polls,
-            # Wall clocks jump: the time of the first poll is counted back from now.
-            first_polled_at=None if first is None else wall - timedelta(seconds=now - first),
+            first_polled_at=tracked.first_polled_at,
             detected_at=None if outcome is Outcome.TIMED_OUT else wall,
             waited=now - tracked.added_at,
             delay_bound=bound,
@@ -289,12 +281,3 @@ def _joined(tracked: Tracked) -> events.RequestJoined:
         label=tracked.label,
         age=tracked.added_at - tracked.born,
     )
-
-
-def own_copy(result: Result) -> Result:
-    """A result that shares nothing mutable with the original."""
-    try:
-        response = copy.deepcopy(result.response)
-    except Exception:  # noqa: BLE001 - a mapping of the user's own source may raise anything
-        response = result.response  # better shared than lost
-    return replace(result, response=response, error=copy.copy(result.error))

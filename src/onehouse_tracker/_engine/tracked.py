@@ -60,7 +60,7 @@ class Tracked:
         "born",
         "cell",
         "error",
-        "first_sent_at",
+        "first_polled_at",
         "label",
         "looked",
         "not_found_since",
@@ -75,7 +75,6 @@ class Tracked:
         "task",
         "ticket",
         "waits",
-        "writing",
     )
 
     def __init__(
@@ -87,8 +86,8 @@ class Tracked:
         # One object where both are the same, as they nearly always are.
         self.added_at = born if born == now else now
         # A tuple, because nearly every request has one waiter and all requests of one
-        # wait can share it.
-        self.waits: tuple[Wait, ...] = wait.alone
+        # wait can share it; where several wait, any of thousands may leave at any time.
+        self.waits: tuple[Wait, ...] | dict[Wait, None] = wait.alone
         self.ticket = 0
         """Its place in the schedule; 0 while it is not there."""
         self.looked = born
@@ -103,7 +102,9 @@ class Tracked:
         self.task: Task[None] | None = None
         """The poll in flight."""
         self.polls = 0
-        self.first_sent_at: float | None = None
+        self.first_polled_at: datetime | None = None
+        """By the wall clock of that moment: counted back later, a suspend in between would
+        move it by hours, since the clock of the loop stands still meanwhile."""
         self.pending_sent_at: float | None = None
         self.status: str | None = None
         self.error: StatusError | None = None
@@ -112,8 +113,6 @@ class Tracked:
         self.run_started = 0.0
         self.not_found_since: float | None = None
         """When the first 404 was sent for, of those with no other reply since."""
-        self.writing = False
-        """Whether it is with the recorder, which may know its outcome at once."""
 
     def __repr__(self) -> str:
         return f"<Tracked {self.request_id}: {self.polls} polls, {self.run.value}>"

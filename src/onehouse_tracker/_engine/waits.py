@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Literal
 
 from onehouse_tracker.errors import ProjectError, TrackerError
-from onehouse_tracker.models import Result
+from onehouse_tracker.models import Result, relabelled
 from onehouse_tracker.results import Results
 
 __all__ = ["Wait"]
@@ -46,9 +45,7 @@ class Wait:
         "_tee",
         "alone",
         "error",
-        "expired",
         "feeding",
-        "overdue",
     )
 
     def __init__(
@@ -62,10 +59,6 @@ class Wait:
         self.feeding = True
         """Whether more requests may come."""
         self.error: BaseException | None = None
-        self.expired = False
-        """Whether its deadline has passed: only what the journal may know is waited for."""
-        self.overdue = False
-        """Whether it waits for the journal no longer either."""
         self._deliver = deliver
         self._tee = tee
         self._acknowledge = acknowledge
@@ -74,7 +67,7 @@ class Wait:
         self._entries: dict[str, _Entry] = {}
         self._open = 0
         self._ended = False
-        self._futures: list[asyncio.Future[None]] = []
+        self._futures: dict[asyncio.Future[None], None] = {}
 
     @property
     def over(self) -> bool:
@@ -108,7 +101,7 @@ class Wait:
         """One request ended."""
         entry = self._entries[result.request_id]
         if isinstance(entry, str) and entry != result.label:
-            result = replace(result, label=entry)
+            result = relabelled(result, entry)
         self._open -= 1
         if self._deliver is None:
             self._entries[result.request_id] = result
@@ -155,13 +148,12 @@ class Wait:
     async def changed(self) -> None:
         """Wait for news.  Any number of tasks may; cancelling one disturbs no other."""
         future = asyncio.get_running_loop().create_future()
-        self._futures.append(future)
+        self._futures[future] = None
         try:
             await future
         finally:
             # A cancelled one may be gone already: woken and cancelled in one turn of the loop.
-            if future in self._futures:
-                self._futures.remove(future)
+            self._futures.pop(future, None)
 
     async def until_over(self) -> None:
         """Wait until nothing more will happen.  Raises nothing."""
@@ -170,7 +162,7 @@ class Wait:
 
     def notify(self) -> None:
         """Wake everyone in `changed`."""
-        futures, self._futures = self._futures, []
+        futures, self._futures = self._futures, {}
         for future in futures:
             if not future.done():
                 future.set_result(None)

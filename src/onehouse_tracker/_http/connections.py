@@ -1,14 +1,14 @@
 """
-What aiohttp must not do by itself: send a request twice, take any reply for the next one's, and
-tell in an error all that it knows.
+What aiohttp must not do by itself: send a request twice, and take any reply for the next one's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
+import math
+import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,39 +23,45 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from onehouse_tracker._http.body import too_large
+from onehouse_tracker._http.failures import CONNECTION_LOST
 
 __all__ = [
-    "CONNECTION_LOST",
-    "NOTHING_SENT",
     "Connector",
     "Guard",
     "Kept",
+    "Use",
+    "connections_of",
     "kept_by",
+    "look_up_again",
     "open_session",
     "read_body",
-    "words_of",
 ]
 
-# What a kept-alive connection that the server has closed meanwhile looks like.
-CONNECTION_LOST = (
-    aiohttp.ClientOSError,
-    aiohttp.ServerDisconnectedError,
-    aiohttp.ClientConnectionResetError,
-)
-
-# All of them are raised before the first byte of a request is written.
-NOTHING_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-)
-
-_QUOTED = re.compile(r"""[:'"\n]""")
 _FIRST_FINAL_STATUS = 200  # below, the reply is still to come
 _HANDSHAKES = 16
 """How many connections are opened ahead of their use at once: when the trackers of 200 projects
 start together, the server and our own loop get no burst of 200."""
+
+
+@dataclass(slots=True)
+class Use:
+    """
+    What one request, and all that follow in its task, may know and must know of its connection.
+
+    Args:
+        made_after: On `time.monotonic`: an older connection does not serve it.
+    """
+
+    made_after: float = -math.inf
+    reused: bool | None = None
+    """Whether the connection had served before; `None` where its connector does not tell."""
+
+    def begin(self) -> None:
+        """The requests of this task are those that are meant, until the next call."""
+        _use.set(self)
+
+
+_use: ContextVar[Use | None] = ContextVar("use of a connection", default=None)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -77,8 +83,6 @@ class Connector(aiohttp.TCPConnector):
         """Whether the session around it is one of ours: no proxy, no headers of its own."""
         self.clients = 0
         """How many share it."""
-        self.idle = 0
-        """How many connections may stand unused, at most; whoever takes or leaves one counts."""
         self._handshakes = asyncio.Semaphore(_HANDSHAKES)
         self._opening = 0
         self._standing: set[_Protocol] = set()
@@ -94,9 +98,11 @@ class Connector(aiohttp.TCPConnector):
 
         It never fails.  Cancelling keeps none that is not ready yet.
         """
+        enough = connections + 2 * (self.clients - 1)
+        if self.limit:  # aiohttp counts against it only what is in use
+            enough = min(enough, self.limit)
         for _ in range(connections):
-            standing = len(self._standing) + self._opening
-            if standing >= connections + 2 * (self.clients - 1):
+            if len(self._standing) + self._opening >= enough:
                 return
             connection = await self._connect(url, timeout, _Fresh())
             if connection is None:
@@ -119,18 +125,36 @@ class Connector(aiohttp.TCPConnector):
         self._opening += 1
         try:
             async with self._handshakes:
-                connection = await self.connect(request, kind, timeout)
-        except (aiohttp.ClientError, OSError, TimeoutError):
+                return await self.connect(request, kind, timeout)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return None  # closing the connector cancels its look-ups, not those who wait for them
+        except Exception:  # noqa: BLE001 - a name that is none, no thread to look it up, ...
             return None
         finally:
             self._opening -= 1
-        self.idle = max(self.idle, min(len(self._standing), self.clients))
-        return connection
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         # Nor is there one to ask for a new connection while others are idle;
         # tests/http/test_warm_connections.py notices if this one is gone.
-        return None if isinstance(traces, _Fresh) else await super()._get(key, traces)
+        if isinstance(traces, _Fresh):
+            return None
+        use = _use.get() or Use()
+        too_old: list[Connection] = []
+        try:
+            while (connection := await super()._get(key, traces)) is not None:
+                protocol = connection.protocol
+                if isinstance(protocol, _Protocol) and protocol.made_at > use.made_after:
+                    break
+                too_old.append(connection)
+        finally:
+            for each in too_old:
+                # Others who share them may be well served by them.
+                each.release() if self.clients > 1 and not self.limit else each.close()
+        use.reused = connection is not None
+        return connection
 
 
 class _Fresh(list[Trace]):
@@ -142,7 +166,6 @@ class Kept:
 
     def __init__(self) -> None:
         self.clients = 0
-        self.idle = 0
         """As of a `Connector`."""
 
     async def warm_up(self, url: URL, connections: int, timeout: aiohttp.ClientTimeout) -> None:
@@ -157,6 +180,19 @@ def kept_by(session: aiohttp.ClientSession) -> Connector | Kept:
     """Find whatever counts the connections of *session*; its clients share it."""
     connector = session.connector
     return connector if isinstance(connector, Connector) and connector.is_direct else Kept()
+
+
+def connections_of(session: aiohttp.ClientSession) -> int | None:
+    """Connections that *session* makes at once, at most; `None` for any number."""
+    connector = session.connector
+    limits = (connector.limit, connector.limit_per_host) if connector is not None else ()
+    return min((limit for limit in limits if limit), default=None)
+
+
+def look_up_again(session: aiohttp.ClientSession) -> None:
+    """Forget the addresses that *session* found for names."""
+    if isinstance(session.connector, aiohttp.TCPConnector):
+        session.connector.clear_dns_cache()
 
 
 def open_session(max_connections: int) -> aiohttp.ClientSession:
@@ -194,6 +230,7 @@ class _Protocol(ResponseHandler):
         super().__init__(loop)
         self._expecting = False
         self._all_standing = standing
+        self.made_at = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -277,45 +314,3 @@ class Guard:
 
 class _ResendRefusedError(Exception):
     """The second attempt of aiohttp at one request; nothing was sent."""
-
-
-def words_of(error: BaseException) -> str:
-    """What *error* says, without whatever it quotes: headers, bodies, the password of a proxy."""
-    fixed = {
-        # Its own text may be all of the reply's headers.
-        aiohttp.ServerDisconnectedError: "Server disconnected",
-        aiohttp.ClientPayloadError: "the body is not whole",
-    }
-    for kind, words in fixed.items():
-        if isinstance(error, kind):
-            return words
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        problem = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
-        return f"the certificate of {_place(error.host, error.port)} is not trusted: {problem}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _not_connected(error)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answered {error.status} {error.message}"
-    if isinstance(error, aiohttp.ClientResponseError):
-        # Up to the first quote or colon it is aiohttp's own.
-        return f"the reply cannot be read: {_QUOTED.split(error.message, maxsplit=1)[0]}"
-
-    return str(error) or type(error).__name__
-
-
-def _not_connected(error: aiohttp.ClientConnectorError) -> str:
-    place, reason = _place(error.host, error.port), error.os_error.strerror or "no reason given"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot find the host {error.host}: {reason}"
-    if isinstance(error, aiohttp.ClientSSLError):
-        problem = getattr(error.os_error, "reason", None) or reason
-        return f"cannot speak TLS with {place}: {str(problem).replace('_', ' ').lower()}"
-    if error.os_error.errno:
-        # What stands in the error is the call of ours that failed.
-        reason = os.strerror(error.os_error.errno)
-    who = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-    return f"cannot connect to {who}{place}: {reason}"
-
-
-def _place(host: str, port: int | None) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -29,8 +29,8 @@ from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.announcements import announced
 from onehouse_tracker._session.intake import RequestIds, check, check_timeout, checked, ids_of
-from onehouse_tracker._session.leaving import expire, expire_after, release
-from onehouse_tracker.errors import TrackerClosedError, TrackerError
+from onehouse_tracker._session.leaving import expire_after, release
+from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request, Result, StatusSource, check_label
@@ -177,11 +177,10 @@ class Session:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        # What is meant for people says more than the name of its class.
-        ours = isinstance(cause, TrackerError)
-        what = str(cause) if ours else f"the polling loop failed ({type(cause).__name__})"
-        failure = TrackerClosedError(f"{what}; the requests go on")
-        failure.__cause__ = cause if ours else error
+        failure = TrackerClosedError(
+            f"the polling loop failed ({type(cause).__name__}); the requests go on"
+        )
+        failure.__cause__ = error
         engine.close(failure)
 
     def opened(self) -> Engine:
@@ -220,7 +219,7 @@ class Session:
         try:
             await self._join_rest(engine, wait, rest, label)
             if rest and timeout is not None:  # it may be over: now all can have their outcome
-                timer = asyncio.get_running_loop().call_at(began + timeout, expire, engine, wait)
+                timer = asyncio.get_running_loop().call_at(began + timeout, engine.expire, wait)
             with announced(self.emit, wait, label):
                 yield
         finally:
@@ -278,7 +277,7 @@ class Session:
     ) -> None:
         try:
             async for item in request_ids:
-                if wait.over or wait.expired:
+                if wait.over:
                     return
                 self._join(engine, wait, check(item), label)
             wait.fed()
@@ -312,7 +311,9 @@ class Session:
             joining = Joining(request.request_id, label, age, first_look, submitted_at)
         if joining.request_id in wait:
             return
-        remembered = self._remembered(joining.request_id)
+        # What is followed has no outcome yet, so none of its handles, maybe thousands, can tell.
+        is_new = not engine.follows(joining.request_id)
+        remembered = self._remembered(joining.request_id) if is_new else None
         if remembered is None:
             engine.join(wait, joining)
             self._warm_up(engine)

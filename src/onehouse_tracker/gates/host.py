@@ -112,8 +112,9 @@ class HostGate(SharedGate):
         Cancelling gives up the place; a slot that was booked already is lost.
 
         Raises:
-            ConfigError: The file was replaced by something that cannot be used, or cannot be
-                read or written any more: the disk is full, for example.
+            ConfigError: The file was replaced by something that cannot be used.
+
+            OSError: The file cannot be read or written any more.
         """
         loop = asyncio.get_running_loop()
         asked_at = loop.time()

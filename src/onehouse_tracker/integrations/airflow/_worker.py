@@ -118,6 +118,19 @@ class WatchedClient:
         """As the client does."""
         await self._client.warm_up(connections)
 
+    async def hold(self) -> Callable[[], None]:
+        """As the client does."""
+        return await self._client.hold()
+
+    @property
+    def max_connections(self) -> int | None:
+        """As of the client."""
+        return self._client.max_connections
+
+    def forget_connections(self) -> None:
+        """As the client does."""
+        self._client.forget_connections()
+
     async def fetch(self, request_id: str) -> StatusReply:
         """As the client does."""
         return await self._client.fetch(request_id)
