@@ -251,6 +251,11 @@ def test_the_base_url_has_one_spelling(given: str, base_url: str) -> None:
         ("https://api.onehouse.ai#s3cret", "no address"),
         ("https://me:s3cret@api:port", "no address"),
         ("https://[s3cret", "no address"),
+        ("https://s3cret..example", "no address"),
+        ("https://s3cret-.example", "no address"),
+        ("https://s3cret example", "no address"),
+        (f"https://{'s3cret' * 11}.example", "no address"),
+        (f"https://{'s3cret.' * 40}example", "no address"),
     ],
 )
 def test_a_dangerous_or_broken_base_url_is_refused(given: str, problem: str) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, Self, final
 from urllib.parse import urlsplit
 
-from onehouse_tracker._settings.collected import KEY_PAIR, collect
+from onehouse_tracker._settings.collected import KEY_PAIR, Collected, collect
 from onehouse_tracker._settings.fields import ALL_FIELDS, BY_NAME, Field, describe
 from onehouse_tracker._settings.profile import ConfigWarning, Profile
 from onehouse_tracker.errors import ConfigError
@@ -22,6 +22,9 @@ from onehouse_tracker.errors import ConfigError
 __all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]
 
 DEFAULT_BASE_URL = "https://api.onehouse.ai"
+
+_LONGEST_HOST = 253
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 _SECRETS = frozenset({"api_key", "api_secret", "bearer_token"})
 
@@ -174,16 +177,28 @@ class Credentials:
             credentials_file=credentials_file,
             overrides=overrides,
         )
+        return cls.from_found(found)
+
+    @classmethod
+    def from_found(cls, found: Collected) -> Self:
+        """
+        Make them of what was collected, for whoever wants to look at that, too.
+
+        Raises:
+            ConfigError: Something is missing, or cannot be used.
+        """
         values, origins = found.values, dict(found.origins)
-        _refuse_missing(values, found.looked_in)
+        _refuse_missing(values, found)
         origins.setdefault("base_url", "default")
 
         credentials = cls.__new__(cls)
-        credentials._fill(values, origins)  # noqa: SLF001 - our own
+        credentials._fill(values, origins, stacklevel=5)  # noqa: SLF001 - our own
 
         return credentials
 
-    def _fill(self, given: Mapping[str, object], origins: Mapping[str, str]) -> None:
+    def _fill(
+        self, given: Mapping[str, object], origins: Mapping[str, str], *, stacklevel: int = 4
+    ) -> None:
         values = {
             setting.name: _text(setting, given.get(setting.name), origins.get(setting.name, ""))
             for setting in ALL_FIELDS
@@ -193,7 +208,7 @@ class Credentials:
             raise ConfigError(
                 "give a bearer token or a key pair, not both: the server refuses such calls"
             )
-        _warn_of_missing(values)
+        _warn_of_missing(values, stacklevel)
         values["region"] = (values["region"] or "").lower()
         values["base_url"] = _base_url(values["base_url"] or DEFAULT_BASE_URL)
         for name, value in values.items():
@@ -260,13 +275,14 @@ def _text(setting: Field, value: object, origin: str) -> str | None:
     return value or None
 
 
-def _refuse_missing(values: Mapping[str, object], looked_in: Profile | Path | None = None) -> None:
+def _refuse_missing(values: Mapping[str, object], found: Collected | None = None) -> None:
     needed = ["project_uid", *KEY_PAIR, "region", "user_uid"]
     if values.get("bearer_token"):
         needed = [name for name in needed if name not in KEY_PAIR]
     missing = [name for name in needed if not values.get(name)]
     if not missing:
         return
+    looked_in = None if found is None else found.looked_in
     file_format = looked_in.file_format if isinstance(looked_in, Profile) else "INI"
     lines = [f"missing: {describe(BY_NAME[name], file_format)}" for name in missing]
     lines += [
@@ -276,17 +292,21 @@ def _refuse_missing(values: Mapping[str, object], looked_in: Profile | Path | No
     ]
     if isinstance(looked_in, Profile):
         lines.append(f"looked in keyword arguments, the environment, and {looked_in.place()}")
+    elif found is not None and found.problem is not None:
+        lines.append(f"looked in keyword arguments and the environment; {found.problem}")
     elif looked_in is not None:
         lines.append(f"looked in keyword arguments and the environment; no profile in {looked_in}")
     raise ConfigError("\n".join(lines))
 
 
-def _warn_of_missing(values: Mapping[str, object]) -> None:
+def _warn_of_missing(values: Mapping[str, object], stacklevel: int) -> None:
     missing = [name for name in ("account_uid", "link_uid") if not values[name]]
     if missing:
         names = " and ".join(describe(BY_NAME[name]) for name in missing)
         warnings.warn(
-            f"not set, and the server may insist on it: {names}", ConfigWarning, stacklevel=4
+            f"not set, and the server may insist on it: {names}",
+            ConfigWarning,
+            stacklevel=stacklevel,
         )
 
 
@@ -310,7 +330,12 @@ def _base_url(given: str) -> str:
         parts, host, port = urlsplit(""), "", None
     if parts.username is not None or parts.password is not None:
         raise ConfigError("the base URL holds a user or a password: they have no place there")
-    if not host or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+    if (
+        not _is_host(host)
+        or parts.scheme not in {"http", "https"}
+        or parts.query
+        or parts.fragment
+    ):
         # What was given is not shown: it may be a secret in the wrong place.
         raise ConfigError(f"the base URL is no address like {DEFAULT_BASE_URL}")
     if parts.scheme == "http" and not _is_loopback(host):
@@ -324,6 +349,14 @@ def _base_url(given: str) -> str:
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
 
     return f"{parts.scheme}://{netloc}{path}"
+
+
+def _is_host(text: str) -> bool:
+    """Whether *text* can be the name or the address of a host at all."""
+    if ":" in text:  # what urlsplit took out of brackets
+        return True
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= _LONGEST_HOST and all(map(_HOST_LABEL.fullmatch, labels))
 
 
 def _is_loopback(host: str) -> bool:

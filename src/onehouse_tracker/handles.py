@@ -137,10 +137,14 @@ class Handle:
 
     def remembered(self) -> Result | None:
         """The outcome, if it is final, for another waiter; `None` otherwise."""
+        result = self.known()
+        return result if result is not None and result.outcome.final else None
+
+    def known(self) -> Result | None:
+        """The outcome, if there is one; that it was looked at is not written down."""
         if not self._wait.over or self._wait.error is not None:
             return None
-        result = self._stored()
-        return own_copy(result) if result.outcome.finished else None
+        return own_copy(self._stored())
 
     def cancel(self) -> bool:
         """

@@ -84,8 +84,19 @@ class Outcome(StrEnum):
         """Whether asking again is pointless: everything but `TIMED_OUT` and `UNREACHABLE`."""
         return self not in _UNFINISHED
 
+    @property
+    def final(self) -> bool:
+        """
+        Whether it is the server's own word, which does not change.
+
+        Everything else is our conclusion: another wait for the request asks again, also where
+        a journal holds it.
+        """
+        return self in _FINAL
+
 
 _OK = frozenset({Outcome.SUCCEEDED, Outcome.PARTIALLY_SUCCEEDED})
+_FINAL = _OK | {Outcome.FAILED, Outcome.INVALID}
 _UNFINISHED = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 
 

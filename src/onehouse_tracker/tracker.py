@@ -22,7 +22,7 @@ from onehouse_tracker import events
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.callbacks import Callbacks, OnResult
 from onehouse_tracker._session.intake import RequestIds, check_timeout
-from onehouse_tracker._session.leaving import cancel_and_wait, expire_after, release
+from onehouse_tracker._session.leaving import cancel_and_wait, release
 from onehouse_tracker._session.resumption import Resumption
 from onehouse_tracker._session.session import (
     Session,
@@ -338,7 +338,7 @@ class Tracker:
 
         Args:
             timeout: Seconds from now; what is pending then comes as `TIMED_OUT`, and stays
-                pending in the journal.
+                pending in the journal.  What earlier runs recorded comes in any case.
 
         Returns:
             What `as_completed` returns.
@@ -359,15 +359,19 @@ class Tracker:
         arrived: deque[Result] = deque()
         wait = Wait(deliver=arrived.append, acknowledge=session.acknowledge)
         engine.open(wait)
-        Resumption(
+        resumption = Resumption(
             engine,
             recorder,
             wait,
             policy=self._policy,
             random=random.Random(self._seed).random,
             wall_clock=self._wall_clock,
-        ).start()
-        timer = expire_after(timeout, engine, wait)
+        )
+        resumption.start()
+        timer: asyncio.TimerHandle | None = None
+        if timeout is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_at(loop.time() + timeout, resumption.expire)
         return Completions(wait, arrived, partial(release, engine, wait, None, timer), recorder)
 
     def track(
@@ -454,6 +458,7 @@ class Tracker:
                 timeout=self._policy.poll_timeout,
                 label=label,
                 recorder=session.recorder,
+                accepted=partial(self._accepted, label),
             ),
             label=label,
         )
@@ -463,15 +468,15 @@ class Tracker:
                 f" {request.request_id}",
                 pending=(request.request_id,),
             )
-        if session.emit:
-            session.emit(
-                events.StatementSubmitted(
-                    at=asyncio.get_running_loop().time(),
-                    request_id=request.request_id,
-                    label=label,
-                )
-            )
         return session.track(engine, request, first_look=self._policy.gap_min)
+
+    def _accepted(self, label: str | None, request_id: str) -> None:
+        # At once: a journal that fails, or whoever cancels now, must not hide what runs.
+        if self._session.emit:
+            now = asyncio.get_running_loop().time()
+            self._session.emit(
+                events.StatementSubmitted(at=now, request_id=request_id, label=label)
+            )
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -271,7 +271,7 @@ def test_a_refusal_reaches_the_file_when_the_lock_is_free_again(path: Path) -> N
     [
         "",
         "{",
-        "[]",
+        '{"version": []}',
         '{"version": 2}',
         '{"version": 1, "boot": "%s"}',
         '{"version": 1, "boot": "%s", "next_slot": "x", "pace": {}, "born_at": 0, "at": 0}',
@@ -355,7 +355,7 @@ def test_a_file_that_is_nested_too_deeply_begins_anew(path: Path) -> None:
     Who reads it must not fall over it.
     """
     path.parent.mkdir(parents=True)
-    path.write_text("[" * 1024)
+    path.write_text('{"a":' * 204)
 
     async def scenario() -> float:
         async with _gates(path) as (gate,):
@@ -599,6 +599,33 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.parametrize("content", ["precious", "[]", "{}" + " " * 2000, "SQLite format 3\0"])
+def test_what_holds_something_else_is_left_alone(path: Path, content: str) -> None:
+    """
+    A report or a list of IDs, named by mistake, would lose its first thousand bytes.
+    """
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+
+    with pytest.raises(ConfigError, match="holds something else, and was left as it is"):
+        run(HostGate(path=path).start())
+    assert path.read_text() == content
+
+
+def test_a_second_name_of_another_file_is_refused(path: Path, tmp_path: Path) -> None:
+    """
+    Where the system lets others make hard links to our files.
+    """
+    path.parent.mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.touch()
+    os.link(victim, path)
+
+    with pytest.raises(ConfigError, match="hard link"):
+        run(HostGate(path=path).start())
+    assert victim.read_bytes() == b""
+
+
 @pytest.mark.parametrize("kind", ["directory", "pipe"])
 def test_what_is_no_file_is_refused(path: Path, kind: str) -> None:
     """
@@ -643,11 +670,11 @@ def test_a_system_without_locks_is_named(path: Path, monkeypatch: pytest.MonkeyP
         HostGate(project="p")
 
 
-def test_other_errors_of_the_lock_are_not_hidden(
+def test_other_errors_of_the_lock_name_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Only what we can explain is explained.
+    What we cannot explain the system says in its own words.
     """
 
     def flock(fd: int, operation: int) -> None:
@@ -655,7 +682,7 @@ def test_other_errors_of_the_lock_are_not_hidden(
 
     monkeypatch.setattr(fcntl, "flock", flock)
 
-    with pytest.raises(OSError, match="disk on fire"):
+    with pytest.raises(ConfigError, match="cannot be used: disk on fire"):
         run(HostGate(path=path).start())
 
 

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +87,129 @@ async def test_an_executor_that_was_shut_down_is_a_failure_to_write(path: Path) 
     assert caught.value.pending == ("b",)
     assert [call[1] for call in source.calls] == ["a"]
     opened(path).close()  # nobody holds its lock
+
+
+@pytest.mark.parametrize("waiter", ["wait_all", "resume", "submit", "closing"])
+async def test_whoever_waits_for_a_cancelled_job_is_told(path: Path, waiter: str) -> None:
+    """
+    An executor may be shut down with all that it has not begun: nobody else ever hears of it.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        source = ScriptedSource({"a": [SUCCESS]})
+        tracker = Tracker(source, journal=SqliteJournal(path, executor=executor))
+        await tracker.__aenter__()
+        executor.submit(int).result()  # the opening has left its thread
+        busy = threading.Event()
+        executor.submit(busy.wait)
+
+        async def wait() -> None:
+            if waiter == "wait_all":
+                await tracker.wait_all(["a"])
+            elif waiter == "submit":
+                await tracker.submit("RUN JOB x")
+            elif waiter == "resume":
+                await anext(tracker.resume())
+            else:
+                await tracker.__aexit__(None, None, None)
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0.01)
+        executor.shutdown(wait=False, cancel_futures=True)
+        busy.set()
+        async with asyncio.timeout(5):
+            if waiter == "closing":
+                await waiting
+            else:
+                with pytest.raises(JournalWriteError, match="executor was shut down"):
+                    await waiting
+                await tracker.__aexit__(None, None, None)
+
+    opened(path).close()  # nobody holds its lock
+
+
+async def test_a_journal_whose_executor_is_gone_cannot_be_opened(path: Path) -> None:
+    """
+    Before the opening or in the middle of it: it is an error, and no cancellation.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        busy = threading.Event()
+        executor.submit(busy.wait)
+        for _ in ("cancelled", "refused"):
+            tracker = Tracker(ScriptedSource({}), journal=SqliteJournal(path, executor=executor))
+            opening = asyncio.create_task(tracker.__aenter__())
+            await asyncio.sleep(0.01)
+            executor.shutdown(wait=False, cancel_futures=True)
+            busy.set()
+            async with asyncio.timeout(5):
+                with pytest.raises(JournalWriteError, match="executor was shut down"):
+                    await opening
+    opened(path).close()
+
+
+class Slow(Spied):
+    """Takes its time for everything, and takes note of two threads that use it at once."""
+
+    def __init__(self, path: Path, executor: ThreadPoolExecutor) -> None:
+        super().__init__(path, None, executor)
+        self.done: list[str] = []
+        self._using = threading.Lock()
+
+    def _slowly(self, what: str, work: Callable[[], Any]) -> Any:
+        if not self._using.acquire(blocking=False):
+            self.done.append(f"{what} AT ONCE WITH ANOTHER")
+            return work()
+        with self._using_is_held():
+            time.sleep(0.02)
+            self.done.append(what)
+            return work()
+
+    @contextmanager
+    def _using_is_held(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._using.release()
+
+    def open(self) -> int:
+        """Open the real one."""
+        return int(self._slowly("open", super().open))
+
+    def write(self, entries: Sequence[Entry]) -> Mapping[str, Result]:
+        """Write to the real one."""
+        found: Mapping[str, Result] = self._slowly("write", partial(super().write, entries))
+        return found
+
+    def close(self) -> None:
+        """Close the real one."""
+        self._slowly("close", super().close)
+
+
+@pytest.mark.parametrize("moment", ["opening", "writing"])
+async def test_closing_comes_behind_what_runs(path: Path, moment: str) -> None:
+    """
+    An executor of several threads would close the file under the one that uses it.
+    """
+    with ThreadPoolExecutor(4) as executor:
+        journal = Slow(path, executor)
+        tracker = Tracker(ScriptedSource({"a": [hang]}), journal=journal)
+        opening = asyncio.create_task(tracker.__aenter__())
+        if moment == "opening":
+            await asyncio.sleep(0.005)
+            opening.cancel()
+            await asyncio.wait([opening])
+            expected = ["open", "close"]
+        else:
+            await opening
+            tracker.track("a")
+            await asyncio.sleep(0.005)
+            closing = asyncio.create_task(tracker.__aexit__(KeyError, KeyError(), None))
+            await asyncio.sleep(0.001)
+            closing.cancel()
+            await asyncio.wait([closing])
+            expected = ["open", "write", "close"]
+    # All threads have ended.
+    assert journal.done == expected
+    opened(path).close()
 
 
 def test_request_that_cannot_be_written_down_is_not_asked_about(path: Path) -> None:

@@ -8,17 +8,24 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from onehouse_tracker import PollPolicy, Request, Result, Tracker
-from onehouse_tracker.errors import HandleCancelledError, OutageError, TrackerClosedError
+from onehouse_tracker.errors import (
+    HandleCancelledError,
+    NotFoundError,
+    OutageError,
+    RejectedError,
+    TrackerClosedError,
+)
 from onehouse_tracker.events import Event, RequestEnded
 from onehouse_tracker.journal import Entry, JournalReader, Recorded, SqliteJournal
 from onehouse_tracker.models import Outcome, StatusReply
-from onehouse_tracker.testing import ScriptedSource, hang
-from tests.journal.files import NOON, Spied, inline, state
+from onehouse_tracker.testing import ScriptedSource, Step, hang
+from tests.journal.files import NOON, Spied, inline, opened, recorded, state
 from tests.support import FAILED, PENDING, SUCCESS, now, run
 
 
@@ -127,6 +134,47 @@ def test_known_outcome_is_answered_without_a_poll(path: Path) -> None:
     assert [asked for _, asked in source.calls] == ["a", "b"]
 
 
+@pytest.mark.parametrize("threads", [0, 1])
+def test_known_outcome_comes_before_the_deadline(path: Path, threads: int) -> None:
+    """
+    What the journal holds was known before anybody asked: it cannot come too late.
+    """
+    with closing(opened(path)) as journal:
+        journal.write([recorded("a", Outcome.FAILED)])
+
+    async def scenario() -> None:
+        journal = inline(path) if not threads else SqliteJournal(path)
+        source = ScriptedSource({"b": [PENDING]})
+        async with Tracker(source, journal=journal) as tracker:
+            for timeout in (0, 0.0001):
+                results = await tracker.wait_all(["a", "b"], timeout=timeout)
+                assert [result.outcome for result in results.values()] == ["FAILED", "TIMED_OUT"]
+            iterated = [
+                result.outcome async for result in tracker.as_completed(["a", "b"], timeout=0)
+            ]
+            assert sorted(iterated) == ["FAILED", "TIMED_OUT"]
+            assert tracker.stats().pending == 0
+
+    run(scenario())
+
+
+async def test_a_deadline_waits_for_the_journal_a_moment_only(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The disk hangs: then a time-out is a time-out, whatever the journal may hold.
+    """
+    monkeypatch.setattr("onehouse_tracker._session.leaving.JOURNAL_GRACE", 0.05)
+    writes = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        journal = Spied(path, lambda _: writes.wait(), executor)
+        async with Tracker(ScriptedSource({}), journal=journal) as tracker:
+            async with asyncio.timeout(2):
+                results = await tracker.wait_all(["a"], timeout=0.01)
+            assert results["a"].outcome is Outcome.TIMED_OUT
+            writes.set()
+
+
 def test_what_is_not_final_is_asked_about_again(path: Path) -> None:
     """
     A deadline of ours, or a network that failed, says nothing about the request.
@@ -142,6 +190,69 @@ def test_what_is_not_final_is_asked_about_again(path: Path) -> None:
 
     run(scenario())
     assert state(path) == {"a": "acknowledged", "b": "acknowledged"}
+
+
+@pytest.mark.parametrize("way", ["wait_all", "track", "resume"])
+@pytest.mark.parametrize(
+    ("step", "outcome"),
+    [
+        (NotFoundError("no such request", http_status=404), Outcome.NOT_FOUND),
+        (RejectedError("bad request", http_status=400), Outcome.REJECTED),
+        ("NO_SUCH_WORD", Outcome.UNRECOGNISED),
+    ],
+    ids=["404", "400", "word"],
+)
+def test_what_we_concluded_is_asked_anew(
+    path: Path, step: Step, outcome: Outcome, way: str
+) -> None:
+    """
+    Settings are corrected, the server is updated: the same ID with the same journal is asked
+    about again, by the next run and by the next wait of the same run.
+    """
+
+    async def first() -> None:
+        source = ScriptedSource({"a": [step] * 30})
+        with suppress(LookupError):
+            async with Tracker(source, journal=inline(path)) as tracker:
+                handle = tracker.track("a")
+                assert (await handle).outcome is outcome
+                polls = len(source.calls)
+                assert (await tracker.wait_all(["a"]))["a"].outcome is outcome
+                assert len(source.calls) > polls
+                raise LookupError  # so that nothing is acknowledged
+
+    async def second() -> None:
+        source = ScriptedSource({"a": [SUCCESS]})
+        async with Tracker(source, journal=inline(path)) as tracker:
+            if way == "resume":
+                results = [result async for result in tracker.resume()]
+            elif way == "track":
+                results = [await tracker.track("a")]
+            else:
+                results = list((await tracker.wait_all(["a"])).values())
+            assert [result.outcome for result in results] == [Outcome.SUCCEEDED]
+
+    run(first())
+    assert state(path) == {"a": "recorded"}
+    run(second())
+    assert state(path) == {"a": "acknowledged"}
+
+
+def test_what_was_told_before_is_not_the_answer_that_came_since(path: Path) -> None:
+    """
+    The end of the block acknowledges what was handed out, not what came of asking anew.
+    """
+    source = ScriptedSource({"a": [RejectedError("no", http_status=400), SUCCESS]})
+
+    async def scenario() -> None:
+        async with Tracker(source, journal=inline(path)) as tracker:
+            await tracker.wait_all(["a"])
+            unread = tracker.track("a")
+            await asyncio.sleep(5)
+            assert unread.done()
+
+    run(scenario())
+    assert state(path) == {"a": "recorded"}
 
 
 def test_waiter_that_joins_while_the_result_is_written_gets_it(path: Path) -> None:
@@ -252,7 +363,6 @@ def test_requests_that_nobody_waits_for_any_more_stay_in_the_journal(path: Path)
             async with tracker.as_completed(["b"]):
                 pass
             await asyncio.sleep(5)
-            assert source.calls == []
 
     run(scenario())
     assert state(path) == {"a": "pending", "b": "pending"}
@@ -288,13 +398,13 @@ def test_closing_writes_what_is_known(path: Path, seed: int) -> None:
     async def scenario() -> None:
         def close(entries: Sequence[Entry]) -> None:
             if any(isinstance(entry, Recorded) for entry in entries):
-                asyncio.get_running_loop().call_soon(closing.set)
+                asyncio.get_running_loop().call_soon(leaving.set)
 
-        closing = asyncio.Event()
+        leaving = asyncio.Event()
         source = ScriptedSource({"a": [SUCCESS]})
         async with Tracker(source, journal=Spied(path, close)) as tracker:
             handle = tracker.track("a")
-            await closing.wait()
+            await leaving.wait()
         with pytest.raises(TrackerClosedError):
             await handle
 

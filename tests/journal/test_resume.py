@@ -7,9 +7,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
     JournalCorruptError,
+    JournalWriteError,
     TrackerClosedError,
     UnauthorizedError,
 )
@@ -433,6 +437,73 @@ def test_resuming_reads_piece_by_piece_and_misses_nothing(
     assert sorted(ids(results)[14:]) == sorted(pending)
 
 
+class Slow(Spied):
+    """A journal whose reading takes as long as a test says."""
+
+    def __init__(self, path: Path, delay: Callable[[], object]) -> None:
+        super().__init__(path, executor=ThreadPoolExecutor(1))
+        self._delay = delay
+
+    def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
+        """Ask the real one."""
+        self._delay()
+        return super().unacknowledged(after, limit)
+
+
+def thirty_known_and_twenty_pending(path: Path) -> tuple[list[str], list[str]]:
+    """Make a journal, to be read seven at a time."""
+    known = [f"r-{number}" for number in range(30)]
+    pending = [f"p-{number}" for number in range(20)]
+    with closing(opened(path)) as journal:
+        journal.write([recorded(request_id) for request_id in known])
+        journal.write([added(request_id) for request_id in pending])
+    return known, pending
+
+
+@pytest.mark.parametrize("timeout", [0, 0.015])
+@pytest.mark.parametrize("clock", ["virtual", "real"])
+def test_a_deadline_while_it_reads_ends_the_waiting_and_not_the_reading(
+    path: Path, monkeypatch: pytest.MonkeyPatch, timeout: float, clock: str
+) -> None:
+    """
+    What earlier runs recorded comes in any case, and whatever is pending says so.
+    """
+    monkeypatch.setattr("onehouse_tracker._engine.recorder.Recorder.CHUNK", 7)
+    known, pending = thirty_known_and_twenty_pending(path)
+    source = ScriptedSource({request_id: [PENDING] for request_id in pending})
+
+    async def scenario() -> list[Result]:
+        journal = inline(path) if clock == "virtual" else Slow(path, lambda: time.sleep(0.005))
+        async with Tracker(source, journal=journal) as tracker:
+            results = [result async for result in tracker.resume(timeout=timeout)]
+            assert tracker.stats().pending == 0
+            return results
+
+    results = run(scenario()) if clock == "virtual" else asyncio.run(scenario())
+
+    assert ids(results) == known + pending
+    outcomes = [result.outcome for result in results]
+    assert outcomes == [Outcome.SUCCEEDED] * 30 + [Outcome.TIMED_OUT] * 20
+    assert set(state(path).values()) == {"acknowledged", "pending"}
+
+
+async def test_after_the_deadline_a_journal_that_does_not_answer_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The disk hangs: nobody waits longer than a moment beyond what they wanted to wait.
+    """
+    monkeypatch.setattr("onehouse_tracker._session.resumption.JOURNAL_GRACE", 0.05)
+    thirty_known_and_twenty_pending(path)
+    answers = threading.Event()
+    async with Tracker(ScriptedSource({}), journal=Slow(path, answers.wait)) as tracker:
+        completions = tracker.resume(timeout=0.01)
+        async with asyncio.timeout(2):
+            with pytest.raises(JournalWriteError, match="did not answer"):
+                await anext(completions)
+        answers.set()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_request_that_ends_while_it_is_resumed_comes_once(path: Path, seed: int) -> None:
     """
@@ -596,7 +667,7 @@ def test_file_that_cannot_be_read_fails_the_resuming_and_nothing_else(path: Path
     journal = opened(path)
     journal.write([recorded("a")])
     assert journal._connection is not None
-    journal._connection.execute("UPDATE requests SET outcome = 'FINE'")
+    journal._connection.execute("UPDATE requests SET detected_at = 'noon'")
     journal.close()
 
     async def scenario() -> None:

@@ -32,8 +32,9 @@ from onehouse_tracker.journal import (
     Settled,
     SqliteJournal,
 )
+from onehouse_tracker.journal import _parsed as parsed
 from onehouse_tracker.journal import _rows as rows
-from onehouse_tracker.journal._schema import VERSION
+from onehouse_tracker.journal._schema import _STEPS, VERSION
 from onehouse_tracker.models import Outcome, Request, Result
 from tests.journal.files import NOON, added, opened, recorded, state
 
@@ -144,6 +145,58 @@ def test_first_outcome_stands(journal: SqliteJournal) -> None:
     journal.write([recorded("a", Outcome.SUCCEEDED)])
 
     assert journal.write([added("a")])["a"].outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome.finished])
+def test_only_the_servers_own_word_is_final(
+    journal: SqliteJournal, path: Path, outcome: Outcome
+) -> None:
+    """
+    What we concluded may have been our own mistake: who asks again gets a new answer.
+    """
+    journal.write([recorded("a", outcome)])
+
+    if outcome.final:
+        assert journal.write([added("a")])["a"].outcome is outcome
+        assert [item.request_id for item in journal.unacknowledged(0, 9)] == ["a"]
+        assert journal.pending(0, 9) == []
+        return
+    assert journal.unacknowledged(0, 9) == []
+    assert [(item.request_id, item.result) for item in journal.pending(0, 9)] == [("a", None)]
+    assert journal.write([added("a")]) == {}
+    assert state(path) == {"a": "pending"}
+    journal.write([recorded("a")])
+    assert journal.write([added("a")])["a"].ok
+
+
+def test_a_conclusion_that_arrived_is_not_resumed(journal: SqliteJournal, path: Path) -> None:
+    """
+    Its owner knows, and can wait for it again; what is concluded next has to arrive again.
+    """
+    journal.write([recorded("a", Outcome.REJECTED)])
+    journal.write([Acknowledged(("a",), NOON)])
+    assert journal.pending(0, 9) == []
+    assert state(path) == {"a": "acknowledged"}
+
+    journal.write([added("a")])
+    assert [item.request_id for item in journal.pending(0, 9)] == ["a"]
+    journal.write([recorded("a")])
+    assert state(path) == {"a": "recorded"}
+
+
+def test_one_batch_keeps_the_order_of_what_happened_to_one_request(
+    journal: SqliteJournal, path: Path
+) -> None:
+    """
+    The disk was slow: what one waiter was done with, another one asks for anew.
+    """
+    journal.write([added("a")])
+    journal.write([recorded("a", Outcome.NOT_FOUND), Acknowledged(("a",), NOON), added("a")])
+
+    assert state(path) == {"a": "pending"}
+
+    journal.write([Acknowledged(("a",), NOON), recorded("a")])
+    assert state(path) == {"a": "recorded"}
 
 
 def test_label_and_age_are_completed_and_never_overwritten(
@@ -281,7 +334,7 @@ def test_results_come_back_as_they_were(result: Result) -> None:
     row = rows.recorded_row(Recorded(result, NOON), keep_response=True)
     request_id, label, added_at = row[:3]
 
-    read = rows.journalled((1, request_id, label, None, added_at, *row[3:12]))
+    read = parsed.journalled((1, request_id, label, None, added_at, *row[3:12]))
 
     assert read.result == result
 
@@ -296,21 +349,24 @@ def test_results_come_back_as_they_were(result: Result) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_come_back_as_they_were(journal: SqliteJournal, error: errors.StatusError) -> None:
+def test_errors_come_back_as_they_were(
+    journal: SqliteJournal, path: Path, error: errors.StatusError
+) -> None:
     """
     Why it ended is part of how it ended.
     """
     result = Result(request_id="a", outcome=Outcome.REJECTED, error=error)
     journal.write([Recorded(result, NOON)])
 
-    read = journal.write([added("a")])["a"].error
+    read = SqliteJournal.read(path)["a"].error
 
+    assert read is not None
     assert type(read) is type(error)
     assert str(read) == str(error)
     assert (read.http_status, read.grpc_status) == (error.http_status, error.grpc_status)
 
 
-def test_error_of_an_unknown_class_is_still_an_error(journal: SqliteJournal) -> None:
+def test_error_of_an_unknown_class_is_still_an_error(journal: SqliteJournal, path: Path) -> None:
     """
     A source of the user's own may raise a subclass that nobody can find again; and no name
     in the file makes us call something that is no error of a status.
@@ -328,7 +384,7 @@ def test_error_of_an_unknown_class_is_still_an_error(journal: SqliteJournal) -> 
         """UPDATE requests SET error = '{"type": "ConfigError"}' WHERE request_id = 'b'"""
     )
 
-    found = journal.write([added("a"), added("b")])
+    found = SqliteJournal.read(path)
 
     assert type(found["a"].error) is errors.StatusError
     assert str(found["a"].error) == "request a: x"
@@ -563,7 +619,7 @@ def test_migration_that_fails_leaves_the_old_file(
     Half a migration would be a file of no version.
     """
     old_file(path)
-    steps = ((), ("CREATE TABLE statements (number)", "CREATE TABLE statements (number)"))
+    steps = (_STEPS[0], ("CREATE TABLE statements (number)", "CREATE TABLE statements (number)"))
     monkeypatch.setattr("onehouse_tracker.journal._schema._STEPS", steps)
 
     with pytest.raises(errors.JournalWriteError, match="already exists"):

@@ -188,7 +188,7 @@ def test_row_that_makes_no_sense_is_an_error(path: Path) -> None:
     with closing(opened(path)) as journal:
         journal.write([recorded("a")])
         assert journal._connection is not None
-        journal._connection.execute("UPDATE requests SET outcome = 'FINE'")
+        journal._connection.execute("UPDATE requests SET detected_at = 'noon'")
 
         with pytest.raises(JournalCorruptError, match="a row does not make sense"):
             journal.unacknowledged(0, 9)

@@ -198,11 +198,11 @@ def test_lost_commit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     What was promised to be on disk and is not is missing after the crash.
     """
 
-    def write(self: Any, connection: Any, entries: Sequence[Any]) -> dict[str, Result]:
+    def write(connection: Any, entries: Sequence[Any], **_: Any) -> dict[str, Result]:
         connection.execute("BEGIN IMMEDIATE")
         return {}
 
-    monkeypatch.setattr("onehouse_tracker.journal.sqlite.SqliteJournal._write", write)
+    monkeypatch.setattr("onehouse_tracker.journal.sqlite.write", write)
 
     assert_seen("were not resumed", "were owed")
 

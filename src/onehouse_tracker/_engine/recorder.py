@@ -67,9 +67,14 @@ class Recorder:
         self._journal = journal
         self._writer = Writer(journal, strict=strict, emit=emit)
         self._wall_clock = wall_clock
-        self._told: dict[str, None] = {}
-        self._arrived: dict[str, None] = {}
+        self._told: dict[str, bool] = {}  # whether it is final
+        self._arrived: dict[str, bool] = {}
         self.sending = asyncio.Lock()
+
+    @property
+    def path(self) -> str:
+        """What errors call the journal."""
+        return self._journal.name
 
     async def open(self) -> None:
         """
@@ -100,6 +105,8 @@ class Recorder:
         self, request_id: str, label: str | None, submitted_at: datetime | None, then: Then
     ) -> None:
         """Write down that a request is followed; *then* it may be asked about."""
+        if self._told.get(request_id) is False:
+            del self._told[request_id]  # it is asked anew: what was told is no longer the last
         request = Request(request_id, label=label, submitted_at=submitted_at)
         self._writer.put(Added(request, self._wall_clock()), then)
 
@@ -125,7 +132,7 @@ class Recorder:
         """These were handed out, and count as acknowledged when all ends well."""
         for result in results:
             if result.outcome.finished:
-                self._told[result.request_id] = None
+                self._told[result.request_id] = result.outcome.final
 
     def acknowledge(self, request_ids: Iterable[str]) -> asyncio.Future[None]:
         """

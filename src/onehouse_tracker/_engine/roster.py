@@ -99,6 +99,7 @@ class Roster:
             self._schedule.add(tracked, due)
         else:
             then = partial(self._added, tracked, due)
+            tracked.writing = True
             self._recorder.add(request_id, label, joining.submitted_at, then)
 
     def count_poll(self, tracked: Tracked) -> None:
@@ -116,15 +117,24 @@ class Roster:
                 self._let_go(tracked, wait, now)
 
     def expire(self, wait: Wait, now: float) -> None:
-        """Settle what *wait* still waits for as `TIMED_OUT`."""
-        if wait.over:
-            return
+        """
+        Settle what *wait* still waits for as `TIMED_OUT`.
+
+        What is with the recorder is settled when that answers: the journal may hold the
+        outcome, or the outcome may be on its way to the disk.  A wait that is overdue does
+        not wait for that.
+        """
+        wait.expired = True
         for request_id in tuple(wait.open_ids()):
-            tracked = self._tracked[request_id]
-            result = self._result(tracked, Outcome.TIMED_OUT, None, now)
-            self._let_go(tracked, wait, now, timed_out=True)
-            wait.settle(result)
-        wait.fed()
+            tracked = self._tracked.get(request_id)
+            # An observer, told of one of them, may have let the others go.
+            if tracked is not None and (wait.overdue or not tracked.writing):
+                self._time_out(tracked, wait, now)
+
+    def _time_out(self, tracked: Tracked, wait: Wait, now: float) -> None:
+        result = self._result(tracked, Outcome.TIMED_OUT, None, now)
+        self._let_go(tracked, wait, now, timed_out=True)
+        wait.settle(result)
 
     def end(
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
@@ -136,24 +146,31 @@ class Roster:
         if self._recorder is None or not outcome.finished:
             self._tell(tracked, result, now)
         else:
+            tracked.writing = True
             self._recorder.record(result, partial(self._recorded, tracked, result))
 
     def _added(
         self, tracked: Tracked, due: float, known: Result | JournalError | None, now: float
     ) -> None:
         """It is on disk that *tracked* is followed: now it may be asked about."""
+        tracked.writing = False
         if not self.follows(tracked) or isinstance(known, JournalError):
             return
-        if known is None:
-            self._schedule.add(tracked, due)
-        else:
+        if known is not None and known.outcome.final:
             # An earlier run knew it: what is final does not change.
             self._tell(tracked, known, now)
+            return
+        for wait in tracked.waits:
+            if wait.expired:
+                self._time_out(tracked, wait, now)
+        if self.follows(tracked):
+            self._schedule.add(tracked, due)
 
     def _recorded(
         self, tracked: Tracked, result: Result, failure: Result | JournalError | None, now: float
     ) -> None:
         """The outcome of *tracked* is on disk: now it may be told."""
+        tracked.writing = False
         if self.follows(tracked) and not isinstance(failure, JournalError):
             self._tell(tracked, result, now)
 

@@ -75,6 +75,7 @@ class Tracked:
         "task",
         "ticket",
         "waits",
+        "writing",
     )
 
     def __init__(
@@ -113,6 +114,8 @@ class Tracked:
         self.run_started = 0.0
         self.not_found_since: float | None = None
         """When the first 404 was sent for, of those with no other reply since."""
+        self.writing = False
+        """Whether it is with the recorder, which may know its outcome at once."""
 
     def __repr__(self) -> str:
         return f"<Tracked {self.request_id}: {self.polls} polls, {self.run.value}>"

@@ -45,7 +45,9 @@ class Wait:
         "_tee",
         "alone",
         "error",
+        "expired",
         "feeding",
+        "overdue",
     )
 
     def __init__(
@@ -59,6 +61,10 @@ class Wait:
         self.feeding = True
         """Whether more requests may come."""
         self.error: BaseException | None = None
+        self.expired = False
+        """Whether its deadline has passed: only what the journal may know is waited for."""
+        self.overdue = False
+        """Whether it waits for the journal no longer either."""
         self._deliver = deliver
         self._tee = tee
         self._acknowledge = acknowledge

@@ -9,11 +9,13 @@ import copy
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from onehouse_tracker import events
+from onehouse_tracker._engine.journal_job import Done, do
+from onehouse_tracker._engine.serial import SerialExecutor
 from onehouse_tracker.errors import JournalError, JournalWriteError
 from onehouse_tracker.journal import Added, Entry, Journal
 from onehouse_tracker.models import Result
@@ -65,7 +67,7 @@ class Writer:
         self._journal = journal
         self._strict = strict
         self._emit = emit
-        self._executor: Executor | None = journal.executor
+        self._executor: SerialExecutor | None = None
         self._own_executor: ThreadPoolExecutor | None = None
         self._queue: deque[tuple[Entry, Then | None]] = deque()
         self._put = 0
@@ -88,13 +90,14 @@ class Writer:
         Raises:
             JournalError: It cannot be used, and the writer is strict.
         """
-        if self._executor is None:
-            self._executor = self._own_executor = ThreadPoolExecutor(
+        executor = self._journal.executor
+        if executor is None:
+            executor = self._own_executor = ThreadPoolExecutor(
                 max_workers=1, thread_name_prefix="onehouse-tracker journal"
             )
-        opening = self._loop.run_in_executor(self._executor, self._journal.open)
+        self._executor = SerialExecutor(executor)
         try:
-            forsaken = await opening
+            forsaken = await self._open(self._executor)
         except JournalError as error:
             if self._strict:
                 self._release()
@@ -102,12 +105,42 @@ class Writer:
             self._unusable = error
             self._tell_failure(error, 0)
         except BaseException:
-            self._executor.submit(self._journal.close)
+            self._close_behind(self._journal.close)
             self._release()
             raise
         else:
             if forsaken:
                 self._tell_forsaken(forsaken)
+
+    async def _open(self, executor: SerialExecutor) -> int:
+        try:
+            opening = self._loop.run_in_executor(executor, self._journal.open)
+        except RuntimeError as error:
+            raise self._shut_down() from error
+        try:
+            # Not awaited itself: its own cancellation is not that of whoever waits here.
+            await asyncio.wait([opening])
+        except asyncio.CancelledError:
+            opening.cancel()  # unless it runs: then it is closed behind it
+            raise
+        if opening.cancelled():
+            raise self._shut_down()
+        return opening.result()
+
+    def _close_behind(self, close: Callable[[], object]) -> None:
+        """Let *close* run when the job that runs now has ended; nobody waits for it."""
+        if self._executor is None:
+            return
+        try:
+            self._executor.submit(close).add_done_callback(
+                lambda closing: close() if closing.cancelled() else None
+            )
+        except RuntimeError:  # it was shut down, and nothing runs in it
+            close()
+
+    def _shut_down(self) -> JournalWriteError:
+        path = self._journal.name
+        return JournalWriteError(f"journal {path}: its executor was shut down", path=path)
 
     def attach(
         self, *, on_failure: Callable[[JournalError], None], on_written: Callable[[], None]
@@ -133,12 +166,7 @@ class Writer:
                     self._idle = self._loop.create_future()
                     await self._idle
             if executor is not None:
-                try:
-                    closing = self._loop.run_in_executor(executor, self._journal.close)
-                except RuntimeError:  # it was shut down: nobody else can use the journal now
-                    self._journal.close()
-                else:
-                    await closing
+                await self._close(executor)
             if self._own_executor is not None:
                 # Its thread has nothing left to do: this waits for microseconds.
                 self._own_executor.shutdown()
@@ -146,13 +174,25 @@ class Writer:
             if executor is not None:
                 batch = list(self._queue)
                 self._queue.clear()
-                executor.submit(self._end_alone, [entry for entry, _ in batch])
+                self._close_behind(partial(self._end_alone, [entry for entry, _ in batch]))
                 # It is very likely written, but those who wait for it will not hear of it.
                 path = self._journal.name
                 self._go_on(batch, JournalWriteError(f"journal {path}: closed", path=path))
             raise
         finally:
             self._release()
+
+    async def _close(self, executor: SerialExecutor) -> None:
+        try:
+            closing = self._loop.run_in_executor(executor, self._journal.close)
+        except RuntimeError:  # it was shut down: nobody else can use the journal now
+            self._journal.close()
+            return
+        await asyncio.wait([closing])
+        if closing.cancelled():
+            self._journal.close()
+        else:
+            closing.result()
 
     def _end_alone(self, entries: list[Entry]) -> None:
         try:
@@ -223,24 +263,22 @@ class Writer:
         entries = [entry for entry, _ in batch]
         try:
             job = self._loop.run_in_executor(
-                self._executor, _do, self._journal, entries, read and read.read
+                self._executor, do, self._journal, entries, read and read.read
             )
-        except RuntimeError as error:
-            self._refused(error, batch, read)
+        except RuntimeError:
+            self._refused(batch, read and read.take)
+            if self._queue or self._reads:
+                self._soon()
             return
         self._busy = True
         job.add_done_callback(partial(self._job_done, batch, read and read.take))
 
-    def _refused(self, error: RuntimeError, batch: _Batch, read: _Read | None) -> None:
-        """The executor takes no more jobs: those who wait for this one must hear of it."""
-        path = self._journal.name
-        failure = JournalWriteError(f"journal {path}: its executor was shut down", path=path)
-        failure.__cause__ = error
+    def _refused(self, batch: _Batch, take: Callable[[Any], None] | None) -> None:
+        """The executor was shut down: those who wait for this job must hear of it."""
+        failure = self._shut_down()
         self._failed(failure, batch)
-        if read is not None:
-            read.take(copy.copy(failure))
-        if self._queue or self._reads:
-            self._soon()
+        if take is not None:
+            take(copy.copy(failure))
 
     def _do_without(self) -> None:
         """The journal could not be opened, and the user wants to go on."""
@@ -250,11 +288,12 @@ class Writer:
         self._go_on(batch, None)
 
     def _job_done(
-        self, batch: _Batch, take: Callable[[Any], None] | None, job: asyncio.Future[_Done]
+        self, batch: _Batch, take: Callable[[Any], None] | None, job: asyncio.Future[Done]
     ) -> None:
         self._busy = False
         try:
-            if job.cancelled():  # the loop ends without us
+            if job.cancelled():  # by an executor that was shut down before the job began
+                self._refused(batch, take)
                 return
             done = job.result()
             if done.failure is None:
@@ -333,43 +372,6 @@ class Writer:
             self._emit(
                 events.StatementsUnaccountedFor(at=self._loop.time(), path=path, count=count)
             )
-
-
-class _Done(NamedTuple):
-    """What one job brought."""
-
-    known: Mapping[str, Result]
-    failure: JournalError | None
-    read: Any
-    """What was read, or the error; `None` where nothing was to be read."""
-
-
-def _do(journal: Journal, entries: list[Entry], read: Callable[[], Any] | None) -> _Done:
-    """Write, then read: this runs in the writer's thread."""
-    known: Mapping[str, Result] = {}
-    failure: JournalError | None = None
-    got: Any = None
-    try:
-        if entries:
-            known = journal.write(entries)
-    except Exception as error:  # noqa: BLE001 - a journal of another make may raise anything
-        failure = _as_ours(journal, error)
-    try:
-        if read is not None:
-            got = read()
-    except Exception as error:  # noqa: BLE001
-        got = _as_ours(journal, error)
-    return _Done(known, failure, got)
-
-
-def _as_ours(journal: Journal, error: Exception) -> JournalError:
-    if isinstance(error, JournalError):
-        return error
-    failure = JournalWriteError(
-        f"journal {journal.name}: failed with {type(error).__name__}", path=journal.name
-    )
-    failure.__cause__ = error
-    return failure
 
 
 def _resolve(

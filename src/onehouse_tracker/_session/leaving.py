@@ -9,7 +9,10 @@ import asyncio
 from onehouse_tracker._engine.engine import Engine
 from onehouse_tracker._engine.waits import Wait
 
-__all__ = ["cancel_and_wait", "expire_after", "release"]
+__all__ = ["JOURNAL_GRACE", "cancel_and_wait", "expire", "expire_after", "release"]
+
+JOURNAL_GRACE = 5.0
+"""Seconds beyond a deadline in which the journal may still say what it knows."""
 
 
 def expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.TimerHandle | None:
@@ -17,7 +20,20 @@ def expire_after(timeout: float | None, engine: Engine, wait: Wait) -> asyncio.T
     if timeout is None:
         return None
     loop = asyncio.get_running_loop()
-    return loop.call_at(loop.time() + timeout, engine.expire, wait)
+    return loop.call_at(loop.time() + timeout, expire, engine, wait)
+
+
+def expire(engine: Engine, wait: Wait) -> None:
+    """The deadline has come: settle what is open, a moment later what the journal may know."""
+    engine.expire(wait)
+    wait.fed()
+    if not wait.over:
+        asyncio.get_running_loop().call_later(JOURNAL_GRACE, _expire_all, engine, wait)
+
+
+def _expire_all(engine: Engine, wait: Wait) -> None:
+    wait.overdue = True
+    engine.expire(wait)
 
 
 def release(

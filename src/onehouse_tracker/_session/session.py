@@ -29,8 +29,8 @@ from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.announcements import announced
 from onehouse_tracker._session.intake import RequestIds, check, check_timeout, checked, ids_of
-from onehouse_tracker._session.leaving import expire_after, release
-from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker._session.leaving import expire, expire_after, release
+from onehouse_tracker.errors import TrackerClosedError, TrackerError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request, Result, StatusSource, check_label
@@ -177,10 +177,11 @@ class Session:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        failure = TrackerClosedError(
-            f"the polling loop failed ({type(cause).__name__}); the requests go on"
-        )
-        failure.__cause__ = error
+        # What is meant for people says more than the name of its class.
+        ours = isinstance(cause, TrackerError)
+        what = str(cause) if ours else f"the polling loop failed ({type(cause).__name__})"
+        failure = TrackerClosedError(f"{what}; the requests go on")
+        failure.__cause__ = cause if ours else error
         engine.close(failure)
 
     def opened(self) -> Engine:
@@ -219,7 +220,7 @@ class Session:
         try:
             await self._join_rest(engine, wait, rest, label)
             if rest and timeout is not None:  # it may be over: now all can have their outcome
-                timer = asyncio.get_running_loop().call_at(began + timeout, engine.expire, wait)
+                timer = asyncio.get_running_loop().call_at(began + timeout, expire, engine, wait)
             with announced(self.emit, wait, label):
                 yield
         finally:
@@ -277,7 +278,7 @@ class Session:
     ) -> None:
         try:
             async for item in request_ids:
-                if wait.over:
+                if wait.over or wait.expired:
                     return
                 self._join(engine, wait, check(item), label)
             wait.fed()

@@ -24,6 +24,8 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.models import check_request_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from onehouse_tracker._engine.engine import Engine
     from onehouse_tracker._engine.recorder import Recorder
     from onehouse_tracker.journal import Fate
@@ -40,19 +42,21 @@ async def submit_once(
     timeout: float,
     label: str | None = None,
     recorder: Recorder | None = None,
+    accepted: Callable[[str], None] | None = None,
 ) -> str:
     """
     Submit *statement* when its slot comes, and return the request ID.
 
     With a *recorder*, the intent is on disk before anything is sent, and the request ID
-    before anyone is told.  Raises what `Tracker.submit` raises.
+    before anyone waits for it.  *accepted* is told the request ID as soon as the server has
+    said it, whatever happens then.  Raises what `Tracker.submit` raises.
     """
     if not hasattr(source, "submit"):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
     submissions = cast("SubmissionSource", source)  # it has the one method
     attempt = _Attempt(None if recorder is None else recorder.sending)
     if recorder is None:
-        return await _send(engine, submissions, statement, timeout, attempt)
+        return await _send(engine, submissions, statement, timeout, attempt, accepted)
     last_failure = engine.last_failure
     await attempt.take_turn()
     try:
@@ -60,7 +64,7 @@ async def submit_once(
             raise copy.copy(engine.last_failure)
         key = await _intend(recorder, statement, label)
         try:
-            request_id = await _send(engine, submissions, statement, timeout, attempt)
+            request_id = await _send(engine, submissions, statement, timeout, attempt, accepted)
         except BaseException as error:
             fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
             recorder.settle(key, fate, reason)
@@ -141,6 +145,7 @@ async def _send(
     statement: str,
     timeout: float,
     attempt: _Attempt,
+    accepted: Callable[[str], None] | None,
 ) -> str:
     # Only a refusal for its rate, after which nothing runs, is followed by another attempt.
     loop = asyncio.get_running_loop()
@@ -171,6 +176,9 @@ async def _send(
             raise SubmissionUnknownError(f"no reply within {timeout:g} s") from error
         else:
             engine.accepted(sent_at)
-            return _usable(answer)
+            request_id = _usable(answer)
+            if accepted is not None:
+                accepted(request_id)
+            return request_id
         finally:
             engine.submitted()

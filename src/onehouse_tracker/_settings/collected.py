@@ -5,14 +5,22 @@ Where each setting comes from: a keyword argument, the environment, or the profi
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onehouse_tracker._paths import home, user_path
-from onehouse_tracker._settings.fields import ALL_FIELDS
-from onehouse_tracker._settings.profile import Profile, default_path, read_profile
+from onehouse_tracker._settings.fields import ALL_FIELDS, PREFIX
+from onehouse_tracker._settings.profile import (
+    ConfigWarning,
+    Profile,
+    UnreadableError,
+    default_path,
+    read_profile,
+)
+from onehouse_tracker._settings.variables import is_quoted
 
 __all__ = ["KEY_PAIR", "Collected", "collect"]
 
@@ -31,6 +39,9 @@ class Collected:
 
     looked_in: Profile | Path | None
     """The profile; the file that has none; `None` where there is no place for a file."""
+
+    problem: str | None = None
+    """Why `looked_in` could not be read, where that need not be an error."""
 
 
 def collect(
@@ -51,7 +62,16 @@ def collect(
 
     variables = read_environment(os.environ if environ is None else environ)
     path, required = _choose_file(credentials_file or variables.get("credentials_file"), environ)
-    found = path and read_profile(path, profile or variables.get("profile"), required=required)
+    _warn_of_quotes(variables)
+    found, problem = None, None
+    try:
+        found = path and read_profile(path, profile or variables.get("profile"), required=required)
+    except UnreadableError as error:
+        # What need not exist need not be readable: a container may give us a home directory
+        # that is not ours, and all that is needed in the environment.
+        if required:
+            raise
+        problem = str(error)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     ranks: dict[str, int] = {}
@@ -72,7 +92,18 @@ def collect(
     for name in _outranked(ranks):
         del values[name], origins[name]
 
-    return Collected(values, origins, found or path)
+    return Collected(values, origins, found or path, problem)
+
+
+def _warn_of_quotes(variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        if is_quoted(value):
+            warnings.warn(
+                f"the value of environment variable {PREFIX}{name.upper()} stands in quotes, and"
+                " they are taken for a part of it: remove them where it is set",
+                ConfigWarning,
+                stacklevel=4,
+            )
 
 
 def _outranked(ranks: Mapping[str, int]) -> list[str]:

@@ -15,7 +15,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from onehouse_tracker._settings.fields import ALL_FIELDS
+from onehouse_tracker._settings.fields import ALL_FIELDS, PREFIX
+from onehouse_tracker._settings.variables import plain
 
 __all__ = ["read_environment"]
 
@@ -24,12 +25,12 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """
     The values that *environ* has for us, by the name of the setting.
 
-    A variable that is empty, or spaces alone, counts as absent: that is how containers and CI
-    systems unset one.
+    Blanks and line breaks around a value are no part of it.  A variable that is empty, or
+    blanks alone, counts as absent: that is how containers and CI systems unset one.
     """
     source = EnvSettingsSource(_Variables)
     # Instead of os.environ: whoever calls decides which environment counts.
-    source.env_vars = {name: value for name, value in environ.items() if value.strip()}
+    source.env_vars = {name: value for name, text in environ.items() if (value := plain(text))}
     found = _Variables.model_validate(source())
 
     return {
@@ -41,7 +42,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 class _Variables(BaseSettings):
     # Upper case, because names are compared as they stand: ``onehouse_region`` is not ours.
-    model_config = SettingsConfigDict(env_prefix="ONEHOUSE_", case_sensitive=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, case_sensitive=True)
 
     @classmethod
     def settings_customise_sources(

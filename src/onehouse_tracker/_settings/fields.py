@@ -7,7 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ALL_FIELDS", "BY_NAME", "Field", "FileFormat", "describe"]
+__all__ = ["ALL_FIELDS", "BY_NAME", "PREFIX", "Field", "FileFormat", "describe"]
+
+PREFIX = "ONEHOUSE_"
+"""How every environment variable of a project begins."""
 
 FileFormat = Literal["INI", "JSON"]
 
@@ -31,7 +34,7 @@ class Field:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return f"ONEHOUSE_{self.name.upper()}"
+        return f"{PREFIX}{self.name.upper()}"
 
     def keys(self, file_format: FileFormat) -> tuple[str, ...]:
         """Its keys in a profile of this format, the documented one first."""

@@ -20,7 +20,7 @@ from typing import Any
 from onehouse_tracker._settings.fields import ALL_FIELDS, FileFormat
 from onehouse_tracker.errors import ConfigError
 
-__all__ = ["ConfigWarning", "Profile", "default_path", "read_profile"]
+__all__ = ["ConfigWarning", "Profile", "UnreadableError", "default_path", "read_profile"]
 
 _MAX_FILE = 1024 * 1024
 _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
@@ -28,6 +28,10 @@ _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 class ConfigWarning(UserWarning):
     """A setting works, but is probably not what its owner wants."""
+
+
+class UnreadableError(ConfigError):
+    """The credentials file cannot be read, whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,9 @@ def read_profile(path: Path, name: str | None, *, required: bool) -> Profile | N
         has no default one.
 
     Raises:
-        ConfigError: The file cannot be read, or has no profile of this name.
+        UnreadableError: The file may be there, and cannot be read.
+
+        ConfigError: What it holds makes no sense, or has no profile of this name.
     """
     text = _read(path, required=required)
     if text is None:
@@ -104,9 +110,9 @@ def _read(path: Path, *, required: bool) -> str | None:
             return None
         raise ConfigError(f"there is no credentials file {path}") from None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        raise UnreadableError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:  # a zero byte, or half of a character
-        raise ConfigError(f"no path of a credentials file: {str(path)!r}") from None
+        raise UnreadableError(f"no path of a credentials file: {str(path)!r}") from None
     if os.name == "posix" and mode & _READABLE_BY_OTHERS:
         warnings.warn(
             f"{path} holds secrets and other users can read it; run: chmod 600 {path}",

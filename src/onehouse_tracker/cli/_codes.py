@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from onehouse_tracker.errors import JournalError
+from onehouse_tracker.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
     from onehouse_tracker.models import Result
@@ -59,7 +59,8 @@ def code_of_error(error: Exception) -> ExitCode:
     if isinstance(error, CommandError):
         return error.code
     # A file that cannot be used is the user's to mend, like any other setting.
-    return ExitCode.USAGE if isinstance(error, JournalError) else ExitCode.PROJECT
+    mendable = isinstance(error, JournalError) or isinstance(error.__cause__, ConfigError)
+    return ExitCode.USAGE if mendable else ExitCode.PROJECT
 
 
 def code_of_results(results: Iterable[Result]) -> ExitCode:

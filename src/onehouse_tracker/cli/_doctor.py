@@ -4,19 +4,20 @@ Looks for what keeps the command from working: credentials, file, name, connecti
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from onehouse_tracker import __version__
 from onehouse_tracker._settings.collected import Collected, collect
 from onehouse_tracker._settings.fields import ALL_FIELDS, Field, describe
 from onehouse_tracker._settings.profile import Profile
+from onehouse_tracker._settings.variables import plain
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._findings import Finding, State
 from onehouse_tracker.cli._options import Output
@@ -86,9 +87,11 @@ async def _findings(profile: str | None) -> AsyncIterator[Finding]:
     if collected is not None:
         for finding in _fields(collected):
             yield finding
-        credentials, problem = _credentials(profile)
+        credentials, problem = _credentials(collected)
         if problem is not None and _complete(collected):
             yield Finding(check="credentials", state=State.ERROR, found=problem)
+    for finding in _proxies():
+        yield finding
     url = credentials.base_url if credentials is not None else _address(collected)
     if url is None:
         yield Finding(check="name", state=State.SKIPPED, found="there is no usable base URL")
@@ -114,21 +117,27 @@ def _collect(profile: str | None) -> tuple[Collected | None, list[Finding]]:
     place = collected.looked_in
     if isinstance(place, Profile):
         text = f"{place.place()}, {place.file_format}"
-    elif place is None:
+    elif place is None or collected.problem is not None:
         text = "none, and there is no home directory to look in"
     else:
-        text = f"no profile in {place}" if Path(place).exists() else f"there is no {place}"
+        text = f"no profile in {place}" if place.exists() else f"there is no {place}"
     found = [Finding(check="credentials file", state=State.OK, found=text)]
+    if collected.problem is not None:
+        text = f"{collected.problem}; it need not be there"
+        found = [Finding(check="credentials file", state=State.WARNING, found=text)]
     for warning in caught:
         what, _, advice = str(warning.message).partition("; run: ")
-        found = [
-            Finding(
-                check="credentials file",
-                state=State.WARNING,
-                found=what,
-                advice=f"run: {advice}" if advice else None,
-            )
-        ]
+        if advice:
+            found = [
+                Finding(
+                    check="credentials file",
+                    state=State.WARNING,
+                    found=what,
+                    advice=f"run: {advice}",
+                )
+            ]
+        else:
+            found.append(Finding(check="environment", state=State.WARNING, found=what))
     return collected, found
 
 
@@ -157,6 +166,20 @@ def _fields(collected: Collected) -> Iterator[Finding]:
             )
 
 
+def _proxies() -> Iterator[Finding]:
+    """Say which wishes for a proxy are not heeded; one may hold a password, and is not shown."""
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    wanted = [name for name in names if plain(os.environ.get(name, ""))]
+    if wanted:
+        yield Finding(
+            check="proxy",
+            state=State.WARNING,
+            found=f"{' and '.join(wanted)} is ignored: requests go to the server directly",
+            advice="nothing, if the connection below is ok; else let this machine reach the"
+            " server without a proxy",
+        )
+
+
 def _masked(setting: Field, value: str) -> str:
     """What may be shown of a value: of secrets nothing, of an ID enough to tell which it is."""
     if setting.name in _SHOWN and not set(value) & set("@?"):
@@ -170,11 +193,11 @@ def _complete(collected: Collected) -> bool:
     return not any(finding.state is State.ERROR for finding in _fields(collected))
 
 
-def _credentials(profile: str | None) -> tuple[Credentials | None, str | None]:
+def _credentials(collected: Collected) -> tuple[Credentials | None, str | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told already
         try:
-            return Credentials.from_env(profile=profile), None
+            return Credentials.from_found(collected), None
         except ConfigError as error:
             return None, str(error)
 

@@ -28,6 +28,7 @@ from onehouse_tracker.cli._output import (
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._report import recorded, served
 from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._silence import Silence
 from onehouse_tracker.cli._sources import STDIN, requests_from
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import JournalError, ProjectError
@@ -80,6 +81,7 @@ async def follow(
     requests: Callable[[Tracker], AsyncIterable[Request] | None],
     *,
     again: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
 ) -> ExitCode:
     """
     Follow *requests* until all have ended, and print how.
@@ -97,6 +99,8 @@ async def follow(
         requests: Makes the requests, given the tracker; `None` for what the journal holds.
 
         again: Arguments that name all of the requests again, if there are such.
+
+        observers: Who else is told what happens.
 
     Raises:
         asyncio.CancelledError: It was interrupted; what is known was printed.
@@ -124,7 +128,8 @@ async def follow(
             limit=settings.limit * settings.share,
             journal=settings.journal,
         ) as recordings:
-            tracker = open_tracker(settings, recordings, journal)
+            said = () if settings.verbose or terminal.err_is_terminal else (Silence(terminal),)
+            tracker = open_tracker(settings, [*recordings, *observers, *said], journal)
             async with tracker:
                 async with (
                     served(terminal, tracker, settings.page),

@@ -55,6 +55,11 @@ def run(
         except (ConfigError, InvalidRequestError) as error:
             terminal.say(f"error: {error}")
             return ExitCode.USAGE
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # of a disk, most often: the system's words tell which
+            terminal.say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+            return ExitCode.USAGE
 
 
 async def _supervise(

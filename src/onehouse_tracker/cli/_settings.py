@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 import typer
 
+from onehouse_tracker._settings.variables import is_quoted, plain
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
+from onehouse_tracker.errors import ConfigError
 
 __all__ = ["GATE_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
 
@@ -41,6 +43,25 @@ def _seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _gate(context: typer.Context, text: str) -> str:
+    """Take what stands in the variable as other variables are taken, and blame it by its name."""
+    source = context.get_parameter_source("gate")
+    if source is None or source.name != "ENVIRONMENT":
+        return text
+    value = plain(text)
+    if not value:
+        return Settings().gate
+    from onehouse_tracker.gates import check_gate  # noqa: PLC0415 - loads the limiters
+
+    try:
+        check_gate(value)
+    except ConfigError as error:
+        advice = "; remove the quotes around it" if is_quoted(value) else ""
+        text = f"environment variable {GATE_VARIABLE}: {error}{advice}"
+        raise typer.BadParameter(text) from None
+    return value
 
 
 def _part(value: float) -> float:
@@ -75,6 +96,7 @@ class Settings:
         typer.Option(
             metavar="GATE",
             envvar=GATE_VARIABLE,
+            callback=_gate,
             help="Who shares the budget: 'local': this process alone; 'host': all on this"
             " machine, through a file, or through the one that 'host:PATH' names;"
             " 'redis://...': all that use this Redis.",
@@ -132,7 +154,7 @@ class Settings:
     def arguments(self, without: Collection[str] = ()) -> list[str]:
         """The arguments that give these settings again, for the command that continues."""
         left_out = {*_OF_THE_MOMENT, *without}
-        set_to = os.environ.get(GATE_VARIABLE)
+        set_to = plain(os.environ.get(GATE_VARIABLE, ""))
         if self.gate == set_to:
             left_out.add("gate")  # it is there the next time too
         given = arguments_of(replace(self, gate=_without_password(self.gate)), left_out)
@@ -142,7 +164,9 @@ class Settings:
 
     def hints(self) -> list[str]:
         """What has to be said about `arguments`."""
-        if _without_password(self.gate) == self.gate or self.gate == os.environ.get(GATE_VARIABLE):
+        if _without_password(self.gate) == self.gate or self.gate == plain(
+            os.environ.get(GATE_VARIABLE, "")
+        ):
             return []
         return [f"the password of the gate is not shown: set {GATE_VARIABLE}, and omit --gate"]
 

@@ -24,6 +24,7 @@ from onehouse_tracker.errors import (
     SubmissionUnknownError,
     SubmissionUnsentError,
 )
+from onehouse_tracker.events import Event, StatementSubmitted
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request
 from onehouse_tracker.tracker import Tracker
@@ -74,7 +75,7 @@ async def submit(
     ledger = run.ledger
     if wait:
         try:
-            code = await follow(terminal, settings, ledger, run.accepted)
+            code = await follow(terminal, settings, ledger, run.accepted, observers=(run.observe,))
         except BrokenPipeError:
             run.tell_unprinted()
             raise
@@ -82,7 +83,7 @@ async def submit(
             run.tell_the_rest()
         return most_serious([code, *run.codes])
     try:
-        tracker = open_tracker(settings)
+        tracker = open_tracker(settings, (run.observe,))
         async with tracker, live(terminal, ledger, tracker.stats, off=True):
             async for _ in run.accepted(tracker):
                 pass
@@ -131,6 +132,8 @@ class _Submission:
         self._unprinted: dict[int, str] = {}
         self._tried = 0
         self._on_its_way = False
+        self._accepted: str | None = None
+        """The request ID of what is on its way, once the server has said it."""
 
     async def accepted(self, tracker: Tracker) -> AsyncIterator[Request]:
         """Submit, print and yield one request after the other."""
@@ -138,7 +141,7 @@ class _Submission:
             label = self._settings.label or label_of(statement)
             if self.ledger.stopping:
                 break
-            self._tried, self._on_its_way = number, True
+            self._tried, self._on_its_way, self._accepted = number, True, None
             self.ledger.idle.clear()
             try:
                 handle = await tracker.submit(statement, label=label)
@@ -149,7 +152,8 @@ class _Submission:
                     break
                 continue
             except ProjectError as error:
-                self._on_its_way = False
+                # Whoever waits may hear of another failure, which does not name the request.
+                self._on_its_way = self._wait and self._accepted is not None
                 if not error.pending:  # else it was accepted in the very last moment
                     self._tried = number - 1
                 raise
@@ -186,10 +190,19 @@ class _Submission:
             self._terminal.say(f"accepted but not printed: statement {number} {request_id}")
         self._unprinted.clear()
 
+    def observe(self, event: Event) -> None:
+        """Take note of what the server accepts, before anything else can go wrong."""
+        if isinstance(event, StatementSubmitted):
+            self._accepted = event.request_id
+
     def tell_the_rest(self) -> None:
         """Say which statements were not submitted, and whose fate is unknown."""
         count = len(self._statements)
-        if self._on_its_way:
+        if self._on_its_way and self._accepted is not None:
+            self._terminal.say(
+                f"accepted but not followed: statement {self._tried} {self._accepted}"
+            )
+        elif self._on_its_way:
             self._terminal.say(
                 f"statement {self._tried} of {count} may or may not have been submitted: look"
                 " in the Onehouse console before you submit it again"

@@ -112,9 +112,7 @@ class BudgetFile:
                 _make_private(self._path.parent)
             self._fd = _open(self._path, self._mode)
         except OSError as error:
-            raise ConfigError(
-                f"the budget file {self._path} cannot be used: {error.strerror or error}"
-            ) from error
+            raise self._unusable(error) from error
         try:
             with self.locked():
                 self._refuse_foreign_file()
@@ -144,7 +142,7 @@ class BudgetFile:
             return
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                raise
+                raise self._unusable(error) from error
             raise ConfigError(
                 f"the file system of {self._path} has no locks: name a budget file on a local"
                 " disk, or share the budget through Redis"
@@ -160,10 +158,17 @@ class BudgetFile:
             there, here = self._path.stat(), os.fstat(self._fd)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise self._unusable(error) from error
         return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
     def read(self, now: float) -> Budget | None:
-        """Read the record; `None` if there is none of this boot that can be believed."""
+        """
+        Read the record; `None` if there is none of this boot that can be believed.
+
+        Raises:
+            ConfigError: The file cannot be read any more.
+        """
         content = self._content()
         if content.get("version") != _VERSION or content.get("boot") != self._boot:
             return None
@@ -180,7 +185,12 @@ class BudgetFile:
         return budget if self._is_sane(budget, now) else None
 
     def write(self, budget: Budget) -> None:
-        """Replace the record.  Hold the lock."""
+        """
+        Replace the record.  Hold the lock.
+
+        Raises:
+            ConfigError: The file cannot be written any more: the disk is full, for example.
+        """
         pace = {name: _plain(value) for name, value in budget.pace._asdict().items()}
         content = asdict(budget) | {
             "pace": pace,
@@ -190,7 +200,15 @@ class BudgetFile:
         }
         # One write of one size: whoever reads without the lock sees the old record or the new
         # one, and a process that is killed leaves one of them.
-        os.pwrite(self._fd, json.dumps(content).encode().ljust(_SIZE - 1) + b"\n", 0)
+        record = json.dumps(content).encode().ljust(_SIZE - 1) + b"\n"
+        try:
+            os.pwrite(self._fd, record, 0)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> ConfigError:
+        reason = error.strerror or str(error)
+        return ConfigError(f"the budget file {self._path} cannot be used: {reason}")
 
     def _is_sane(self, budget: Budget, now: float) -> bool:
         """Whether one of us can have written it: what nobody wrote would stop us for ever."""
@@ -211,14 +229,31 @@ class BudgetFile:
 
     def _content(self) -> dict[str, Any]:
         try:
-            content = json.loads(os.pread(self._fd, _SIZE, 0) or b"{}")
+            content = json.loads(self._bytes() or b"{}")
         except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
+    def _bytes(self) -> bytes:
+        try:
+            return os.pread(self._fd, _SIZE, 0)
+        except OSError as error:
+            raise self._unusable(error) from error
+
     def _refuse_foreign_file(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{self._path} is not a regular file: name another budget file")
+        if found.st_nlink > 1:
+            raise ConfigError(
+                f"{self._path} has another name too (a hard link): name another budget file"
+            )
+        start = os.pread(self._fd, _SIZE, 0).strip(b"\0 \n")
+        if found.st_size > _SIZE or (start and not start.startswith(b"{")):
+            raise ConfigError(
+                f"{self._path} holds something else, and was left as it is: name another budget"
+                " file, or remove it"
+            )
         content = self._content()
         boot, written = content.get("boot"), content.get("written")
         if not isinstance(boot, str) or not isinstance(written, int | float):

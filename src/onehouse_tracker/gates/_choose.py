@@ -10,7 +10,23 @@ from onehouse_tracker.gates.host import HostGate
 from onehouse_tracker.gates.local import LocalGate
 from onehouse_tracker.gates.redis import RedisGate
 
-__all__ = ["gate_from"]
+__all__ = ["check_gate", "gate_from"]
+
+_REDIS = frozenset({"redis", "rediss", "unix"})
+
+
+def check_gate(text: str) -> None:
+    """
+    Do nothing if *text* names a kind of gate.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    kind, _, rest = text.partition(":")
+    if text == "local" or (kind == "host" and (rest or text == "host")) or kind in _REDIS:
+        return
+    # A URL may hold a password: what was given is not shown.
+    raise ConfigError("a gate is local, host, host:PATH, or the URL of a Redis (redis://...)")
 
 
 def gate_from(
@@ -34,12 +50,10 @@ def gate_from(
     Raises:
         ConfigError: There is no such gate, or a value is out of its bounds.
     """
+    check_gate(text)
     kind, _, rest = text.partition(":")
-    if text == "local":
+    if kind == "local":
         return LocalGate(limit, share=share, project=project)
-    if kind == "host" and (rest or text == "host"):
+    if kind == "host":
         return HostGate(limit, share=share, path=rest or None, project=project)
-    if kind in {"redis", "rediss", "unix"}:
-        return RedisGate(text, project=project, limit=limit, share=share, processes=processes)
-    # A URL may hold a password: what was given is not shown.
-    raise ConfigError("a gate is local, host, host:PATH, or the URL of a Redis (redis://...)")
+    return RedisGate(text, project=project, limit=limit, share=share, processes=processes)

@@ -112,9 +112,8 @@ class HostGate(SharedGate):
         Cancelling gives up the place; a slot that was booked already is lost.
 
         Raises:
-            ConfigError: The file was replaced by something that cannot be used.
-
-            OSError: The file cannot be read or written any more.
+            ConfigError: The file was replaced by something that cannot be used, or cannot be
+                read or written any more: the disk is full, for example.
         """
         loop = asyncio.get_running_loop()
         asked_at = loop.time()

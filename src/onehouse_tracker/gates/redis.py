@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from onehouse_tracker._numbers import is_count, is_number
+from onehouse_tracker._text import one_line
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._pace import PaceState, static_rate
 from onehouse_tracker.gates._redis_script import (
@@ -38,10 +39,6 @@ _Command = Callable[..., Awaitable[object]]
 _PROBE_INTERVAL = 0.5
 """Seconds between two attempts to reach Redis again.  All processes must notice its return
 within `SILENCE` of each other, and each of them within two seconds."""
-
-
-_LONGEST_REASON = 200
-"""Characters of what Redis says that are passed on."""
 
 
 class RedisGate(SharedGate):
@@ -169,7 +166,7 @@ class RedisGate(SharedGate):
             self._degrade(error)
         except (AuthenticationError, ResponseError) as error:
             await self.aclose()
-            raise ConfigError(f"Redis refuses us: {_one_line(error)}") from None
+            raise ConfigError(f"Redis refuses us: {one_line(str(error))}") from None
         except _away() as error:
             self._degrade(error)
         except BaseException:
@@ -371,9 +368,3 @@ def _away() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
 
     return RedisError, OSError, TimeoutError, ValueError
-
-
-def _one_line(error: Exception) -> str:
-    """What a server says, for a terminal: whoever answers there may send anything."""
-    text = "".join(character if character.isprintable() else " " for character in str(error))
-    return text[:_LONGEST_REASON]

@@ -4,33 +4,16 @@ One writer per journal: a lock that dies with its process.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from onehouse_tracker.errors import JournalLockedError
+from onehouse_tracker._own_files import create_private, make_private
+from onehouse_tracker.errors import JournalError, JournalLockedError
+from onehouse_tracker.journal._reader import JournalReader
 from onehouse_tracker.journal._trouble import translated
 
-__all__ = ["WriterLock", "create_private"]
-
-
-def create_private(path: Path) -> bool:
-    """
-    Create an empty file that only its owner may read, unless there is one.
-
-    An existing file is not even opened: to close it again would drop every lock that this
-    process has on it.
-
-    Raises:
-        OSError: It cannot be created.
-    """
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return False
-    os.close(descriptor)
-    return True
+__all__ = ["WriterLock"]
 
 
 class WriterLock:
@@ -58,6 +41,7 @@ class WriterLock:
         """
         connection: sqlite3.Connection | None = None
         try:
+            make_private(self._path)
             create_private(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -85,15 +69,8 @@ class WriterLock:
             connection.close()
 
     def _holder(self) -> str:
-        row = None
-        with suppress(sqlite3.Error):
-            connection = sqlite3.connect(
-                f"{self._journal.as_uri()}?mode=ro", uri=True, timeout=1, isolation_level=None
-            )
-            try:
-                row = connection.execute("SELECT pid, host, started_at FROM writer").fetchone()
-            finally:
-                connection.close()
-        if row is None:
-            return "another tracker"
-        return f"process {row[0]} on {row[1]} (since {row[2]})"
+        with suppress(JournalError):
+            writer = JournalReader(self._journal).writer()
+            if writer is not None:
+                return writer
+        return "another tracker"

@@ -135,17 +135,25 @@ class Journal(Protocol):
         Write all of *entries* or none; they are on disk when this returns.
 
         Returns:
-            The results, by request ID, of those `Added` that have one already.
+            The results, by request ID, of those `Added` that have a final one already.  All
+            others are pending from now on, whatever was concluded about them before.
         """
 
     def last_number(self) -> int:
         """The number of the request that was added last, 0 if there is none."""
 
     def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
-        """Requests with a result that nobody acknowledged, in order, behind number *after*."""
+        """
+        Requests with a final result that nobody acknowledged, in order, behind number *after*.
+        """
 
     def pending(self, after: int, limit: int) -> Sequence[Journalled]:
-        """Requests without a result, in order, behind number *after*, *limit* at most."""
+        """
+        Requests to ask about, in order, behind number *after*, *limit* at most.
+
+        These are all without a result, and those whose result is neither final nor
+        acknowledged.
+        """
 
     def close(self) -> None:
         """Let others write.  Does nothing if it is not open."""

@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from onehouse_tracker._paths import user_path
-from onehouse_tracker.journal import _rows as rows
-from onehouse_tracker.journal._schema import VERSION, migrate, version_of
-from onehouse_tracker.journal._trouble import foreign, newer, odd_row, translated, unreadable
+from onehouse_tracker.journal import _parsed as parsed
+from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
+from onehouse_tracker.journal._trouble import (
+    altered,
+    foreign,
+    newer,
+    odd_row,
+    translated,
+    unreadable,
+)
 from onehouse_tracker.models import Request, Result
 from onehouse_tracker.results import Results
 
@@ -123,7 +130,7 @@ class JournalReader:
             JournalError: There is no such file, or it cannot be read.
         """
         query = (
-            f"SELECT {rows.COLUMNS}, acknowledged_at"  # noqa: S608 - our own column names
+            f"SELECT {parsed.COLUMNS}, acknowledged_at"  # noqa: S608 - our own column names
             " FROM requests ORDER BY number"
         )
         return self._read(query, _request)
@@ -136,14 +143,25 @@ class JournalReader:
             JournalError: There is no such file, or it cannot be read.
         """
         query = (
-            "SELECT state, label, kind, sha256, statement, intended_at, request_id, reason"
+            "SELECT number, state, label, kind, sha256, statement, intended_at, request_id, reason"
             " FROM statements ORDER BY number"
         )
         return self._read(query, _statement)
 
+    def writer(self) -> str | None:
+        """
+        Who wrote to it last, or does at this moment, for people; `None` if it does not say.
+
+        Raises:
+            JournalError: There is no such file, or it cannot be read.
+        """
+        with self._connected() as connection:
+            row = connection.execute("SELECT pid, host, started_at FROM writer").fetchone()
+            return None if row is None else parsed.writer(row)
+
     def _read(self, query: str, make: Callable[[tuple[Any, ...]], _T]) -> Iterator[_T]:
         with self._connected() as connection:
-            for row in connection.execute(query):
+            for row in parsed.ascending(connection.execute(query)):
                 yield make(row)
 
     @contextmanager
@@ -158,6 +176,8 @@ class JournalReader:
                     raise foreign(path)
                 if version > VERSION:
                     raise newer(path, version)
+                if not is_as_made(connection, version):
+                    raise altered(path)
                 if version == VERSION:
                     yield connection
                     return
@@ -183,13 +203,11 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _request(row: tuple[Any, ...]) -> JournalRequest:
-    item = rows.journalled(row[:-1])
-    acknowledged = None if row[-1] is None else rows.parse_time(row[-1])
+    item = parsed.journalled(row[:-1])
+    acknowledged = parsed.moment(row[-1])
     request = Request(item.request_id, label=item.label, submitted_at=item.submitted_at)
     return JournalRequest(request, item.added_at, item.result, acknowledged)
 
 
 def _statement(row: tuple[Any, ...]) -> JournalStatement:
-    state, label, kind, sha256, statement, intended_at, request_id, reason = row
-    at = rows.parse_time(intended_at)
-    return JournalStatement(state, label, kind, sha256, statement, at, request_id, reason)
+    return JournalStatement(*parsed.statement(row[1:]))

@@ -1,5 +1,5 @@
 """
-Values as columns that people can read, and back: ISO 8601 times, JSON text, plain words.
+Values as columns that people can read: ISO 8601 times, JSON text, plain words.
 
 What goes into a row never raises: one odd reply must not keep the others off the disk.
 """
@@ -13,27 +13,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from onehouse_tracker import errors
 from onehouse_tracker.errors import StatusError
-from onehouse_tracker.journal._protocol import Accepted, Added, Intended, Journalled, Recorded
-from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.journal._parsed import WHOLE_END, refuse_depths
+from onehouse_tracker.journal._protocol import Accepted, Added, Intended, Recorded
 
-__all__ = [
-    "COLUMNS",
-    "added_row",
-    "intended_row",
-    "iso",
-    "journalled",
-    "parse_time",
-    "recorded_row",
-    "text",
-]
-
-COLUMNS = (
-    "number, request_id, label, submitted_at, added_at, outcome, status, response, error, polls,"
-    " first_polled_at, detected_at, waited_s, delay_bound_s"
-)
-"""What `journalled` needs, in this order."""
+__all__ = ["added_row", "intended_row", "iso", "recorded_row", "text"]
 
 WITHHELD = "not kept, as the tracker was told"
 _KIND = re.compile(r"\s*([A-Za-z_]{1,30}\s+[A-Za-z_]{1,30})(?![^\s;(])")
@@ -42,11 +26,6 @@ _KIND = re.compile(r"\s*([A-Za-z_]{1,30}\s+[A-Za-z_]{1,30})(?![^\s;(])")
 def iso(moment: datetime | None) -> str | None:
     """A point in time, in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat()
-
-
-def parse_time(value: str) -> datetime:
-    """Read what `iso` wrote."""
-    return datetime.fromisoformat(value)
 
 
 def text(value: str | None) -> str | None:
@@ -103,59 +82,15 @@ def intended_row(entry: Intended, *, keep_statement: bool) -> tuple[object, ...]
     )
 
 
-def journalled(row: tuple[Any, ...]) -> Journalled:
-    """
-    One request from the columns `COLUMNS`.
-
-    Raises:
-        ValueError: Somebody else wrote the row.
-    """
-    number, request_id, label, submitted_at, added_at, outcome = row[:6]
-    return Journalled(
-        number,
-        request_id,
-        label,
-        None if submitted_at is None else parse_time(submitted_at),
-        parse_time(added_at),
-        None if outcome is None else _result(request_id, label, *row[5:]),
-    )
-
-
-def _result(  # noqa: PLR0913, PLR0917 - the columns of a row
-    request_id: str,
-    label: str | None,
-    outcome: str,
-    status: str | None,
-    response: str | None,
-    error: str | None,
-    polls: int,
-    first_polled_at: str | None,
-    detected_at: str | None,
-    waited: float,
-    delay_bound: float | None,
-) -> Result:
-    return Result(
-        request_id=request_id,
-        outcome=Outcome(outcome),
-        label=label,
-        status=status,
-        response=None if response is None else json.loads(response),
-        error=None if error is None else _error(json.loads(error), request_id),
-        polls=polls,
-        first_polled_at=None if first_polled_at is None else parse_time(first_polled_at),
-        detected_at=None if detected_at is None else parse_time(detected_at),
-        waited=waited,
-        delay_bound=delay_bound,
-    )
-
-
 def _response(response: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """``apiResponse`` as JSON, and a note where it cannot be told in JSON."""
     try:
         # ASCII only: it may hold halves of characters, which are no UTF-8.
-        return json.dumps(response, default=_plain), None
+        written = json.dumps(response, default=_plain)
+        refuse_depths(written)  # what cannot be read again would spoil the journal
     except (TypeError, ValueError, RecursionError) as error:
         return None, f"not kept, it is no JSON: {type(error).__name__}"
+    return written, None
 
 
 def _plain(value: object) -> object:
@@ -168,20 +103,13 @@ def _error_text(error: StatusError | None) -> str | None:
         return None
     told = {
         "type": type(error).__name__,
-        "reason": error.reason,
-        "http_status": error.http_status,
-        "grpc_status": error.grpc_status,
+        # A source of the user's own may put anything there.
+        "reason": str(error.reason),
+        "http_status": _whole(error.http_status),
+        "grpc_status": _whole(error.grpc_status),
     }
-    return json.dumps(told, default=str)
+    return json.dumps(told)
 
 
-def _error(told: Mapping[str, Any], request_id: str) -> StatusError:
-    kind = getattr(errors, str(told.get("type")), StatusError)
-    if not (isinstance(kind, type) and issubclass(kind, StatusError)):
-        kind = StatusError
-    return kind(
-        str(told.get("reason") or ""),
-        request_id=request_id,
-        http_status=told.get("http_status"),
-        grpc_status=told.get("grpc_status"),
-    )
+def _whole(value: object) -> int | None:
+    return int(value) if isinstance(value, int) and 0 <= value < WHOLE_END else None

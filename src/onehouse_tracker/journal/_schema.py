@@ -5,14 +5,17 @@ The tables of a journal file, and how files of older versions are brought up to 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import cache
+from typing import Any
 
-__all__ = ["APPLICATION_ID", "VERSION", "migrate", "version_of"]
+__all__ = ["APPLICATION_ID", "VERSION", "is_as_made", "migrate", "version_of"]
 
 APPLICATION_ID = 0x6F685472
 """Tells our files from other SQLite databases: "ohTr"."""
 
 # Step n brings a file from version n to version n + 1.  Never change a step that was
-# released: add another one.
+# released: add another one.  Files are compared with what the steps make.
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -63,6 +66,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
+_TABLES = ("requests", "statements", "writer")
+
 VERSION = len(_STEPS)
 """The version that this package writes."""
 
@@ -80,6 +85,45 @@ def version_of(connection: sqlite3.Connection) -> int | None:
         return version
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     return None if application or version or tables else 0
+
+
+def is_as_made(connection: sqlite3.Connection, version: int) -> bool:
+    """
+    Whether the tables that we use are those that we made, with nothing attached to them.
+
+    A view may bear the name of a table, and never end; a trigger may act on what we write.
+    What else there is in the file does not concern us, because we never touch it.
+
+    Raises:
+        sqlite3.Error: It cannot be read.
+    """
+    if version < 0:
+        return False
+    there, made = _objects(connection), _made(version)
+    # An index that is missing makes it slow, and not wrong.
+    return {item for item in made if item[0] == "table"} <= there <= made
+
+
+@cache
+def _made(version: int) -> frozenset[tuple[Any, ...]]:
+    """What a new file of *version* holds."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh, 0, until=version)
+        return _objects(fresh)
+
+
+def _objects(connection: sqlite3.Connection) -> frozenset[tuple[Any, ...]]:
+    names = ", ".join(f"'{name}'" for name in _TABLES)
+    rows = connection.execute(
+        "SELECT type, name, lower(tbl_name), sql FROM sqlite_schema"  # noqa: S608 - our own names
+        f" WHERE lower(tbl_name) IN ({names}) OR lower(name) IN ({names})"
+    )
+    return frozenset((*row[:3], _plain(row[3])) for row in rows)
+
+
+def _plain(sql: object) -> object:
+    # As tools that save what is damaged may write it.
+    return "".join(sql.split()).lower() if isinstance(sql, str) else sql
 
 
 def migrate(connection: sqlite3.Connection, version: int, *, until: int = VERSION) -> None:

@@ -15,7 +15,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.journal._schema import VERSION
 
-__all__ = ["foreign", "newer", "odd_row", "translated", "unreadable"]
+__all__ = ["altered", "foreign", "newer", "odd_row", "translated", "unreadable"]
 
 # Primary result codes; the extended ones carry more in the higher bits.
 _PRIMARY = 0xFF
@@ -40,6 +40,9 @@ def translated(error: sqlite3.Error | OSError, path: Path) -> JournalError:
             " choose a directory that exists and that this user may write to",
             path=str(path),
         )
+    if str(error).startswith("Could not decode"):
+        # Python's own complaint about text that is not UTF-8.  It quotes it, so it stays here.
+        return odd_row(path, error)
     # Python sets none where it complains itself, about a closed connection for example.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
     if code in _CORRUPT:
@@ -79,6 +82,15 @@ def newer(path: Path, version: int) -> JournalVersionError:
     return JournalVersionError(
         f"journal {path}: written by a newer version of onehouse-tracker (schema {version},"
         f" this one knows {VERSION}); it was left as it is. Update onehouse-tracker",
+        path=str(path),
+    )
+
+
+def altered(path: Path) -> JournalCorruptError:
+    """Tables that we did not make."""
+    return JournalCorruptError(
+        f"journal {path}: its tables are not those that onehouse-tracker made; it was left as it"
+        " is. Was it edited by hand?",
         path=str(path),
     )
 

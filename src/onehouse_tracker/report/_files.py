@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
+from onehouse_tracker._own_files import followed, write_whole
 from onehouse_tracker._paths import user_path
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.journal import JournalReader
@@ -34,7 +34,8 @@ def write_report(
     blocks: a service calls it in a thread.
 
     Args:
-        path: The file; an older one is replaced.
+        path: The file; an older one is replaced.  Only its owner may read it, unless an older
+            one of the same owner could be read by others.
 
         source: A recording tells most.  A journal and results know neither the use of the
             budget nor outages, and the report says so.
@@ -65,8 +66,14 @@ def check_report_path(path: str | os.PathLike[str]) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    path = user_path(path)
-    target = Path(os.path.realpath(path))
+    _checked(user_path(path))
+
+
+def _checked(path: Path) -> Path:
+    try:
+        target = followed(path)  # a link of our own stays one
+    except OSError as error:
+        raise ConfigError(f"cannot write the report {path}: {error.strerror}") from error
     if target.is_dir():
         raise ConfigError(f"cannot write the report {path}: it is a directory")
     # Asked of the path as it was given: /dev/stdout leads to no name that can be resolved.
@@ -76,16 +83,13 @@ def check_report_path(path: str | os.PathLike[str]) -> None:
         raise ConfigError(f"cannot write the report {path}: there is no such directory")
     if not os.access(target.parent, os.W_OK):
         raise ConfigError(f"cannot write the report {path}: the directory is read-only")
+    return target
 
 
 def _replace(path: Path, text: str) -> None:
-    check_report_path(path)
-    target = Path(os.path.realpath(path))  # a link stays one
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    target = _checked(path)
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)  # one step: nobody reads half a report
+        # The name of a file need not be text that can be encoded, and may be part of the title.
+        write_whole(target, text.encode("utf-8", "replace").decode())
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise ConfigError(f"cannot write the report {path}: {error.strerror}") from error

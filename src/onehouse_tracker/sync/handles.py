@@ -78,7 +78,7 @@ class Handle:
             return self._calls.call(waited)
         except TrackerClosedError:
             # What was known when the tracker closed stays known.
-            result = self._inner.remembered()
+            result = self._inner.known()
             if result is None or self._calls.thread.is_inherited:
                 raise
             return result

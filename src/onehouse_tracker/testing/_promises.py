@@ -55,7 +55,10 @@ class OnDisk:
     """Requests."""
 
     recorded: set[str] = field(default_factory=set)
-    """Requests with their result."""
+    """Requests that ever had a result."""
+
+    is_final: dict[str, bool] = field(default_factory=dict)
+    """Requests that have a result now, and whether it is final."""
 
     acknowledged: set[str] = field(default_factory=set)
     """Requests whose result arrived."""
@@ -71,11 +74,14 @@ class OnDisk:
         match entry:
             case Added(request=request):
                 self.added[request.request_id] = None
+                self._forget_conclusion(request.request_id)  # it is asked anew
             case Recorded(result=result):
                 self.added[result.request_id] = None
                 self.recorded.add(result.request_id)
+                self._forget_conclusion(result.request_id)
+                self.is_final.setdefault(result.request_id, result.outcome.final)
             case Acknowledged(request_ids=request_ids):
-                self.acknowledged.update(request_ids)
+                self.acknowledged.update(self.is_final.keys() & request_ids)
             case Intended(key=key, statement=statement):
                 self.intended[key] = statement
             case Accepted(key=key, request=request):
@@ -83,6 +89,11 @@ class OnDisk:
                 self.fates[key] = "accepted"
             case Settled(key=key, fate=fate):
                 self.fates.setdefault(key, fate)
+
+    def _forget_conclusion(self, request_id: str) -> None:
+        if self.is_final.get(request_id) is False:
+            del self.is_final[request_id]
+            self.acknowledged.discard(request_id)
 
     @property
     def owed(self) -> list[str]:

@@ -1,0 +1,230 @@
+"""
+Writes entries into the tables of a journal, in one transaction, and reads requests back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from onehouse_tracker.journal import _parsed as parsed
+from onehouse_tracker.journal import _rows as rows
+from onehouse_tracker.journal._protocol import (
+    Accepted,
+    Acknowledged,
+    Added,
+    Entry,
+    Intended,
+    Journalled,
+    Recorded,
+    Settled,
+)
+from onehouse_tracker.models import Outcome, Result
+
+__all__ = ["PENDING", "UNACKNOWLEDGED", "page", "write"]
+
+# Named one by one, because a word that we do not know is to be met where it is read.
+_CONCLUDED = ", ".join(f"'{outcome}'" for outcome in Outcome if not outcome.final)
+# What is not final is asked anew: then the request is pending again.
+_ADD = f"""
+INSERT INTO requests (request_id, label, submitted_at, added_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (request_id) DO UPDATE SET
+    label = coalesce(label, excluded.label),
+    submitted_at = coalesce(submitted_at, excluded.submitted_at),
+    outcome = NULL, status = NULL, response = NULL, error = NULL, polls = NULL,
+    first_polled_at = NULL, detected_at = NULL, waited_s = NULL, delay_bound_s = NULL,
+    response_note = NULL, recorded_at = NULL, acknowledged_at = NULL
+WHERE outcome IN ({_CONCLUDED})
+    OR outcome IS NULL
+    AND (label IS NULL AND excluded.label IS NOT NULL
+         OR submitted_at IS NULL AND excluded.submitted_at IS NOT NULL)
+"""  # noqa: S608 - our own words
+# The first outcome stands if it is final, for that does not change.
+_RECORD = f"""
+INSERT INTO requests (request_id, label, added_at, outcome, status, response, error, polls,
+    first_polled_at, detected_at, waited_s, delay_bound_s, response_note, recorded_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (request_id) DO UPDATE SET
+    outcome = excluded.outcome, status = excluded.status, response = excluded.response,
+    error = excluded.error, polls = excluded.polls,
+    first_polled_at = excluded.first_polled_at, detected_at = excluded.detected_at,
+    waited_s = excluded.waited_s, delay_bound_s = excluded.delay_bound_s,
+    response_note = excluded.response_note, recorded_at = excluded.recorded_at,
+    acknowledged_at = NULL
+WHERE outcome IS NULL OR outcome IN ({_CONCLUDED})
+"""  # noqa: S608 - our own words
+_ACKNOWLEDGE = """
+UPDATE requests SET acknowledged_at = ?
+WHERE request_id = ? AND outcome IS NOT NULL AND acknowledged_at IS NULL
+"""
+_INTEND = """
+INSERT INTO statements (key, label, kind, sha256, statement, intended_at, state)
+VALUES (?, ?, ?, ?, ?, ?, 'sending') ON CONFLICT (key) DO NOTHING
+"""
+_ACCEPT = """
+UPDATE statements SET state = 'accepted', request_id = ?, settled_at = ? WHERE key = ?
+"""
+_SETTLE = """
+UPDATE statements SET state = ?, reason = ?, settled_at = ? WHERE key = ? AND state = 'sending'
+"""
+UNACKNOWLEDGED = f"""
+SELECT {parsed.COLUMNS} FROM requests
+WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome NOT IN ({_CONCLUDED})
+    AND number > :after ORDER BY number LIMIT :limit
+"""  # noqa: S608 - our own column names
+"""For `page`: requests with a final result that nobody acknowledged."""
+
+# One half for each index.
+PENDING = f"""
+SELECT {parsed.COLUMNS_WITHOUT_RESULT} FROM requests
+WHERE outcome IS NULL AND number > :after
+UNION ALL
+SELECT {parsed.COLUMNS_WITHOUT_RESULT} FROM requests
+WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome IN ({_CONCLUDED})
+    AND number > :after
+ORDER BY number LIMIT :limit
+"""  # noqa: S608 - our own column names
+"""For `page`: requests to ask about."""
+
+_PLACES = 500
+"""Parameters of one statement; SQLite promises 999."""
+
+
+def write(
+    connection: sqlite3.Connection,
+    entries: Sequence[Entry],
+    *,
+    keep_responses: bool,
+    keep_statements: bool,
+) -> Mapping[str, Result]:
+    """
+    Write all of *entries* in one transaction, or none.
+
+    Returns:
+        The results, by request ID, of those that are added and have a final one already.
+
+    Raises:
+        sqlite3.Error: It cannot be written; the transaction may still be open.
+    """
+    added: list[str] = []
+    new = 0
+    connection.execute("BEGIN IMMEDIATE")
+    for part in _parts(entries):
+        written = _write_part(
+            connection, part, keep_responses=keep_responses, keep_statements=keep_statements
+        )
+        added += written.added
+        new += written.new
+    found = {}
+    if new < len(added):
+        found = _results(connection, added)
+    connection.execute("COMMIT")
+    return found
+
+
+def _write_part(
+    connection: sqlite3.Connection,
+    entries: Sequence[Entry],
+    *,
+    keep_responses: bool,
+    keep_statements: bool,
+) -> _Written:
+    added: list[tuple[object, ...]] = []
+    recorded: list[tuple[object, ...]] = []
+    acknowledged: list[tuple[str | None, str]] = []
+    intended: list[tuple[object, ...]] = []
+    accepted: list[tuple[object, ...]] = []
+    settled: list[tuple[object, ...]] = []
+    for entry in entries:
+        match entry:
+            case Added():
+                added.append(rows.added_row(entry))
+            case Recorded():
+                recorded.append(rows.recorded_row(entry, keep_response=keep_responses))
+            case Acknowledged():
+                at = rows.iso(entry.at)
+                acknowledged += [(at, request_id) for request_id in entry.request_ids]
+            case Intended():
+                intended.append(rows.intended_row(entry, keep_statement=keep_statements))
+            case Accepted():
+                added.append(rows.added_row(entry))
+                accepted.append((entry.request.request_id, rows.iso(entry.at), entry.key))
+            case Settled():
+                settled.append(
+                    (entry.fate, rows.text(entry.reason), rows.iso(entry.at), entry.key)
+                )
+    new = 0
+    # In this order, because one part may hold several steps in the life of a request.
+    for statement, batch in (
+        (_INTEND, intended),
+        (_ACCEPT, accepted),
+        (_SETTLE, settled),
+        (_ADD, added),
+        (_RECORD, recorded),
+        (_ACKNOWLEDGE, acknowledged),
+    ):
+        if batch:
+            changed = connection.executemany(statement, batch).rowcount
+            new = changed if statement is _ADD else new
+    return _Written([str(row[0]) for row in added], new)
+
+
+class _Written(NamedTuple):
+    """What was written of the requests that are to be followed."""
+
+    added: list[str]
+    """Their IDs."""
+
+    new: int
+    """How many rows that changed: of all others a result may be known."""
+
+
+def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Cut *entries* where a request is asked about anew after what was concluded of it."""
+    start = 0
+    over: set[str] = set()
+    for number, entry in enumerate(entries):
+        match entry:
+            case Added(request=told) | Recorded(result=told) if told.request_id in over:
+                yield entries[start:number]
+                start = number
+                over.clear()
+        match entry:
+            case Recorded():
+                over.add(entry.result.request_id)
+            case Acknowledged():
+                over.update(entry.request_ids)
+            case _:
+                pass
+    yield entries[start:]
+
+
+def _results(connection: sqlite3.Connection, request_ids: Sequence[str]) -> dict[str, Result]:
+    """The final results that are known of *request_ids*."""
+    found: dict[str, Result] = {}
+    for start in range(0, len(request_ids), _PLACES):
+        some = request_ids[start : start + _PLACES]
+        places = ", ".join("?" * len(some))
+        query = (
+            f"SELECT {parsed.COLUMNS} FROM requests"  # noqa: S608 - our own column names
+            f" WHERE outcome NOT IN ({_CONCLUDED}) AND request_id IN ({places})"
+        )
+        for item in map(parsed.journalled, connection.execute(query, some)):
+            if item.result is not None:
+                found[item.request_id] = item.result
+    return found
+
+
+def page(connection: sqlite3.Connection, query: str, after: int, limit: int) -> list[Journalled]:
+    """
+    What *query* finds behind number *after*, *limit* at most.
+
+    Raises:
+        ValueError: Somebody else wrote a row.
+
+        sqlite3.Error: It cannot be read.
+    """
+    found = connection.execute(query, {"after": after, "limit": limit})
+    # Whoever goes on behind the last of them would go on for ever if they did not ascend.
+    return [parsed.journalled(row) for row in parsed.ascending(found, after)]
