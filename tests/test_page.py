@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
+import resource
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -18,9 +20,11 @@ import aiohttp
 import pytest
 
 from onehouse_tracker import ConfigError, Tracker, TrackerClosedError, events, page
+from onehouse_tracker._page_connections import PageConnections, most_connections
 from onehouse_tracker.page import LivePage
 from onehouse_tracker.report import Recording
-from onehouse_tracker.testing import ScriptedSource
+from onehouse_tracker.testing import ScriptedSource, SimulatedProject, SimulatorServer
+from tests.cli.harness import end, start
 from tests.support import FAILED, PENDING, SUCCESS
 
 
@@ -47,11 +51,27 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def address(live: LivePage) -> tuple[str, int]:
+    """Where to connect to."""
+    return "127.0.0.1", int(live.url.split(":")[2][:-1])
+
+
+def connections(live: LivePage) -> PageConnections:
+    """Those that it has."""
+    assert live._connections is not None
+    return live._connections
+
+
+def strangers(there: tuple[str, int], count: int) -> list[socket.socket]:
+    """Connections that ask for nothing."""
+    return [socket.create_connection(there) for _ in range(count)]
+
+
 def deaf(live: LivePage) -> socket.socket:
     """A browser that asks for the stream and does not read it."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", int(live.url.split(":")[2][:-1])))
+    connection.connect(address(live))
     connection.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     return connection
 
@@ -341,14 +361,14 @@ async def test_a_browser_that_does_not_read_is_dropped_and_costs_nobody_anything
                     poll(number)
                     await asyncio.sleep(0.005)
                     polled.append(time.monotonic() - began)
-                    sizes = [each.get_write_buffer_size() for each in live._transports]
+                    sizes = [each.get_write_buffer_size() for each in connections(live)]
                     most = max(most, *sizes, 0)
-                    seen = seen or live._clients == 1
-                    if seen and not live._clients:
+                    seen = seen or connections(live).streams == 1
+                    if seen and not connections(live).streams:
                         break
 
     assert seen
-    assert live._clients == 0
+    assert connections(live).streams == 0
     assert most < 300_000  # one message of 50 rows is 100 kB
     assert sorted(polled)[len(polled) // 2] < 0.05
 
@@ -366,7 +386,7 @@ async def test_closing_does_not_wait_for_a_browser_that_does_not_read() -> None:
     async with served(recording) as (_, live):
         connection = deaf(live)
         async with asyncio.timeout(5):
-            while not any(each.get_write_buffer_size() for each in live._transports):  # noqa: ASYNC110
+            while not any(each.get_write_buffer_size() for each in connections(live)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         began = time.monotonic()
     took = time.monotonic() - began
@@ -439,3 +459,183 @@ async def test_a_page_can_be_closed_before_the_tracker() -> None:
         results = await tracker.wait_all(["good"])
 
     assert results.ok
+
+
+# --- Whoever else is on the machine ------------------------------------------------------
+
+MALFORMED = {
+    "words": b"hello\r\n\r\n",
+    "no method": b"\x00 / HTTP/1.1\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 40,
+    "another version": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a long line": b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a long header": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+    "a header that is none": b"GET / HTTP/1.1\r\nHost: localhost\r\nno header\r\n\r\n",
+    "a body without an end": (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"
+    ),
+    "chunks that are none": (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    ),
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "a host that is none": b"GET / HTTP/1.1\r\nHost: \xff:\xff\r\n\r\n",
+    "an address that is none": b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "half a character": b"GET /%ff%fe?since=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a version that is none": (
+        b"GET /events?since=%00%F0%9F HTTP/1.0\r\nHost: evil.example\r\n\r\n"
+    ),
+    "an upgrade": (
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n\x00"
+    ),
+    "half a request": b"GET / HTT",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED)
+async def test_malformed_requests_write_nothing(
+    sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Anybody on the machine could fill the log of the command, with a traceback for each.
+    """
+    caplog.set_level(logging.DEBUG)
+    async with served() as (_, live):
+        reader, writer = await asyncio.open_connection(*address(live))
+        writer.write(sent)
+        writer.write_eof()
+        async with asyncio.timeout(2):
+            answer = await reader.read(15)
+        writer.close()
+        async with aiohttp.ClientSession() as session, session.get(live.url) as response:
+            assert response.status == 200
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.")
+    written = "".join(capfd.readouterr()) + "".join(
+        record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG
+    )
+    assert "Traceback" not in written
+    assert "rror" not in written
+
+
+async def test_a_fault_of_our_own_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    What is kept quiet is what others do.
+    """
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(page, "live_policy", broken)
+    async with (
+        served() as (_, live),
+        aiohttp.ClientSession() as session,
+        session.get(live.url) as response,
+    ):
+        assert response.status == 500
+
+    assert [record.getMessage() for record in caplog.records] == ["the live page failed"]
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most"),
+    [(64, 8), (256, 32), (1024, 100), (1 << 20, 100), (resource.RLIM_INFINITY, 100)],
+)
+def test_a_page_has_an_eighth_of_the_descriptors(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int
+) -> None:
+    """
+    The polls need up to three hundred, and they come first.
+    """
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+
+    assert most_connections() == most
+
+
+async def test_idle_connections_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The oldest first; who watches stays, and who comes is served.
+    """
+    monkeypatch.setattr(page, "most_connections", lambda: 10)
+    files = open_files()
+    async with served() as (tracker, live):
+        async with watching(live.url) as stream:
+            await stream.next()
+            idle = await asyncio.to_thread(strangers, address(live), 200)
+            most = 0
+            async with asyncio.timeout(5):
+                while len(list(connections(live))) != 10 or not most:
+                    await asyncio.sleep(0.01)
+                    most = max(most, open_files() - files - len(idle))
+            async with aiohttp.ClientSession() as session, session.get(live.url) as response:
+                assert response.status == 200
+            await tracker.wait_all(["good"])
+            await stream.until("good")
+        for each in idle:
+            each.close()
+
+    assert most < 60  # ours, and what is accepted in one turn of the loop
+
+
+async def test_a_connection_that_asks_for_nothing_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Also one that began to ask.
+    """
+    monkeypatch.setattr(page, "_IDLE", 0.1)
+    async with served() as (_, live):
+        for sent in (b"", b"GET / HTTP/1.1\r\nHost: local"):
+            reader, writer = await asyncio.open_connection(*address(live))
+            writer.write(sent)
+            async with asyncio.timeout(2):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_the_command_polls_whatever_connects_to_its_page() -> None:
+    """
+    Twelve hundred idle connections to a process of 1,024 descriptors stopped its polls.
+    """
+    project = SimulatedProject()
+    names = [f"late-{number}" for number in range(8)]
+    for name in names:
+        project.add(name, 1e6)
+    async with SimulatorServer(project) as server:
+        process = await start(
+            [
+                "wait",
+                *names,
+                "--page",
+                "0",
+                "--limit",
+                "50",
+                "--timeout",
+                "9",
+                "--output",
+                "jsonl",
+            ],
+            server.environment(),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
+        )
+        assert process.stderr is not None
+        there = ""
+        while "live page" not in there:
+            there = (await process.stderr.readline()).decode()
+        port = int(there.rpartition(":")[2].strip("/\n"))
+        idle = await asyncio.to_thread(strangers, ("127.0.0.1", port), 150)
+        for request in project.requests.values():
+            request.duration = 0
+        ended = await end(process)
+        for each in idle:
+            each.close()
+
+    assert ended.code == 0, ended.err
+    assert len(ended.objects()) == 8
+    assert "Traceback" not in ended.err
+    assert "rror" not in ended.err

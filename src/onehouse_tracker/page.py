@@ -5,14 +5,16 @@ The live page: a report that goes on, served on 127.0.0.1 for whoever looks at i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Self, final
-from weakref import WeakSet
+from typing import Any, Final, Self, cast, final
 
 from aiohttp import hdrs, web
 
+from onehouse_tracker._page_connections import PageConnections, most_connections
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.report import Recording, View, check_renderer, render
 from onehouse_tracker.report._render import live_policy, page_json
@@ -20,6 +22,12 @@ from onehouse_tracker.report._view import Row
 from onehouse_tracker.stats import TrackerStats
 
 __all__ = ["LivePage"]
+
+_log = logging.getLogger(__name__)
+
+_NOWHERE: Final = logging.Logger("nowhere")  # noqa: LOG001 - in no hierarchy: no handler hears it
+"""aiohttp tells each malformed request with a traceback, which anybody could have us write."""
+_NOWHERE.disabled = True
 
 _EVERY: Final = 0.25
 """Seconds between two messages to a browser, at least."""
@@ -39,6 +47,15 @@ _CHUNK: Final = 200
 _MOST: Final = 50
 """Browsers at once."""
 
+_IDLE: Final = 15.0
+"""Seconds without a whole request after which a connection is closed."""
+
+_AT_ONCE: Final = 16
+"""Connections that are accepted in one turn of the loop, before any of them can be dropped."""
+
+_WAITING: Final = 128
+"""Connections that the system keeps until we accept them."""
+
 _AT_HOME: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -49,7 +66,8 @@ class LivePage:
 
     It is read-only: it answers GET and HEAD, and only where the browser asked for this machine
     by name.  A browser that reads slowly gets fewer messages, each with all that changed; one
-    that does not read at all is dropped.  Nothing waits for it.
+    that does not read at all is dropped.  Nothing waits for it.  Connections are few: an eighth
+    of the descriptors of this process, 100 at most; the oldest idle one gives way.
 
     Use it with ``async with``, or leave it to the tracker, which closes it at its own end.
     """
@@ -64,8 +82,9 @@ class LivePage:
         self._port = 0
         self._runner: web.AppRunner | None = None
         self._over = asyncio.Event()
-        self._clients = 0
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self._listening: asyncio.Server | None = None
+        self._most = most_connections()
+        self._connections: PageConnections | None = None
         self._whole: tuple[float, str, bytes] | None = None
         self._building = asyncio.Lock()
         self._tick = 0
@@ -90,14 +109,27 @@ class LivePage:
         check_renderer()
         empty = Recording(limit=self._recording.limit).view()
         self._html = await asyncio.to_thread(render, empty, title=self._title, live=True)
-        app = web.Application()
+        app = web.Application(middlewares=[_tell_own_faults])
         app.on_response_prepare.append(_add_headers)
         app.router.add_get("/", self._page)
         app.router.add_get("/events", self._events)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_EVERY)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_EVERY,
+            keepalive_timeout=_IDLE,
+            lingering_time=0.0,
+            logger=_NOWHERE,
+        )
         await runner.setup()
+        self._connections = PageConnections(cast("web.Server", runner.server), self._most)
         try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+            listening = socket.create_server(("127.0.0.1", port))
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._connections, sock=listening, backlog=_AT_ONCE
+            )
+            listening.listen(_WAITING)  # asyncio has one number for both
         except (OSError, OverflowError) as error:
             await runner.cleanup()
             reason = getattr(error, "strerror", None) or error
@@ -106,7 +138,7 @@ class LivePage:
                 " 0 for one that is free"
             ) from error
         self._runner = runner
-        self._port = runner.addresses[0][1]
+        self._port = self._listening.sockets[0].getsockname()[1]
 
     async def aclose(self) -> None:
         """
@@ -119,13 +151,14 @@ class LivePage:
         if runner is None:
             return
         self._over.set()
+        if self._listening is not None:
+            self._listening.close()
         try:
             await runner.cleanup()
         finally:
-            # Whoever did not read until now: its socket must not outlive us.
-            for transport in tuple(self._transports):
-                if transport.get_write_buffer_size():
-                    transport.abort()
+            if self._connections is not None:
+                # Whoever did not read until now: its socket must not outlive us.
+                self._connections.drop_unread()
         await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
@@ -142,35 +175,31 @@ class LivePage:
     # --- Requests ----------------------------------------------------------------------
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        self._let_in(request)
+        _check(request)
         response = web.Response(text=self._html, content_type="text/html")
         response.headers["Content-Security-Policy"] = live_policy()
         return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        self._let_in(request)
-        if self._clients >= _MOST:
-            raise web.HTTPServiceUnavailable(text=f"{_MOST} pages are open already\n")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        if request.method == hdrs.METH_HEAD:
-            return response
-        self._clients += 1
-        try:
-            since = request.headers.get("Last-Event-ID") or request.query.get("since", "")
-            with suppress(ConnectionError):  # gone: that is how a browser leaves
-                await self._follow(response, since)
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()  # it does not read
-        finally:
-            self._clients -= 1
-        return response
-
-    def _let_in(self, request: web.Request) -> None:
         _check(request)
-        if request.transport is not None:
-            self._transports.add(request.transport)
+        connections, transport = self._connections, request.transport
+        if connections is None or transport is None:  # gone already
+            raise web.HTTPServiceUnavailable
+        most = min(_MOST, self._most // 2)
+        if connections.streams >= most:
+            raise web.HTTPServiceUnavailable(text=f"{most} pages are open already\n")
+        with connections.streaming(transport):
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            if request.method == hdrs.METH_HEAD:
+                return response
+            try:
+                since = request.headers.get("Last-Event-ID") or request.query.get("since", "")
+                with suppress(ConnectionError):  # gone: that is how a browser leaves
+                    await self._follow(response, since)
+            except TimeoutError:
+                transport.abort()  # it does not read
+        return response
 
     async def _follow(self, response: web.StreamResponse, since: str) -> None:
         """Send what is known, then what changes, until it is over."""
@@ -244,6 +273,19 @@ class LivePage:
             "paused_for": round(stats.gate.paused_for, 1),
             "degraded": stats.gate.degraded,
         }
+
+
+@web.middleware
+async def _tell_own_faults(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (web.HTTPException, ConnectionError):
+        raise
+    except Exception:
+        _log.exception("the live page failed")
+        raise
 
 
 def _check(request: web.Request) -> None:
