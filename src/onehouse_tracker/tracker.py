@@ -28,6 +28,7 @@ from onehouse_tracker._session.session import (
     Session,
 )
 from onehouse_tracker._session.submission import submit_once
+from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
 from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.gates._connected import ConnectedGate
@@ -148,6 +149,7 @@ class Tracker:
         """
         from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
+        settings = hide_settings(settings)
         client = OnehouseClient.from_env(**settings)
         if gate is None or isinstance(gate, str):
             key = client.credentials.project_key

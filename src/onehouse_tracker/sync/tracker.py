@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
 from onehouse_tracker._session.intake import checked, ids_of
+from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Request, Result, StatusSource
@@ -67,6 +68,7 @@ class Tracker:
             ConfigError: Credentials are missing, all of them are named at once; a setting
                 makes no sense; or there is a ``session``, which belongs to its own loop.
         """
+        settings = hide_settings(settings)
         if settings.get("session") is not None:
             raise ConfigError("a session belongs to its own event loop; here is a private one")
         tracker = cls.__new__(cls)
