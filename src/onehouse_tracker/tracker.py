@@ -256,7 +256,6 @@ class Tracker:
                 await wait.until_over()
             wait.raise_error()
             return session.handed_out(wait)
-        callbacks = Callbacks(on_result, session.callback_executor, session.emit, session.recorder)
 
         def told(result: Result) -> None:
             callbacks.put(result)
@@ -264,6 +263,7 @@ class Tracker:
                 tee(result)
 
         wait = Wait(tee=told, acknowledge=session.acknowledge)
+        callbacks = Callbacks(on_result, session, wait.fail)
         caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
         try:
             async with session.waiting(engine, wait, request_ids, timeout, label):
@@ -273,6 +273,8 @@ class Tracker:
             await asyncio.wait([caller])
             if not caller.cancelled() and (failure := caller.exception()) is not None:
                 raise failure
+            if callbacks.interruption is not None:
+                raise callbacks.interruption
         finally:
             await cancel_and_wait(caller)
         wait.error = wait.error or callbacks.failure

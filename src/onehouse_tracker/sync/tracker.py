@@ -4,7 +4,6 @@ The blocking tracker: the asynchronous one on a private event loop.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -79,7 +78,6 @@ class Tracker:
     def _adopt(self, inner: _async.Tracker, source: object) -> None:
         self._inner = inner
         self._calls = Calls(inner, source)
-        self._here = threading.local()
 
     def __repr__(self) -> str:
         return f"<sync {'closed' if self.closed else 'open'} {self._inner!r}>"
@@ -130,8 +128,7 @@ class Tracker:
         self._close(None)
 
     def _close(self, cause: BaseException | None) -> None:
-        if self._is_in_callback:
-            raise RuntimeError("closing waits for callbacks: it cannot be done from one")
+        self._inner._session.refuse_inside()  # noqa: SLF001 - the same, inside
         self._calls.thread.close(cause)
 
     # --- Waiting -----------------------------------------------------------------------
@@ -184,10 +181,8 @@ class Tracker:
 
             ConfigError: The time-out makes no sense, or rich is missing for ``progress``.
 
-            RuntimeError: It was called with ``on_result`` from a callback.
+            SystemExit: ``on_result`` raised it; so with `KeyboardInterrupt`.
         """
-        if on_result is not None and self._is_in_callback:
-            raise RuntimeError("there is one thread for callbacks: one cannot wait for another")
         requests = checked(request_ids)
         with shown(progress, len(ids_of(requests)), self.stats) as tally:
             results = self._calls.call(
@@ -196,7 +191,7 @@ class Tracker:
                     requests,
                     timeout,
                     label,
-                    None if on_result is None else partial(self._call_back, on_result),
+                    on_result,
                     tee=None if tally is None else tally.note,
                 )
             )
@@ -355,14 +350,3 @@ class Tracker:
     def _credentials(self) -> Credentials:
         """Who we are to the server; of a tracker that `from_env` made."""
         return cast("OnehouseClient", self._inner._source).credentials  # noqa: SLF001
-
-    @property
-    def _is_in_callback(self) -> bool:
-        return getattr(self._here, "in_callback", False)
-
-    def _call_back(self, on_result: OnResult, result: Result) -> object:
-        self._here.in_callback = True
-        try:
-            return on_result(result)
-        finally:
-            self._here.in_callback = False
