@@ -26,8 +26,7 @@ FUZZ_READY := $(FUZZ)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-all test-long demo bench lint format types \
-	imports cover check bench-isolation \
+.PHONY: help install test test-all test-long demo bench lint format types imports cover check \
 	docs test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
@@ -47,7 +46,7 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)  ## Run the tests, or some of them: make test ARGS='-k pause'
 	@$(BIN)/pytest $(ARGS)
 
-test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, a day of polling
+test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, SQL, a day of polling
 
 # A test that takes more than a minute is stuck, but for these.
 test-long: $(READY)
@@ -56,6 +55,8 @@ test-long: $(READY)
 	soak=$$!; status=0; \
 	$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 || status=1; \
 	KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py || status=1; \
+	SQL_TEXTS=200000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/cli/test_readings.py \
+		|| status=1; \
 	wait $$soak || status=1; exit $$status
 
 demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
@@ -78,7 +79,7 @@ imports: $(READY)  ## Check that imports point down only
 # Browsers, pages and a day of polling run much code again that other tests have run.
 cover: $(READY)  ## Run the tests again, measure coverage and require its minimum
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q \
+	@SQL_TEXTS=2000 $(BIN)/coverage run -m pytest -q \
 		--ignore=tests/browser --ignore=tests/docs --ignore=tests/test_soak.py
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet --directory build/coverage --fail-under 0
@@ -90,9 +91,6 @@ docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an
 
 bench: $(READY)  ## Compare with the vendor's SDK (takes two minutes)
 	@$(BIN)/python benchmarks/headline.py
-
-bench-isolation: $(READY)  ## See that sick requests harm no others (a minute; without --quick 15)
-	@$(BIN)/python benchmarks/isolation.py --quick --check
 
 check: cover lint types imports  ## Most tests with coverage, style, types and contracts
 

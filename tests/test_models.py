@@ -25,6 +25,7 @@ from onehouse_tracker.models import (
     Result,
     StatusReply,
     check_request_id,
+    check_statement,
 )
 
 GOOD = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=MAX_ID_LENGTH)
@@ -317,3 +318,37 @@ def test_values_are_frozen_hashable_and_pickle() -> None:
         assert len({value, copy.copy(value)}) == 1
     with pytest.raises(FrozenInstanceError):
         result.polls = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["RUN JOB 'é\u200b😀'", " \tRUN JOB a;\n", "-- a\r\nRUN JOB a", "SET x = '\x01'"],
+)
+def test_a_statement_is_taken_as_it_is(statement: str) -> None:
+    """
+    It is sent as it was written, so it is not cleaned either.
+    """
+    assert check_statement(statement) is statement
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        (None, "a statement is a str, not NoneType"),
+        (b"RUN JOB a", "a statement is a str, not bytes"),
+        ("", "cannot be empty"),
+        (" ;\n; ", "cannot be empty"),
+        ("RUN JOB '\udce9'", r"bytes that are not Unicode text in it \(character 10\)"),
+        ("R\0U\0N\0", r"a NUL character in it \(character 2\)"),
+        ("\ufeffRUN JOB a", r"cannot begin with an invisible character \(U\+FEFF\)"),
+        ("RUN JOB a;\u200b", r"cannot end with an invisible character \(U\+200B\)"),
+        ("RUN JOB a\n\x1a", r"cannot end with an invisible character \(U\+001A\)"),
+        ("\u200b", r"invisible character \(U\+200B\)"),
+    ],
+)
+def test_what_cannot_be_sql_is_no_statement(statement: object, why: str) -> None:
+    """
+    Bytes in another encoding and what is left of files would be sent, and nobody sees them.
+    """
+    with pytest.raises(InvalidRequestError, match=why):
+        check_statement(statement)

@@ -42,7 +42,6 @@ from onehouse_tracker._http.failures import (
 )
 from onehouse_tracker._http.masking import Masking
 from onehouse_tracker._numbers import is_count, is_number
-from onehouse_tracker._settings.hidden import hide_environment, hide_settings
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -153,7 +152,6 @@ class OnehouseClient:
         Raises:
             ConfigError: Credentials are missing (all are named at once) or cannot be used.
         """
-        environ, overrides = hide_environment(environ), hide_settings(overrides)
         return cls(
             Credentials.from_env(
                 profile=profile, environ=environ, credentials_file=credentials_file, **overrides
@@ -253,7 +251,8 @@ class OnehouseClient:
             statement: One SQL statement; spaces around it and semicolons after it are removed.
 
         Raises:
-            InvalidRequestError: There is no statement; nothing was sent.
+            InvalidRequestError: There is no statement, or it has characters that cannot be SQL;
+                nothing was sent.
 
             SubmissionError: Refused, never sent, or of unknown fate.
 

@@ -32,6 +32,7 @@ __all__ = [
 
 MAX_ID_LENGTH = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
 class ApiStatus(StrEnum):
@@ -132,6 +133,32 @@ def check_label(label: object, of: str = "") -> None:
     if _SURROGATE.search(label):
         # It could be neither printed nor written down.
         raise InvalidRequestError(f"{of}a label is text in Unicode")
+
+
+def check_statement(statement: object) -> str:
+    """
+    Return *statement* if it can be sent as SQL, else raise `InvalidRequestError`.
+
+    It is sent as it is, so what cannot be SQL and is there by accident must not pass: bytes that
+    are not Unicode, what is left of another encoding, marks that nobody sees.
+    """
+    if not isinstance(statement, str):
+        raise InvalidRequestError(f"a statement is a str, not {type(statement).__name__}")
+    if found := _UNFIT.search(statement):
+        what = "a NUL character" if found[0] == "\0" else "bytes that are not Unicode text"
+        raise InvalidRequestError(
+            f"a statement cannot have {what} in it (character {found.start() + 1})"
+        )
+    bare = statement.replace(";", " ").strip()
+    if not bare:
+        raise InvalidRequestError("a statement cannot be empty")
+    for character, place in ((bare[0], "begin"), (bare[-1], "end")):
+        if unicodedata.category(character) in {"Cc", "Cf"}:
+            raise InvalidRequestError(
+                f"a statement cannot {place} with an invisible character (U+{ord(character):04X}):"
+                " remove it"
+            )
+    return statement
 
 
 def _shorten(text: str) -> str:

@@ -28,13 +28,12 @@ from onehouse_tracker._session.session import (
     Session,
 )
 from onehouse_tracker._session.submission import submit_once
-from onehouse_tracker._settings.hidden import hide_settings
-from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
+from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.gates._connected import ConnectedGate
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.logs import with_logs
-from onehouse_tracker.models import Request, Result, StatusSource, check_label
+from onehouse_tracker.models import Request, Result, StatusSource, check_label, check_statement
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
@@ -149,7 +148,6 @@ class Tracker:
         """
         from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
-        settings = hide_settings(settings)
         client = OnehouseClient.from_env(**settings)
         if gate is None or isinstance(gate, str):
             key = client.credentials.project_key
@@ -256,6 +254,7 @@ class Tracker:
                 await wait.until_over()
             wait.raise_error()
             return session.handed_out(wait)
+        callbacks = Callbacks(on_result, session.callback_executor, session.emit, session.recorder)
 
         def told(result: Result) -> None:
             callbacks.put(result)
@@ -263,7 +262,6 @@ class Tracker:
                 tee(result)
 
         wait = Wait(tee=told, acknowledge=session.acknowledge)
-        callbacks = Callbacks(on_result, session, wait.fail)
         caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
         try:
             async with session.waiting(engine, wait, request_ids, timeout, label):
@@ -273,8 +271,6 @@ class Tracker:
             await asyncio.wait([caller])
             if not caller.cancelled() and (failure := caller.exception()) is not None:
                 raise failure
-            if callbacks.interruption is not None:
-                raise callbacks.interruption
         finally:
             await cancel_and_wait(caller)
         wait.error = wait.error or callbacks.failure
@@ -432,8 +428,9 @@ class Tracker:
             A handle: await it for the result.
 
         Raises:
-            InvalidRequestError: There is no statement, or the label is no text.  Nothing was
-                sent.
+            InvalidRequestError: There is no statement, it has a NUL character or bytes that
+                are not Unicode in it, begins or ends with an invisible character, or the label
+                is no text.  Nothing was sent.
 
             SubmissionRejectedError: The server refused it; nothing runs.
 
@@ -452,8 +449,7 @@ class Tracker:
         session = self._session
         engine = session.opened()
         check_label(label)
-        if not isinstance(statement, str) or not statement.replace(";", " ").strip():
-            raise InvalidRequestError("a statement is a str that is not empty")
+        check_statement(statement)
         request = Request(
             await submit_once(
                 engine,

@@ -52,7 +52,6 @@ def test_help_loads_neither_the_client_nor_the_tracker(arguments: list[str]) -> 
         "asyncio",
         "pydantic",
         "rich",
-        "sqlglot",
         "structlog",
         "onehouse_tracker.tracker",
     }

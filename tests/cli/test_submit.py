@@ -40,7 +40,11 @@ async def test_each_statement_is_sent_in_order_and_its_id_printed(tmp_path: Path
 
     assert ended.code == 0
     assert ended.err == ""
-    assert bodies(server) == ["DESCRIBE LAKE l", "RUN JOB 'a;b'", "show tables in `x;y`"]
+    assert bodies(server) == [
+        "DESCRIBE LAKE l",
+        "-- first; of all\nRUN JOB 'a;b'",
+        "show tables in `x;y`",
+    ]
     ids = list(server.project.requests)
     assert ended.out == f"{ids[0]}\tDESCRIBE LAKE\n{ids[1]}\tRUN JOB\n{ids[2]}\tSHOW TABLES\n"
 
@@ -199,9 +203,7 @@ async def test_sql_that_cannot_be_cut_is_refused_before_anything_is_sent(tmp_pat
         ended = await run("submit", "--from", str(sql), variables=server.environment())
 
     assert ended.code == 2
-    assert ended.err.startswith(
-        f"error: {sql}: a string, a quoted name or a comment is not closed"
-    )
+    assert ended.err.startswith(f"error: {sql}, line 2: the string that begins here is not closed")
     assert server.seen == []
 
 

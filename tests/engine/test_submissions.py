@@ -102,7 +102,7 @@ def test_submission_that_hangs_is_of_unknown_fate() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("statement", ["", "  \n", " ;; \n", None, 7])
+@pytest.mark.parametrize("statement", ["", "  \n", " ;; \n", None, 7, "A\udce9", "A\0", "\ufeffA"])
 def test_no_statement_is_refused_at_once(statement: object) -> None:
     """
     Nothing is sent of what is not a statement.

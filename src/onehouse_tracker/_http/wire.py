@@ -32,7 +32,7 @@ from onehouse_tracker.errors import (
     TransportError,
     UnauthorizedError,
 )
-from onehouse_tracker.models import StatusReply, check_request_id
+from onehouse_tracker.models import StatusReply, check_request_id, check_statement
 
 __all__ = [
     "SUBMISSION_PATH",
@@ -112,15 +112,9 @@ def submission_body(statement: str) -> dict[str, str]:
     What to send for one statement: without the semicolons and spaces at its end.
 
     Raises:
-        InvalidRequestError: It is not a str, or nothing is left of it.
+        InvalidRequestError: It is not a str, nothing is left of it, or it cannot be SQL.
     """
-    if not isinstance(statement, str):
-        raise InvalidRequestError(f"a statement is a str, not {type(statement).__name__}")
-    bare = statement.strip().rstrip(";" + string.whitespace)
-    if not bare:
-        raise InvalidRequestError("a statement cannot be empty")
-
-    return {"statement": bare}
+    return {"statement": check_statement(statement).strip().rstrip(";" + string.whitespace)}
 
 
 def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply:

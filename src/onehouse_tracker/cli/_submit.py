@@ -15,8 +15,8 @@ from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._progress import live
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
-from onehouse_tracker.cli._statements import label_of, split
-from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.cli._statements import Statement, given, label_of, read
+from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.errors import (
     InvalidRequestError,
     ProjectError,
@@ -26,7 +26,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.events import Event, StatementSubmitted
 from onehouse_tracker.handles import Handle
-from onehouse_tracker.models import Request
+from onehouse_tracker.models import Request, check_label
 from onehouse_tracker.tracker import Tracker
 
 __all__ = ["submit"]
@@ -61,13 +61,17 @@ async def submit(
         keep_going: Go on after a statement that was not accepted.
 
     Raises:
-        CommandError: A file cannot be read, holds nothing, or cannot be cut into statements.
+        CommandError: A file cannot be read, holds nothing, or cannot be cut into statements; or
+            an argument is none.  Nothing was sent.
+
+        InvalidRequestError: The label is no text.
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
-    statements = [*arguments]
+    check_label(settings.label)
+    statements = [given(text, number) for number, text in enumerate(arguments, 1)]
     for source in each_once(sources):
-        found = _read(source)
+        found = read(read_bytes(source), name_of(source))
         if not found and not allow_empty:
             raise nothing_in(source, "statements")
         statements += found
@@ -99,15 +103,6 @@ async def submit(
     return most_serious(run.codes)
 
 
-def _read(source: str) -> list[str]:
-    name = name_of(source)
-    try:
-        text = read_bytes(source).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CommandError(f"{name}: not UTF-8") from None
-    return split(text, name)
-
-
 class _Submission:
     """One run through all statements."""
 
@@ -115,7 +110,7 @@ class _Submission:
         self,
         terminal: Terminal,
         settings: Settings,
-        statements: Sequence[str],
+        statements: Sequence[Statement],
         *,
         wait: bool,
         keep_going: bool,
@@ -138,13 +133,13 @@ class _Submission:
     async def accepted(self, tracker: Tracker) -> AsyncIterator[Request]:
         """Submit, print and yield one request after the other."""
         for number, statement in enumerate(self._statements, 1):
-            label = self._settings.label or label_of(statement)
+            label = self._settings.label or label_of(statement.text)
             if self.ledger.stopping:
                 break
             self._tried, self._on_its_way, self._accepted = number, True, None
             self.ledger.idle.clear()
             try:
-                handle = await tracker.submit(statement, label=label)
+                handle = await tracker.submit(statement.text, label=label)
             except (SubmissionError, InvalidRequestError) as error:
                 self._on_its_way = False
                 self._refused(number, label, error)
@@ -232,13 +227,14 @@ class _Submission:
                 return
             self._terminal.note(f"submitted {number}: {request_id}  {label or ''}".rstrip())
         else:
-            await self._terminal.emit(f"{request_id}\t{label}" if label else request_id)
+            await self._terminal.emit(f"{request_id}\t{clean(label)}" if label else request_id)
         del self._unprinted[number]
 
     def _refused(
         self, number: int, label: str | None, error: SubmissionError | InvalidRequestError
     ) -> None:
-        name = f"statement {number}{f' ({label})' if label else ''}"
+        told = ", ".join(filter(None, (label, self._statements[number - 1].where)))
+        name = f"statement {number}{f' ({told})' if told else ''}"
         if isinstance(error, SubmissionUnknownError):
             what = f"{name}: {error}. Look in the Onehouse console before you submit it again"
         elif isinstance(error, SubmissionUnsentError):

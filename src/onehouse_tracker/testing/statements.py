@@ -80,12 +80,19 @@ KINDS: tuple[Kind, ...] = (
 """The kinds that a `SimulatedProject` knows if it is not told others."""
 
 _WORD = re.compile(r"[A-Za-z_]+")
+_COMMENTS = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _PARSE_ERROR = re.compile(r"SYNTAX\s+ERROR", re.IGNORECASE)
 
 
+def _bare(statement: str) -> str:
+    """*statement* without the comments before it."""
+    found = _COMMENTS.match(statement)
+    return statement[found.end() :] if found else statement
+
+
 def kind_of(statement: str, kinds: Sequence[Kind]) -> Kind | None:
-    """The kind with the longest label that *statement* begins with, blanks and case aside."""
-    words = " ".join(statement.upper().split()) + " "
+    """The kind with the longest label that *statement* begins with, comments and case aside."""
+    words = " ".join(_bare(statement).upper().split()) + " "
     fitting = [kind for kind in kinds if words.startswith(f"{kind.label.upper()} ".lstrip())]
     return max(fitting, key=lambda kind: len(kind.label), default=None)
 
@@ -105,6 +112,6 @@ def parse_error(statement: str) -> str | None:
 
 def response_key(statement: str) -> str:
     """The key of ``apiResponse`` for *statement*: ``RUN JOB x`` has ``runJobApiResponse``."""
-    words = "_".join(_WORD.findall(statement)[:2]).lower().split("_")
+    words = "_".join(_WORD.findall(_bare(statement))[:2]).lower().split("_")
     verb, *resource = [word for word in words if word] or ["statement"]
     return f"{verb}{''.join(word.capitalize() for word in resource)}ApiResponse"

@@ -41,7 +41,7 @@ from onehouse_tracker.integrations.airflow._worker import (
     submit_missing,
 )
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
-from onehouse_tracker.models import Request
+from onehouse_tracker.models import Request, check_statement
 
 __all__ = ["OnehouseSqlOperator", "OnehouseTrackOperator"]
 
@@ -191,9 +191,13 @@ class OnehouseSqlOperator(FollowingOperator):
             )
         else:
             texts = list(self.statements or ())
-        for text in texts:
-            if not isinstance(text, str) or not text.strip():
-                raise AirflowFailException("a statement is a text that is not empty")
+        for number, text in enumerate(texts, 1):
+            try:
+                check_statement(text)
+            except InvalidRequestError as error:
+                raise AirflowFailException(
+                    f"statement {number} of {len(texts)}: {error}; nothing was submitted"
+                ) from None
         return texts
 
     def _record(self, context: Mapping[str, Any], statements: Sequence[str]) -> Submissions:
