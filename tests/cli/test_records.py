@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onehouse_tracker.cli._codes import CommandError
-from onehouse_tracker.cli._options import Format, Input
+from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._records import Records
 from onehouse_tracker.models import Request
 
@@ -77,11 +77,11 @@ def test_the_time_of_submission_comes_along() -> None:
     assert read("request_id,submitted_at\na,noon\n", submitted_field="") == [Request("a")]
 
 
-def test_what_looks_like_a_table_can_be_a_list() -> None:
+def test_json_says_where_an_id_ends() -> None:
     """
-    IDs are opaque: the user has the last word.
+    IDs are opaque: one that looks like two can be given there.
     """
-    assert read("request_id,x\n", format=Format.LINES) == [Request("request_id,x")]
+    assert read('{"request_id": "a b,c"}') == [Request("a b,c")]
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,15 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple
 
 from onehouse_tracker import events
-from onehouse_tracker._session.inside import inside
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.recorder import Recorder
-    from onehouse_tracker._session.session import Session
 
 __all__ = ["Callbacks", "OnResult"]
 
@@ -33,42 +31,37 @@ class Callbacks:
     A queue of results, and the loop that hands them to one callback.
 
     Args:
-        callback: Coroutine functions run on the event loop, plain ones in a thread.
+        callback: Coroutine functions run on the event loop, plain ones in *executor*.
 
-        session: What the calls belong to: its observers are told when the callback raises, its
-            recorder when it returned without an error.
+        executor: Makes the executor for plain functions, when one is needed.
 
-        interrupt: Is told of an exception that is to end the program, such as `SystemExit`;
-            then nothing more is called.
+        emit: Is told when the callback raises.
+
+        recorder: Is told when it returned without an error.
 
     Attributes:
         errors: What the callback raised, by request ID.
 
         failure: Why something could not be acknowledged; `None` if all could.
-
-        interruption: What *interrupt* was told.
     """
 
     def __init__(
         self,
         callback: OnResult,
-        session: Session,
-        interrupt: Callable[[BaseException], object],
+        executor: Callable[[], Executor],
+        emit: events.Emitter,
+        recorder: Recorder | None = None,
     ) -> None:
         self._callback = callback
         self._is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
             getattr(callback, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
-        self._session = session
-        self._workers = session.workers
-        self._level = session.workers.level()
-        self._emit = session.emit
-        self._recorder = session.recorder
-        self._interrupt = interrupt
+        self._executor = executor
+        self._emit = emit
+        self._recorder = recorder
         self._queue: asyncio.Queue[Result | None] = asyncio.Queue()
         self.errors: dict[str, Exception] = {}
         self.failure: JournalError | None = None
-        self.interruption: BaseException | None = None
 
     def put(self, result: Result) -> None:
         """Queue one result."""
@@ -85,15 +78,8 @@ class Callbacks:
         Cancelling interrupts an async callback; a plain one runs to its end in its thread.
         """
         while (result := await self._queue.get()) is not None:
-            raised = await self._call(result)
-            if isinstance(raised, KeyboardInterrupt | SystemExit):
-                # Raised where somebody waits, and not here: in a task of ours it would break
-                # the event loop under everyone else.
-                self.interruption = raised
-                self._interrupt(raised)
-                return
-            if raised is not None:
-                error = _as_exception(raised)
+            error = await self._call(result)
+            if error is not None:
                 self.errors[result.request_id] = error
                 # The exception's text may quote the response: the log names its type only.
                 _log.error(
@@ -117,21 +103,21 @@ class Callbacks:
         except JournalError as error:
             self.failure = error
 
-    async def _call(self, result: Result) -> BaseException | None:
+    async def _call(self, result: Result) -> Exception | None:
         """Call back once, and return what that raised."""
         try:
-            with inside(self._session):
-                if self._is_async:
-                    answer = self._callback(result)
-                else:
-                    answer = await self._workers.run(
-                        self._level, partial(_call_plain, self._callback, result)
-                    )
-                if isinstance(answer, _Raised):
-                    return answer.error
-                # A lambda or a partial around a coroutine function shows it by its answer only.
-                if inspect.isawaitable(answer):
-                    await answer
+            if self._is_async:
+                answer = self._callback(result)
+            else:
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(
+                    self._executor(), _call_plain, self._callback, result
+                )
+            if isinstance(answer, _Raised):
+                return answer.error
+            # A lambda or a partial around a coroutine function shows it only by its answer.
+            if inspect.isawaitable(answer):
+                await answer
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -140,23 +126,27 @@ class Callbacks:
             failure = RuntimeError("on_result was cancelled from within")
             failure.__cause__ = error
             return failure
+        except (KeyboardInterrupt, SystemExit):
+            raise
         except BaseException as error:  # noqa: BLE001 - it is the user's
-            return error
+            return _as_exception(error)
         return None
 
 
 class _Raised(NamedTuple):
     """What a plain callback raised."""
 
-    error: BaseException
+    error: Exception
 
 
 def _call_plain(callback: Callable[[Result], object], result: Result) -> object:
     # Returned and not raised: a future takes no StopIteration, and who awaits it would hang.
     try:
         return callback(result)
+    except (KeyboardInterrupt, SystemExit):
+        raise
     except BaseException as error:  # noqa: BLE001 - it is the user's
-        return _Raised(error)
+        return _Raised(_as_exception(error))
 
 
 def _as_exception(error: BaseException) -> Exception:

@@ -16,15 +16,14 @@ from pydantic_settings import (
 )
 
 from onehouse_tracker._settings.fields import ALL_FIELDS, PREFIX
-from onehouse_tracker._settings.hidden import Secret
 from onehouse_tracker._settings.variables import plain
 
 __all__ = ["read_environment"]
 
 
-def read_environment(environ: Mapping[str, str]) -> dict[str, Secret]:
+def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """
-    The values that *environ* has for us, by the name of the setting, all of them hidden.
+    The values that *environ* has for us, by the name of the setting.
 
     Blanks and line breaks around a value are no part of it.  A variable that is empty, or
     blanks alone, counts as absent: that is how containers and CI systems unset one.
@@ -35,7 +34,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Secret]:
     found = _Variables.model_validate(source())
 
     return {
-        name: Secret(value)
+        name: value
         for name in (*(field.name for field in ALL_FIELDS), "profile", "credentials_file")
         if (value := getattr(found, name.upper())) is not None
     }

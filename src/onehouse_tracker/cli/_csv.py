@@ -2,7 +2,8 @@
 Tables for programs and spreadsheets: RFC 4180, with a header, one line a row.
 
 A spreadsheet takes a cell that begins like a formula for one, and labels and reasons are
-written by others: such cells get an apostrophe before them, which is taken away on reading.
+written by others: such cells get an apostrophe before them, which is taken away on reading.  So
+do those that look as if they had one already, or they would lose it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from onehouse_tracker.cli._terminal import clean
 
-__all__ = ["lines", "plain"]
+__all__ = ["lines", "plain", "split"]
 
-_FORMULA = ("=", "+", "-", "@")
 _GUARD = "'"
+_FORMULA = re.compile(rf"{_GUARD}*\s*[=+\-@]")
+# An answer of the server is one cell, of up to 8 MiB; Python's own limit is 128 KiB.
+csv.field_size_limit(2**31 - 1)
 
 
 def lines(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -31,8 +35,18 @@ def lines(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Iterator
 
 def plain(cell: str) -> str:
     """What a cell said before it was guarded."""
-    guarded = cell[:1] == _GUARD and cell[1:].lstrip().startswith(_FORMULA)
-    return cell[1:] if guarded else cell
+    return cell[1:] if cell[:1] == _GUARD and _FORMULA.match(cell) else cell
+
+
+def split(line: str, delimiter: str) -> list[str]:
+    """
+    The cells of one line, which may have line breaks in it.
+
+    Raises:
+        csv.Error: It is none.
+    """
+    (cells,) = csv.reader([line], delimiter=delimiter, strict=True)
+    return cells
 
 
 def _cell(value: Any) -> str:
@@ -43,7 +57,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     text = clean(value) if isinstance(value, str) else json.dumps(value, default=str)
-    return f"{_GUARD}{text}" if text.lstrip().startswith(_FORMULA) else text
+    return f"{_GUARD}{text}" if _FORMULA.match(text) else text
 
 
 def _line(cells: Iterable[str]) -> str:

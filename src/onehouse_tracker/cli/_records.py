@@ -12,7 +12,8 @@ from pathlib import PurePath
 from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError
-from onehouse_tracker.cli._csv import plain
+from onehouse_tracker.cli._csv import plain, split
+from onehouse_tracker.cli._one_id import looks_like_header, why_not_one_id
 from onehouse_tracker.cli._options import Format, Input
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import Request
@@ -105,6 +106,11 @@ class Records:
             return Format.JSON
         if self._columns.columns_given or _delimiter(text, self._columns.field) is not None:
             return Format.CSV
+        if looks_like_header(text):
+            raise CommandError(
+                f"{self._where(self._number)}: {_shown(text.strip())} looks like the header of a"
+                " table: name the column of the IDs with --field"
+            )
         return Format.LINES
 
     def _plain(self, text: str) -> Iterator[Request]:
@@ -124,7 +130,7 @@ class Records:
             data = json.loads(text)
         except (ValueError, RecursionError):
             raise CommandError(f"{where}: no JSON object on one line") from None
-        return self._request(data, where)
+        return self._request(data, where, exact=True)
 
     def _array(self, text: str) -> Iterator[Request]:
         try:
@@ -135,7 +141,7 @@ class Records:
         except (ValueError, RecursionError):
             raise CommandError(f"{self._name}: no JSON") from None
         for number, item in enumerate(items, 1):
-            yield self._request(item, f"{self._name}, item {number}")
+            yield self._request(item, f"{self._name}, item {number}", exact=True)
 
     # --- CSV ---------------------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class Records:
 
     # --- Either ------------------------------------------------------------------------
 
-    def _request(self, data: Any, where: str) -> Request:
+    def _request(self, data: Any, where: str, *, exact: bool = False) -> Request:
         if not isinstance(data, dict):
             raise CommandError(f"{where}: no object with the fields of a request")
         columns = self._columns
@@ -165,7 +171,7 @@ class Records:
         label = self._optional(data, columns.label_field, "label_field", where)
         submitted = self._optional(data, columns.submitted_field, "submitted_field", where)
 
-        return request_of(request_id, where, label=label, submitted=submitted)
+        return request_of(request_id, where, label=label, submitted=submitted, exact=exact)
 
     def _optional(self, data: Mapping[str, Any], name: str, option: str, where: str) -> str | None:
         if name and name not in data and self._columns.is_given(option):
@@ -186,18 +192,18 @@ class _Table:
             names = header.split(max(_DELIMITERS, key=header.count))
             raise CommandError(
                 f"{where}: no column {_shown(columns.field)}; there are"
-                f" {_shown(', '.join(name.strip() for name in names))}. Choose with --field, or"
-                " with --format lines if there is no header"
+                f" {_shown(', '.join(name.strip() for name in names))}. Choose with --field;"
+                " if there is no header, put one before the table, such as request_id,label"
             )
         self._delimiter = delimiter
-        self._names = [cell.strip() for cell in _split(header, delimiter)]
+        self._names = [cell.strip() for cell in split(header, delimiter)]
         for name in (columns.field, columns.label_field, columns.submitted_field):
             if self._names.count(name) > 1:
                 raise CommandError(f"{where}: more than one column {_shown(name)}")
 
     def row(self, text: str, where: str) -> dict[str, str]:
         try:
-            cells = _split(text, self._delimiter)
+            cells = split(text, self._delimiter)
         except csv.Error as error:
             raise CommandError(f"{where}: {error}") from None
         if len(cells) != len(self._names):
@@ -206,14 +212,32 @@ class _Table:
 
 
 def request_of(
-    request_id: Any, where: str, *, label: str | None = None, submitted: str | None = None
+    request_id: Any,
+    where: str,
+    *,
+    label: str | None = None,
+    submitted: str | None = None,
+    exact: bool = False,
 ) -> Request:
     """
     Make a request of what was read.
 
+    Args:
+        request_id: What should be its ID.
+
+        where: The file and the line, for messages.
+
+        label: Its label, if there is one.
+
+        submitted: When it was submitted, if that is known.
+
+        exact: Whether it is certain where the ID begins and ends, see `why_not_one_id`.
+
     Raises:
         CommandError: It is none; the message begins with *where*.
     """
+    if isinstance(request_id, str) and (why := why_not_one_id(request_id, exact=exact)):
+        raise CommandError(f"{where}: {_shown(request_id)}: {why}")
     try:
         moment = datetime.fromisoformat(submitted) if submitted else None
     except ValueError:
@@ -235,13 +259,8 @@ def _delimiter(header: str, field: str) -> str | None:
     """What separates the cells of *header*, so that *field* is one of them."""
     for delimiter in _DELIMITERS:
         try:
-            if field in (cell.strip() for cell in _split(header, delimiter)):
+            if field in (cell.strip() for cell in split(header, delimiter)):
                 return delimiter
         except csv.Error:
             continue
     return None
-
-
-def _split(text: str, delimiter: str) -> list[str]:
-    (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
-    return cells

@@ -48,9 +48,12 @@ class Terminal:
         self._above: Callable[[str], None] | None = None
         self._lost: Exception | None = None
         for stream in (sys.stdout, sys.stderr):
-            # A terminal that cannot show a character must not end the command.
-            if stream is not None and hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
+            if stream is None or not hasattr(stream, "reconfigure"):
+                continue
+            # A terminal that cannot show a character must not end the command.  Whatever else it
+            # is may become a file, and files are UTF-8, whatever the locale: so they are read.
+            encoding = stream.encoding if _is_terminal(stream) else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
     def console(self, stream: TextIO) -> Console:
         """A rich console for a terminal; colours as NO_COLOR and TERM have it."""
