@@ -26,7 +26,8 @@ FUZZ_READY := $(FUZZ)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-all test-long demo bench lint format types imports cover check \
+.PHONY: help install test test-all test-long demo bench lint format types \
+	imports cover check bench-isolation \
 	docs test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
@@ -91,6 +92,9 @@ docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an
 
 bench: $(READY)  ## Compare with the vendor's SDK (takes two minutes)
 	@$(BIN)/python benchmarks/headline.py
+
+bench-isolation: $(READY)  ## See that sick requests harm no others (a minute; without --quick 15)
+	@$(BIN)/python benchmarks/isolation.py --quick --check
 
 check: cover lint types imports  ## Most tests with coverage, style, types and contracts
 

@@ -22,6 +22,7 @@ MAY_START_TASKS = (
     "_engine/engine.py",
     "_session/session.py",
     "sync/_loop_thread.py",
+    "sync/_one_call.py",
     "integrations/airflow/_shared.py",
     "cli/",
     "testing/",

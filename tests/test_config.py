@@ -638,13 +638,24 @@ def test_a_file_that_others_can_read_is_warned_about(write: WriteFile, mode: int
         Credentials.from_env(credentials_file=path, environ={})
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o622, 0o666])
+def test_a_file_that_others_can_write_to_is_refused(write: WriteFile, mode: int) -> None:
+    """
+    One line more in it, a base URL, and the secrets go to whoever wrote it.
+    """
+    path = write(f"{ini(KEYWORDS)}\nbase_url = https://elsewhere.example\n", mode)
+
+    with pytest.raises(ConfigError, match=f"other users can write to it; .* chmod 600 {path}"):
+        Credentials.from_env(credentials_file=path, environ={})
+
+
 def test_file_modes_mean_nothing_on_windows(
     write: WriteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     There they are made up, and the advice could not be followed.
     """
-    path = write(ini(KEYWORDS), 0o644)
+    path = write(ini(KEYWORDS), 0o666)
     monkeypatch.setattr("onehouse_tracker._settings.profile.os.name", "nt")
 
     with warnings.catch_warnings():

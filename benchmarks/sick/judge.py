@@ -31,6 +31,10 @@ class Limits:
     mean: float
     p99: float
 
+    def times(self, slack: float) -> Limits:
+        """Widen both."""
+        return Limits(self.mean * slack, self.p99 * slack)
+
 
 FIFTH = Limits(1.15, 1.3)
 FIFTH_OF_FEW = Limits(1.25, 1.5)

@@ -169,6 +169,7 @@ async def follow(
 
     The run is stopped *beyond* seconds after the last healthy request ended.
     """
+    source.project.begin(asyncio.get_running_loop().time)
     ends = {job.request_id: job.end for job in jobs if job.request_id not in sick}
     stop_at = now() + max(ends.values()) + beyond
     detected: dict[str, float] = {}
@@ -200,7 +201,7 @@ async def follow(
             seen.error = type(error).__name__
     seen.sick = dict(outcomes)
     seen.lost = len(ends) - len(detected)
-    # At least that late: the clock of a run that failed stands still before its bound.
+    # At least that late, also where the run failed before it was stopped.
     seen.delays = [detected.get(name, stop_at) - end for name, end in ends.items()]
 
 

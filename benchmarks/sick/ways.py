@@ -42,9 +42,9 @@ REFUSED = ("429", "429, Retry-After")
 
 _FAULTS: dict[str, tuple[Fault, ...]] = {
     "5xx": tuple(unavailable(status) for status in (500, 502, 503, 504)),
-    "hanging": (hang(),),
     "reset": (reset(),),
     "broken body": (truncated(), body("<html>proxy error</html>"), cut(), huge()),
+    "hanging": (hang(),),
     NOT_FOUND: (not_found(),),
     STALE: (),
     "429": (throttled(),),
@@ -67,6 +67,7 @@ class PairedSource:
     """Seconds that one call may take; as with the real client, nobody has to bound it."""
 
     def __init__(self, project: SimulatedProject, seed: int) -> None:
+        self.project = project
         self._seed = seed
         self._source = SimulatedSource(project, round_trip=self._round_trip)
         self._draws: dict[str, Random] = {}
@@ -74,7 +75,14 @@ class PairedSource:
 
     def fetch(self, request_id: str) -> Coroutine[object, object, StatusReply]:
         """Ask once."""
-        return self._fetch(request_id)
+        return self._bounded(request_id)
+
+    async def _bounded(self, request_id: str) -> StatusReply:
+        try:
+            async with asyncio.timeout(self.request_timeout):
+                return await self._fetch(request_id)
+        except TimeoutError:
+            raise TransportError("no reply in time", request_id=request_id) from None
 
     async def _fetch(self, request_id: str) -> StatusReply:
         self._asked = request_id  # the round trip is drawn before anything else can run
@@ -130,16 +138,13 @@ class SickSource(PairedSource):
         """Ask once."""
         if request_id in self._wards:
             return self._fetch_sick(request_id)
-        return self._fetch(request_id)
+        return self._fetch(request_id)  # answered in any case, and timers take time
 
     async def _fetch_sick(self, request_id: str) -> StatusReply:
         if request_id in self._stale:
             raise StaleConnectionError("the connection was closed", request_id=request_id)
         try:
-            async with asyncio.timeout(self.request_timeout):
-                reply = await self._fetch(request_id)
-        except TimeoutError:
-            raise TransportError("no reply in time", request_id=request_id) from None
+            reply = await self._bounded(request_id)
         except ThrottledError:
             if request_id not in self._refused and self._replies[request_id] >= self._after:
                 self._refused.add(request_id)

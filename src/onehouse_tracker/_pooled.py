@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from onehouse_tracker import events
+from onehouse_tracker._session.inside import context_inside, is_inside
 from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
@@ -127,8 +128,12 @@ class Pooled:
             Exception: What opening it raised.
         """
         if not self.is_open and self._opening is None and self.closing is None:
+            self.refuse_inside()  # of a tracker that failed, which is closed first
             self._opening = start_task(
-                self._open(make_client), f"onehouse-tracker opening {self.name}", self._tasks
+                self._open(make_client),
+                f"onehouse-tracker opening {self.name}",
+                self._tasks,
+                context_inside(self),
             )
         opening = self._opening
         if opening is not None:
@@ -141,6 +146,15 @@ class Pooled:
         if self.tracker is None or self.closing is not None:
             raise TrackerClosedError(f"project {self.name!r} was closed; the requests go on")
         return self.tracker
+
+    def refuse_inside(self) -> None:
+        """Raise `RuntimeError` where closing would wait for whoever calls."""
+        if self.tracker is not None:
+            self.tracker._session.refuse_inside()  # noqa: SLF001 - of our own kind
+        if is_inside(self):
+            raise RuntimeError(
+                f"project {self.name!r} is being opened: it cannot be closed from there"
+            )
 
     def close(self, *, in_peace: bool) -> asyncio.Task[Exception | None]:
         """Begin to close, unless that was done; the task returns what closing raised."""

@@ -42,6 +42,7 @@ from onehouse_tracker._http.failures import (
 )
 from onehouse_tracker._http.masking import Masking
 from onehouse_tracker._numbers import is_count, is_number
+from onehouse_tracker._settings.hidden import hide_environment, hide_settings
 from onehouse_tracker.config import Credentials, SecretLike
 from onehouse_tracker.errors import (
     ConfigError,
@@ -152,6 +153,7 @@ class OnehouseClient:
         Raises:
             ConfigError: Credentials are missing (all are named at once) or cannot be used.
         """
+        environ, overrides = hide_environment(environ), hide_settings(overrides)
         return cls(
             Credentials.from_env(
                 profile=profile, environ=environ, credentials_file=credentials_file, **overrides

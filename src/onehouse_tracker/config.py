@@ -11,11 +11,18 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self, final
+from typing import Any, Protocol, Self, final
 from urllib.parse import urlsplit
 
 from onehouse_tracker._settings.collected import KEY_PAIR, Collected, collect
 from onehouse_tracker._settings.fields import ALL_FIELDS, BY_NAME, Field, describe
+from onehouse_tracker._settings.hidden import (
+    NoText,
+    Secret,
+    hide_environment,
+    hide_settings,
+    tell,
+)
 from onehouse_tracker._settings.profile import ConfigWarning, Profile
 from onehouse_tracker.errors import ConfigError
 
@@ -34,32 +41,6 @@ class SecretLike(Protocol):
 
     def get_secret_value(self) -> str:
         """Tell the secret."""
-
-
-@final
-class Secret:
-    """A text that never shows itself: `str` and `repr` are masked, only one method tells it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def get_secret_value(self) -> str:
-        """Tell the secret, for the header it is sent in."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('**********')"
-
-    def __str__(self) -> str:
-        return "**********"
-
-    def __eq__(self, other: object) -> bool:
-        return self._value == other._value if isinstance(other, Secret) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 @final
@@ -124,6 +105,9 @@ class Credentials:
         bearer_token: str | SecretLike | None = None,
         base_url: str = DEFAULT_BASE_URL,
     ) -> None:
+        origins = {name: f"keyword argument {name}" for name in BY_NAME}
+        if base_url == DEFAULT_BASE_URL:
+            origins["base_url"] = "default"
         given = {
             "account_uid": account_uid,
             "project_uid": project_uid,
@@ -135,9 +119,10 @@ class Credentials:
             "bearer_token": bearer_token,
             "base_url": base_url,
         }
-        origins = {name: f"keyword argument {name}" for name in given}
-        if base_url == DEFAULT_BASE_URL:
-            origins["base_url"] = "default"
+        given = hide_settings(given)
+        # What is raised from here on finds them in no variable of ours.
+        del account_uid, project_uid, api_key, api_secret, link_uid
+        del region, user_uid, bearer_token, base_url
         self._fill(given, origins)
 
     @classmethod
@@ -170,6 +155,7 @@ class Credentials:
             ConfigError: Something is missing (all of it is named at once, with its variable
                 and its key in the file), cannot be used, or the file cannot be read.
         """
+        environ, overrides = hide_environment(environ), hide_settings(overrides)
         _refuse_unknown(overrides)
         found = collect(
             profile=profile,
@@ -197,10 +183,10 @@ class Credentials:
         return credentials
 
     def _fill(
-        self, given: Mapping[str, object], origins: Mapping[str, str], *, stacklevel: int = 4
+        self, given: Mapping[str, Any], origins: Mapping[str, str], *, stacklevel: int = 4
     ) -> None:
         values = {
-            setting.name: _text(setting, given.get(setting.name), origins.get(setting.name, ""))
+            setting.name: _checked(setting, given.get(setting.name), origins.get(setting.name, ""))
             for setting in ALL_FIELDS
         }
         _refuse_missing(values)
@@ -209,12 +195,13 @@ class Credentials:
                 "give a bearer token or a key pair, not both: the server refuses such calls"
             )
         _warn_of_missing(values, stacklevel)
-        values["region"] = (values["region"] or "").lower()
-        values["base_url"] = _base_url(values["base_url"] or DEFAULT_BASE_URL)
+        base_url = _base_url(values["base_url"] or Secret(DEFAULT_BASE_URL))
         for name, value in values.items():
-            secret = value is not None and name in _SECRETS
-            object.__setattr__(self, name, Secret(value or "") if secret else value)
-        known = {name: origin for name, origin in origins.items() if values[name]}
+            shown = value if name in _SECRETS else value and tell(value)
+            object.__setattr__(self, name, shown)
+        object.__setattr__(self, "region", self.region.lower())
+        object.__setattr__(self, "base_url", base_url)
+        known = {name: origin for name, origin in origins.items() if getattr(self, name)}
         object.__setattr__(self, "origins", known)
 
     def headers(self) -> dict[str, str]:
@@ -253,26 +240,30 @@ class Credentials:
         return hashlib.sha256(f"{self.base_url}\n{self.project_uid}".encode()).hexdigest()[:16]
 
 
-def _text(setting: Field, value: object, origin: str) -> str | None:
+def _checked(setting: Field, value: Secret | NoText | None, origin: str) -> Secret | None:
     """Return what can be sent in a header, `None` where there is nothing."""
-    if value is not None and not isinstance(value, str):
-        tell = getattr(value, "get_secret_value", None)
-        value = tell() if callable(tell) else value
     if value is None:
         return None
-    where = f"{setting.title} ({origin})"
-    if not isinstance(value, str):
-        raise ConfigError(f"{where} is a str, not {type(value).__name__}")
-    value = value.strip(" \t")
+    if isinstance(value, NoText):
+        raise ConfigError(f"{setting.title} ({origin}) is a str, not {value.kind}")
+    problem = _problem_in_header(value)
+    if problem:
+        raise ConfigError(f"{setting.title} ({origin}) has {problem}")
+
+    return Secret(tell(value).strip(" \t")) if tell(value).strip(" \t") else None
+
+
+def _problem_in_header(secret: Secret) -> str:
+    value = tell(secret).strip(" \t")
     if "\n" in value or "\r" in value:
         # Most often the last line break of a file that was read whole.
-        raise ConfigError(f"{where} has a line break in it: it cannot be sent in a header")
+        return "a line break in it: it cannot be sent in a header"
     # Beyond ASCII, two encodings are in use for headers, and no credential needs them: it is
     # a typographic quote or an invisible space that was copied along.
     if not value.isascii() or not value.isprintable():
-        raise ConfigError(f"{where} has a character that cannot be sent in a header")
+        return "a character that cannot be sent in a header"
 
-    return value or None
+    return ""
 
 
 def _refuse_missing(values: Mapping[str, object], found: Collected | None = None) -> None:
@@ -321,25 +312,34 @@ def _refuse_unknown(overrides: Iterable[str]) -> None:
         )
 
 
-def _base_url(given: str) -> str:
+def _base_url(given: Secret) -> str:
     """Return the base URL in its one spelling, which `project_key` depends on."""
+    # What was given is not shown: it may be a secret in the wrong place.
+    url, problem = _read_url(tell(given))
+    if problem:
+        raise ConfigError(problem)
+
+    return url
+
+
+def _read_url(given: str) -> tuple[str, str]:
+    """The base URL, and what is wrong with it, if anything."""
     try:
         parts = urlsplit(given if "://" in given else f"https://{given}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
         parts, host, port = urlsplit(""), "", None
     if parts.username is not None or parts.password is not None:
-        raise ConfigError("the base URL holds a user or a password: they have no place there")
+        return "", "the base URL holds a user or a password: they have no place there"
     if (
         not _is_host(host)
         or parts.scheme not in {"http", "https"}
         or parts.query
         or parts.fragment
     ):
-        # What was given is not shown: it may be a secret in the wrong place.
-        raise ConfigError(f"the base URL is no address like {DEFAULT_BASE_URL}")
+        return "", f"the base URL is no address like {DEFAULT_BASE_URL}"
     if parts.scheme == "http" and not _is_loopback(host):
-        raise ConfigError(
+        return "", (
             f"http:// would send the secrets to {host} in the clear: use https:// for the base URL"
             " (http:// is for loopback addresses only)"
         )
@@ -348,7 +348,7 @@ def _base_url(given: str) -> str:
         netloc += f":{port}"
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
 
-    return f"{parts.scheme}://{netloc}{path}"
+    return f"{parts.scheme}://{netloc}{path}", ""
 
 
 def _is_host(text: str) -> bool:

@@ -106,7 +106,11 @@ class TrackerPool:
         Raises:
             ExceptionGroup: What closing raised, a note names each project.  If an exception
                 ends the block, that one goes on, and these are logged.
+
+            RuntimeError: It was called from what closing waits for, such as a callback.
         """
+        for project in self._distinct():
+            project.refuse_inside()
         self._closed = True
         try:
             errors = await close_all(self._distinct(), in_peace=exc is None)
@@ -185,8 +189,7 @@ class TrackerPool:
         )
         known = self._projects.get(name)
         if known is None:
-            same = (other for other in self._distinct() if other.key == settings.key)
-            known = next(same, None)
+            known = next((each for each in self._distinct() if each.key == settings.key), None)
         if known is None:
             for other in self._distinct():
                 settings.refuse_shared(other.settings, other.name)
@@ -235,9 +238,12 @@ class TrackerPool:
             JournalError: Something could not be written down at last.
 
             TrackerClosedError: The pool is not open.
+
+            RuntimeError: It was called from what closing would wait for, such as a callback.
         """
         self._refuse_unless_open()
         project = self._projects[name]
+        project.refuse_inside()
         closing = project.close(in_peace=True)
         closing.add_done_callback(lambda _: self._forget(project))
         await asyncio.wait([closing])

@@ -28,6 +28,7 @@ from onehouse_tracker._session.session import (
     Session,
 )
 from onehouse_tracker._session.submission import submit_once
+from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.gates._connected import ConnectedGate
@@ -148,6 +149,7 @@ class Tracker:
         """
         from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
+        settings = hide_settings(settings)
         client = OnehouseClient.from_env(**settings)
         if gate is None or isinstance(gate, str):
             key = client.credentials.project_key
@@ -254,7 +256,6 @@ class Tracker:
                 await wait.until_over()
             wait.raise_error()
             return session.handed_out(wait)
-        callbacks = Callbacks(on_result, session.callback_executor, session.emit, session.recorder)
 
         def told(result: Result) -> None:
             callbacks.put(result)
@@ -262,6 +263,7 @@ class Tracker:
                 tee(result)
 
         wait = Wait(tee=told, acknowledge=session.acknowledge)
+        callbacks = Callbacks(on_result, session, wait.fail)
         caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
         try:
             async with session.waiting(engine, wait, request_ids, timeout, label):
@@ -271,6 +273,8 @@ class Tracker:
             await asyncio.wait([caller])
             if not caller.cancelled() and (failure := caller.exception()) is not None:
                 raise failure
+            if callbacks.interruption is not None:
+                raise callbacks.interruption
         finally:
             await cancel_and_wait(caller)
         wait.error = wait.error or callbacks.failure

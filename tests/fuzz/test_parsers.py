@@ -24,6 +24,7 @@ from onehouse_tracker._http.body import decode_body
 from onehouse_tracker._http.masking import Masking
 from onehouse_tracker._http.wire import HttpReply, read_status, read_submission, retry_after
 from onehouse_tracker._settings.fields import ALL_FIELDS
+from onehouse_tracker._settings.hidden import Secret
 from onehouse_tracker._settings.profile import read_profile
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Format, Input
@@ -212,7 +213,7 @@ def test_a_credentials_file_is_read_or_refused(
         assert error.__cause__ is None
         assert error.__context__ is None or error.__suppress_context__
         return
-    assert profile is None or all(isinstance(value, str) for value in profile.values.values())
+    assert profile is None or all(isinstance(value, Secret) for value in profile.values.values())
 
 
 @given(values=st.dictionaries(KEYS, LINES | VALUES), url=LINES | st.from_regex(r"\Ahttps?://.*\Z"))

@@ -37,7 +37,8 @@ from onehouse_tracker.journal import SqliteJournal
 from onehouse_tracker.models import ApiStatus, Outcome, Result, StatusReply
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.sync import _shared
-from onehouse_tracker.sync._loop_thread import LoopThread, _Call
+from onehouse_tracker.sync._loop_thread import LoopThread
+from onehouse_tracker.sync._one_call import Call
 from onehouse_tracker.testing import RunningSimulator, SimulatorServer
 
 LOOP_THREAD = "onehouse-tracker loop"
@@ -134,14 +135,14 @@ def test_an_interruption_loses_no_result(
     """
     results = tracker.as_completed(["r-1", "r-2", "r-3"])
     seen = [next(results).request_id]
-    wait = _Call.wait
+    wait = Call.wait
 
-    def interrupted(call: _Call[Any]) -> None:
+    def interrupted(call: Call[Any]) -> None:
         wait(call)
-        monkeypatch.setattr(_Call, "wait", wait)
+        monkeypatch.setattr(Call, "wait", wait)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Call, "wait", interrupted)
+    monkeypatch.setattr(Call, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(results)
 
@@ -280,15 +281,92 @@ def test_a_callback_cannot_wait_for_itself(tracker: sync.Tracker) -> None:
     def close(_: Result) -> None:
         tracker.close()
 
-    def nest(_: Result) -> None:
-        tracker.wait_all(["r-1"], on_result=print)
-
     async def block(_: Result) -> None:
         tracker.stats()
 
-    for callback in (close, nest, block):
+    for callback in (close, block):
         errors = tracker.wait_all(["r-1"], on_result=callback).callback_errors
         assert isinstance(errors["r-1"], RuntimeError), callback
+
+
+def test_a_callback_may_wait_with_a_callback(tracker: sync.Tracker) -> None:
+    """
+    The inner one is called in a thread of its own, or the outer one would wait for ever.
+    """
+    seen: list[str] = []
+
+    def innermost(result: Result) -> None:
+        seen.append(f"innermost {result.request_id}")
+
+    def inner(result: Result) -> None:
+        assert tracker.wait_all(["r-3"], on_result=innermost).ok
+        seen.append(f"inner {result.request_id}")
+
+    def outer(result: Result) -> None:
+        assert tracker.wait_all(["r-2"], on_result=inner).ok
+        seen.append(f"outer {result.request_id}")
+
+    results = tracker.wait_all(["r-1"], on_result=outer)
+
+    assert results.callback_errors == {}
+    assert seen == ["innermost r-3", "inner r-2", "outer r-1"]
+
+
+@pytest.mark.parametrize("ending", [SystemExit(3), KeyboardInterrupt()])
+def test_a_callback_may_end_the_program(tracker: sync.Tracker, ending: BaseException) -> None:
+    """
+    It ends the call that it belongs to, where the program can end; no other thread notices.
+    """
+
+    def leave(_: Result) -> None:
+        raise ending
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(tracker.wait_all, ["r-15"])
+        with pytest.raises(type(ending)) as caught:
+            tracker.wait_all(["r-1", "endless"], on_result=leave)
+        assert caught.value is ending
+        assert other.result(5).ok
+    assert tracker.wait_all(["r-2"]).ok
+    assert tracker.stats().pending == 0
+
+
+def test_an_exception_that_breaks_the_loop_is_told_to_all(settings: dict[str, Any]) -> None:
+    """
+    Some go right through an event loop: nobody may hang because the loop stopped.
+    """
+
+    def broken() -> None:
+        raise SystemExit(7)
+
+    with ThreadPoolExecutor(2) as pool, sync.Tracker.from_env(**settings) as tracker:
+        waiting = [pool.submit(tracker.wait_all, ["endless"]) for _ in range(2)]
+        _until(lambda: tracker.stats().pending == 1)
+        loop = tracker._calls.thread._loop
+        assert loop is not None
+        loop.call_soon_threadsafe(broken)
+        for one in waiting:
+            with pytest.raises(TrackerClosedError, match="SystemExit ended") as caught:
+                one.result(5)
+            assert isinstance(caught.value.__cause__, SystemExit)
+            assert caught.value.pending in {("endless",), ()}
+        with pytest.raises(TrackerClosedError, match="SystemExit ended"):
+            tracker.stats()
+        assert tracker.closed
+    assert sync.wait_all(["r-1"], **settings).ok  # the module opens a new one
+
+
+def test_a_plain_callback_sees_the_context_of_its_caller(tracker: sync.Tracker) -> None:
+    """
+    The trace that it belongs to, and what is in each line of the log.
+    """
+    where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+    seen: list[str] = []
+    where.set("here")
+
+    tracker.wait_all(["r-1"], on_result=lambda _: seen.append(where.get()))
+
+    assert seen == ["here"]
 
 
 def test_context_variables_of_the_caller_are_seen(settings: dict[str, Any]) -> None:

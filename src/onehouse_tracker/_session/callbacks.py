@@ -8,15 +8,17 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from onehouse_tracker import events
+from onehouse_tracker._session.inside import inside
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._session.session import Session
 
 __all__ = ["Callbacks", "OnResult"]
 
@@ -31,37 +33,42 @@ class Callbacks:
     A queue of results, and the loop that hands them to one callback.
 
     Args:
-        callback: Coroutine functions run on the event loop, plain ones in *executor*.
+        callback: Coroutine functions run on the event loop, plain ones in a thread.
 
-        executor: Makes the executor for plain functions, when one is needed.
+        session: What the calls belong to: its observers are told when the callback raises, its
+            recorder when it returned without an error.
 
-        emit: Is told when the callback raises.
-
-        recorder: Is told when it returned without an error.
+        interrupt: Is told of an exception that is to end the program, such as `SystemExit`;
+            then nothing more is called.
 
     Attributes:
         errors: What the callback raised, by request ID.
 
         failure: Why something could not be acknowledged; `None` if all could.
+
+        interruption: What *interrupt* was told.
     """
 
     def __init__(
         self,
         callback: OnResult,
-        executor: Callable[[], Executor],
-        emit: events.Emitter,
-        recorder: Recorder | None = None,
+        session: Session,
+        interrupt: Callable[[BaseException], object],
     ) -> None:
         self._callback = callback
         self._is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
             getattr(callback, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
-        self._executor = executor
-        self._emit = emit
-        self._recorder = recorder
+        self._session = session
+        self._workers = session.workers
+        self._level = session.workers.level()
+        self._emit = session.emit
+        self._recorder = session.recorder
+        self._interrupt = interrupt
         self._queue: asyncio.Queue[Result | None] = asyncio.Queue()
         self.errors: dict[str, Exception] = {}
         self.failure: JournalError | None = None
+        self.interruption: BaseException | None = None
 
     def put(self, result: Result) -> None:
         """Queue one result."""
@@ -78,8 +85,15 @@ class Callbacks:
         Cancelling interrupts an async callback; a plain one runs to its end in its thread.
         """
         while (result := await self._queue.get()) is not None:
-            error = await self._call(result)
-            if error is not None:
+            raised = await self._call(result)
+            if isinstance(raised, KeyboardInterrupt | SystemExit):
+                # Raised where somebody waits, and not here: in a task of ours it would break
+                # the event loop under everyone else.
+                self.interruption = raised
+                self._interrupt(raised)
+                return
+            if raised is not None:
+                error = _as_exception(raised)
                 self.errors[result.request_id] = error
                 # The exception's text may quote the response: the log names its type only.
                 _log.error(
@@ -103,21 +117,21 @@ class Callbacks:
         except JournalError as error:
             self.failure = error
 
-    async def _call(self, result: Result) -> Exception | None:
+    async def _call(self, result: Result) -> BaseException | None:
         """Call back once, and return what that raised."""
         try:
-            if self._is_async:
-                answer = self._callback(result)
-            else:
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(
-                    self._executor(), _call_plain, self._callback, result
-                )
-            if isinstance(answer, _Raised):
-                return answer.error
-            # A lambda or a partial around a coroutine function shows it only by its answer.
-            if inspect.isawaitable(answer):
-                await answer
+            with inside(self._session):
+                if self._is_async:
+                    answer = self._callback(result)
+                else:
+                    answer = await self._workers.run(
+                        self._level, partial(_call_plain, self._callback, result)
+                    )
+                if isinstance(answer, _Raised):
+                    return answer.error
+                # A lambda or a partial around a coroutine function shows it by its answer only.
+                if inspect.isawaitable(answer):
+                    await answer
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -126,27 +140,23 @@ class Callbacks:
             failure = RuntimeError("on_result was cancelled from within")
             failure.__cause__ = error
             return failure
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:  # noqa: BLE001 - it is the user's
-            return _as_exception(error)
+            return error
         return None
 
 
 class _Raised(NamedTuple):
     """What a plain callback raised."""
 
-    error: Exception
+    error: BaseException
 
 
 def _call_plain(callback: Callable[[Result], object], result: Result) -> object:
     # Returned and not raised: a future takes no StopIteration, and who awaits it would hang.
     try:
         return callback(result)
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except BaseException as error:  # noqa: BLE001 - it is the user's
-        return _Raised(_as_exception(error))
+        return _Raised(error)
 
 
 def _as_exception(error: BaseException) -> Exception:

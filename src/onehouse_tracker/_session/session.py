@@ -7,7 +7,6 @@ With the engine it starts all tasks of a tracker, and owns each of them.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -17,8 +16,8 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import Context
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -28,12 +27,15 @@ from onehouse_tracker._engine.engine import Engine
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.announcements import announced
+from onehouse_tracker._session.inside import context_inside, is_inside
 from onehouse_tracker._session.intake import RequestIds, check, check_timeout, checked, ids_of
 from onehouse_tracker._session.leaving import expire, expire_after, release
+from onehouse_tracker._session.memory import Memory
+from onehouse_tracker._session.workers import Workers
 from onehouse_tracker.errors import TrackerClosedError, TrackerError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
-from onehouse_tracker.models import Request, Result, StatusSource, check_label
+from onehouse_tracker.models import Request, StatusSource, check_label
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 
@@ -93,12 +95,8 @@ class Session:
         """Closes the live pages."""
         # In order, so that a run on a virtual clock can be repeated.
         self._tasks: dict[asyncio.Task[Any], None] = {}
-        self._executor: ThreadPoolExecutor | None = None
-        # Outcomes are remembered as long as somebody holds a handle: each handle keeps the set
-        # of all handles for its request alive, and nobody else does.
-        self._handles: weakref.WeakValueDictionary[str, weakref.WeakSet[Handle]] = (
-            weakref.WeakValueDictionary()
-        )
+        self.workers = Workers(self)
+        self._memory = Memory()
 
     async def enter(self) -> None:
         """Start everything; a failed start undoes itself."""
@@ -122,7 +120,9 @@ class Session:
                 seed=self._seed,
                 recorder=recorder,
             )
-            task = asyncio.create_task(engine.run(), name="onehouse-tracker engine")
+            task = asyncio.create_task(
+                engine.run(), name="onehouse-tracker engine", context=context_inside(self)
+            )
             task.add_done_callback(partial(self._engine_ended, engine))
             stack.push_async_callback(self._stop, task)
             self.engine = engine
@@ -130,10 +130,25 @@ class Session:
             self._stack = stack.pop_all()
 
     async def leave(self, *, in_peace: bool) -> None:
-        """Stop everything; what was told counts as acknowledged if the user leaves in peace."""
+        """
+        Stop everything; what was told counts as acknowledged if the user leaves in peace.
+
+        Raises:
+            RuntimeError: It was called from a callback, or from another task of this tracker,
+                for which closing waits.
+        """
+        self.refuse_inside()
         async with self._stack:
             if in_peace and self.recorder is not None:
                 await self.recorder.acknowledge_told()
+
+    def refuse_inside(self) -> None:
+        """Raise `RuntimeError` where closing would wait for whoever calls."""
+        if is_inside(self):
+            raise RuntimeError(
+                "closing waits for on_result, for the iterable of request IDs and for the polls:"
+                " it cannot be done from there. Return from it, and close outside"
+            )
 
     async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
         if self._journal is None:
@@ -166,9 +181,7 @@ class Session:
         for other in self._tasks:
             other.cancel()
         await until_ended(task, *self._tasks)
-        if self._executor is not None:
-            # A plain callback that is running cannot be interrupted, so wait off the loop.
-            await asyncio.to_thread(self._executor.shutdown)
+        await self.workers.aclose()
 
     def _engine_ended(self, engine: Engine, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (error := task.exception()) is None:
@@ -257,7 +270,9 @@ class Session:
         if isinstance(request_ids, AsyncIterable):
             engine.open(wait)
             feeder = self.start(
-                self._feed(engine, wait, request_ids, label), "onehouse-tracker feeder"
+                self._feed(engine, wait, request_ids, label),
+                "onehouse-tracker feeder",
+                context_inside(self),
             )
         else:
             requests = checked(request_ids)
@@ -314,7 +329,7 @@ class Session:
             return
         # What is followed has no outcome yet, so none of its handles, maybe thousands, can tell.
         is_new = not engine.follows(joining.request_id)
-        remembered = self._remembered(joining.request_id) if is_new else None
+        remembered = self._memory.outcome(joining.request_id) if is_new else None
         if remembered is None:
             engine.join(wait, joining)
             self._warm_up(engine)
@@ -327,18 +342,7 @@ class Session:
         warm_up = self._warm_up_source
         if warm_up is not None and engine.pending > _SERVED_BY_ONE:
             self._warm_up_source = None
-            self.start(warm_up(), "onehouse-tracker warm-up")
-
-    def _remembered(self, request_id: str) -> Result | None:
-        """The outcome that a handle still holds, if there is one."""
-        for handle in self._handles.get(request_id, ()):
-            if (result := handle.remembered()) is not None:
-                return result
-        return None
-
-    def _remember(self, handle: Handle) -> None:
-        handle.siblings = self._handles.setdefault(handle.request_id, weakref.WeakSet())
-        handle.siblings.add(handle)
+            self.start(warm_up(), "onehouse-tracker warm-up", context_inside(self))
 
     def handed_out(self, wait: Wait) -> Results:
         """The results of *wait*, which the user has from now on."""
@@ -361,27 +365,24 @@ class Session:
         handle = Handle(request.request_id, request.label, wait, engine.leave, self.recorder)
         if wait.over:
             engine.leave(wait)
-        self._remember(handle)
+        self._memory.add(handle)
         return handle
 
-    def callback_executor(self) -> Executor:
-        """The one worker thread for plain callbacks, made when it is needed."""
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                max_workers=1, thread_name_prefix="onehouse-tracker callback"
-            )
-        return self._executor
-
-    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def start(
+        self, coroutine: Coroutine[Any, Any, None], name: str, context: Context | None = None
+    ) -> asyncio.Task[None]:
         """Start a task that is cancelled and awaited at the end, if it has not ended before."""
-        return start_task(coroutine, name, self._tasks)
+        return start_task(coroutine, name, self._tasks, context)
 
 
 def start_task(
-    coroutine: Coroutine[Any, Any, T], name: str, owned: dict[asyncio.Task[Any], None]
+    coroutine: Coroutine[Any, Any, T],
+    name: str,
+    owned: dict[asyncio.Task[Any], None],
+    context: Context | None = None,
 ) -> asyncio.Task[T]:
     """Start a task for the owner of *owned*, where it stays until it has ended."""
-    task = asyncio.create_task(coroutine, name=name)
+    task = asyncio.create_task(coroutine, name=name, context=context)
     owned[task] = None
     task.add_done_callback(owned.pop)
     return task

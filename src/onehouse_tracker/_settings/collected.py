@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onehouse_tracker._paths import home, user_path
 from onehouse_tracker._settings.fields import ALL_FIELDS, PREFIX
+from onehouse_tracker._settings.hidden import NoText, Secret, hide, tell
 from onehouse_tracker._settings.profile import (
     ConfigWarning,
     Profile,
@@ -31,8 +32,8 @@ KEY_PAIR = ("api_key", "api_secret")
 class Collected:
     """What was found, complete or not."""
 
-    values: Mapping[str, Any] = field(repr=False)
-    """Value by the name of the setting; secrets in the clear."""
+    values: Mapping[str, Secret | NoText]
+    """Value by the name of the setting; all of them hidden."""
 
     origins: Mapping[str, str]
     """Where it came from, by the name of the setting; nothing in it is secret."""
@@ -54,6 +55,8 @@ def collect(
     """
     Collect the settings as `Credentials.from_env` does, and check none of them.
 
+    *environ* and *overrides* come hidden, see `hidden`.
+
     Raises:
         ConfigError: The file cannot be read, or has no such profile.
     """
@@ -61,24 +64,27 @@ def collect(
     from onehouse_tracker._settings.environment import read_environment  # noqa: PLC0415
 
     variables = read_environment(os.environ if environ is None else environ)
-    path, required = _choose_file(credentials_file or variables.get("credentials_file"), environ)
+    path, required = _choose_file(
+        credentials_file or tell(variables.get("credentials_file")) or None, environ
+    )
+    profile = profile or tell(variables.get("profile")) or None
     _warn_of_quotes(variables)
     found, problem = None, None
     try:
-        found = path and read_profile(path, profile or variables.get("profile"), required=required)
+        found = path and read_profile(path, profile, required=required)
     except UnreadableError as error:
         # What need not exist need not be readable: a container may give us a home directory
         # that is not ours, and all that is needed in the environment.
         if required:
             raise
         problem = str(error)
-    values: dict[str, Any] = {}
+    values: dict[str, Secret | NoText] = {}
     origins: dict[str, str] = {}
     ranks: dict[str, int] = {}
     for setting in ALL_FIELDS:
         name = setting.name
-        keyword = (overrides or {}).get(name)
-        if keyword is not None and not (isinstance(keyword, str) and not keyword.strip()):
+        keyword = hide((overrides or {}).get(name))
+        if keyword is not None and (isinstance(keyword, NoText) or tell(keyword).strip()):
             values[name], origins[name] = keyword, f"keyword argument {name}"
             ranks[name] = 0
         elif name in variables:
@@ -95,9 +101,9 @@ def collect(
     return Collected(values, origins, found or path, problem)
 
 
-def _warn_of_quotes(variables: Mapping[str, str]) -> None:
+def _warn_of_quotes(variables: Mapping[str, Secret]) -> None:
     for name, value in variables.items():
-        if is_quoted(value):
+        if is_quoted(tell(value)):
             warnings.warn(
                 f"the value of environment variable {PREFIX}{name.upper()} stands in quotes, and"
                 " they are taken for a part of it: remove them where it is set",

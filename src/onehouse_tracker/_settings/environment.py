@@ -16,14 +16,15 @@ from pydantic_settings import (
 )
 
 from onehouse_tracker._settings.fields import ALL_FIELDS, PREFIX
+from onehouse_tracker._settings.hidden import Secret
 from onehouse_tracker._settings.variables import plain
 
 __all__ = ["read_environment"]
 
 
-def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def read_environment(environ: Mapping[str, str]) -> dict[str, Secret]:
     """
-    The values that *environ* has for us, by the name of the setting.
+    The values that *environ* has for us, by the name of the setting, all of them hidden.
 
     Blanks and line breaks around a value are no part of it.  A variable that is empty, or
     blanks alone, counts as absent: that is how containers and CI systems unset one.
@@ -34,7 +35,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     found = _Variables.model_validate(source())
 
     return {
-        name: value
+        name: Secret(value)
         for name in (*(field.name for field in ALL_FIELDS), "profile", "credentials_file")
         if (value := getattr(found, name.upper())) is not None
     }

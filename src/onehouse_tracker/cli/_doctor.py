@@ -16,6 +16,7 @@ from typing import Any
 from onehouse_tracker import __version__
 from onehouse_tracker._settings.collected import Collected, collect
 from onehouse_tracker._settings.fields import ALL_FIELDS, Field, describe
+from onehouse_tracker._settings.hidden import tell
 from onehouse_tracker._settings.profile import Profile
 from onehouse_tracker._settings.variables import plain
 from onehouse_tracker.cli._codes import ExitCode
@@ -148,7 +149,7 @@ def _fields(collected: Collected) -> Iterator[Finding]:
     for setting in ALL_FIELDS:
         origin = collected.origins.get(setting.name)
         if origin is not None:
-            shown = _masked(setting, str(collected.values[setting.name]))
+            shown = _masked(setting, tell(collected.values[setting.name]))
             yield Finding(check=setting.title, state=State.OK, found=f"{shown} from {origin}")
         elif setting.name == "base_url":
             yield Finding(
@@ -207,14 +208,13 @@ def _address(collected: Collected | None) -> str | None:
     if collected is None:
         return None
     keys: dict[str, Any] = dict.fromkeys(("project_uid", "user_uid", "account_uid"), "x")
-    given = collected.values.get("base_url")
+    keys["base_url"] = collected.values.get("base_url") or DEFAULT_BASE_URL
     try:
         return Credentials(
             **keys,
             region="x",
             link_uid="x",
             bearer_token="x",  # noqa: S106 - nothing is sent with it
-            base_url=given or DEFAULT_BASE_URL,
         ).base_url
     except ConfigError:
         return None

@@ -11,22 +11,18 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures.thread  # noqa: F401 - what it does at exit is registered before ours
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.sync._one_call import GLANCE, Call
 
 __all__ = ["LoopThread"]
 
 T = TypeVar("T")
-
-_GLANCE = 0.2 if os.name == "nt" else None
-"""Seconds between two looks at whether a call has ended.  On Windows Ctrl-C does not interrupt
-who waits for a lock without limit."""
 
 
 class LoopThread:
@@ -58,6 +54,7 @@ class LoopThread:
         self._leave: asyncio.Event | None = None
         self._is_told_to_leave = False
         self._cause: BaseException | None = None
+        self._broken_by: BaseException | None = None
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting = 0
@@ -100,7 +97,7 @@ class LoopThread:
                     raise
         if self._thread is None:
             self._refuse()
-        while not self._entered.wait(_GLANCE):
+        while not self._entered.wait(GLANCE):
             pass
         if self._failure is not None and self._leave is None:
             raise self._failure
@@ -129,7 +126,7 @@ class LoopThread:
                 " make on_result a plain function"
             )
         self.open()
-        call = _Call(work, self)
+        call = Call(work, self)
         try:
             self._schedule(call)
             call.wait()
@@ -141,7 +138,13 @@ class LoopThread:
         finally:
             self._hung_up(call)
 
-        return call.outcome()
+        try:
+            return call.outcome()
+        except TrackerClosedError as error:
+            if self._broken_by is not None:
+                error.message = self.why_closed().message
+                raise error from self._broken_by
+            raise
 
     def close_soon(self, cause: BaseException | None = None) -> None:
         """
@@ -182,14 +185,14 @@ class LoopThread:
         if thread is None or thread is threading.current_thread():
             return
         while thread.is_alive():
-            thread.join(_GLANCE)
+            thread.join(GLANCE)
         failure, self._failure = self._failure, None
         if failure is not None and self._leave is not None:
             raise failure
 
     # --- In the caller's thread ----------------------------------------------------------
 
-    def _schedule(self, call: _Call[Any]) -> None:
+    def _schedule(self, call: Call[Any]) -> None:
         with self._lock:
             accepted = self._takes_calls and self._loop is not None
             if accepted:
@@ -202,7 +205,17 @@ class LoopThread:
         if self._exiting and threading.current_thread().daemon:
             # The interpreter is about to freeze this thread; an error would only be noise.
             threading.Event().wait()
-        raise _closed()
+        raise self.why_closed()
+
+    def why_closed(self) -> TrackerClosedError:
+        """What to raise where a call has no outcome because of the closing."""
+        if self._broken_by is None:
+            return TrackerClosedError("the tracker is closed")
+        failure = TrackerClosedError(
+            f"{type(self._broken_by).__name__} ended the tracker's event loop; the requests go on"
+        )
+        failure.__cause__ = self._broken_by
+        return failure
 
     def _post(self, callback: Callable[[], None]) -> bool:
         # Under the lock: once the thread has said that it takes no calls, none comes.
@@ -212,7 +225,7 @@ class LoopThread:
             self._loop.call_soon_threadsafe(callback)
             return True
 
-    def _hung_up(self, call: _Call[Any]) -> None:
+    def _hung_up(self, call: Call[Any]) -> None:
         with self._lock:
             if call.is_counted:
                 call.is_counted = False
@@ -242,7 +255,15 @@ class LoopThread:
     def _run(self) -> None:
         loop = asyncio.new_event_loop()
         try:
-            loop.run_until_complete(self._serve())
+            serving = loop.create_task(self._serve())
+            while not serving.done():
+                try:
+                    loop.run_until_complete(serving)
+                except BaseException as error:  # noqa: BLE001 - told to all who wait
+                    # `SystemExit` and `KeyboardInterrupt` go right through a loop.  Somebody
+                    # waits for each call: so the loop runs on until all have been told.
+                    self._broken_by = error
+                    self.close_soon(error)
             loop.run_until_complete(loop.shutdown_asyncgens())
             # From Python 3.12 on no thread starts while the interpreter ends, and this needs
             # one; closing the loop lets go of idle workers too.
@@ -290,61 +311,13 @@ class LoopThread:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def may_wake(self, call: _Call[Any]) -> bool:
+    def may_wake(self, call: Call[Any]) -> bool:
         """Whether the caller should learn of the end."""
         return not (self._exiting and call.is_daemon)
 
 
-class _Call(Generic[T]):
-    """One call: begun and abandoned on the loop, waited for in the caller's thread."""
-
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], owner: LoopThread) -> None:
-        self._work = work
-        self._owner = owner
-        self._context = contextvars.copy_context()
-        self._task: asyncio.Task[T] | None = None
-        self._ended = threading.Event()
-        self.is_daemon = threading.current_thread().daemon
-        self.is_counted = False
-
-    def start(self) -> None:
-        """Start the task; on the loop."""
-        self._task = asyncio.get_running_loop().create_task(self._work(), context=self._context)
-        self._owner.keep(self._task)
-        self._task.add_done_callback(self._end)
-
-    def abandon(self) -> None:
-        """Cancel the task if it was started; on the loop, and never before `start`."""
-        if self._task is None:
-            self._ended.set()
-        else:
-            self._task.cancel()
-
-    def wait(self) -> None:
-        """Wait for the end; in the caller's thread."""
-        while not self._ended.wait(_GLANCE):
-            pass
-
-    def outcome(self) -> T:
-        """What came of it, once it has ended."""
-        task = self._task
-        if task is None or task.cancelled():
-            raise _closed()
-        return task.result()
-
-    def _end(self, task: asyncio.Task[T]) -> None:
-        if not task.cancelled():
-            task.exception()  # seen, even where the caller was interrupted and never looks
-        if self._owner.may_wake(self):
-            self._ended.set()
-
-
 class _AtExit(BaseException):
     """Ends the context when the interpreter exits."""
-
-
-def _closed() -> TrackerClosedError:
-    return TrackerClosedError("the tracker is closed")
 
 
 _PATIENCE_AT_EXIT: Final = 5.0

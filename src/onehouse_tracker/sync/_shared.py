@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from onehouse_tracker._settings.fields import BY_NAME
+from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.models import Request
 from onehouse_tracker.results import Results
@@ -77,6 +78,7 @@ def wait_all(
 
         KeyboardInterrupt: Ctrl-C; the requests go on at the server.
     """
+    settings = hide_settings(settings)
     with _lease(settings) as tracker:
         return tracker.wait_all(
             request_ids, timeout=timeout, label=label, on_result=on_result, progress=progress
@@ -102,6 +104,7 @@ def submit(statement: str, *, label: str | None = None, **settings: Any) -> Hand
 
         TrackerError: As `Tracker.submit` does.
     """
+    settings = hide_settings(settings)
     with _lease(settings) as tracker:
         return tracker.submit(statement, label=label)
 

@@ -4,7 +4,6 @@ The blocking tracker: the asynchronous one on a private event loop.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
 from onehouse_tracker._session.intake import checked, ids_of
+from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Request, Result, StatusSource
@@ -67,6 +67,7 @@ class Tracker:
             ConfigError: Credentials are missing, all of them are named at once; a setting
                 makes no sense; or there is a ``session``, which belongs to its own loop.
         """
+        settings = hide_settings(settings)
         if settings.get("session") is not None:
             raise ConfigError("a session belongs to its own event loop; here is a private one")
         tracker = cls.__new__(cls)
@@ -77,7 +78,6 @@ class Tracker:
     def _adopt(self, inner: _async.Tracker, source: object) -> None:
         self._inner = inner
         self._calls = Calls(inner, source)
-        self._here = threading.local()
 
     def __repr__(self) -> str:
         return f"<sync {'closed' if self.closed else 'open'} {self._inner!r}>"
@@ -128,8 +128,7 @@ class Tracker:
         self._close(None)
 
     def _close(self, cause: BaseException | None) -> None:
-        if self._is_in_callback:
-            raise RuntimeError("closing waits for callbacks: it cannot be done from one")
+        self._inner._session.refuse_inside()  # noqa: SLF001 - the same, inside
         self._calls.thread.close(cause)
 
     # --- Waiting -----------------------------------------------------------------------
@@ -182,10 +181,8 @@ class Tracker:
 
             ConfigError: The time-out makes no sense, or rich is missing for ``progress``.
 
-            RuntimeError: It was called with ``on_result`` from a callback.
+            SystemExit: ``on_result`` raised it; so with `KeyboardInterrupt`.
         """
-        if on_result is not None and self._is_in_callback:
-            raise RuntimeError("there is one thread for callbacks: one cannot wait for another")
         requests = checked(request_ids)
         with shown(progress, len(ids_of(requests)), self.stats) as tally:
             results = self._calls.call(
@@ -194,7 +191,7 @@ class Tracker:
                     requests,
                     timeout,
                     label,
-                    None if on_result is None else partial(self._call_back, on_result),
+                    on_result,
                     tee=None if tally is None else tally.note,
                 )
             )
@@ -353,14 +350,3 @@ class Tracker:
     def _credentials(self) -> Credentials:
         """Who we are to the server; of a tracker that `from_env` made."""
         return cast("OnehouseClient", self._inner._source).credentials  # noqa: SLF001
-
-    @property
-    def _is_in_callback(self) -> bool:
-        return getattr(self._here, "in_callback", False)
-
-    def _call_back(self, on_result: OnResult, result: Result) -> object:
-        self._here.in_callback = True
-        try:
-            return on_result(result)
-        finally:
-            self._here.in_callback = False

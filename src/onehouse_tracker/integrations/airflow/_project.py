@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
 from onehouse_tracker import sync
+from onehouse_tracker._settings.hidden import hide, tell
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
@@ -73,15 +74,15 @@ class Project:
             ConfigError: Credentials are missing, or a value makes no sense.  No value is part
                 of the message.
         """
-        extra = connection.extra_dejson
-        given = {ours: extra[name] for name, ours in _CREDENTIALS.items() if extra.get(name)}
+        extra = _hidden(connection.extra_dejson)
+        given = {ours: extra[name] for name, ours in _CREDENTIALS.items() if name in extra}
         _refuse_missing(given)
-        if base_url := _base_url(connection):
+        if base_url := hide(_base_url(connection) or None):
             given["base_url"] = base_url
         credentials = Credentials(**given)
         project = cls(
             credentials=credentials,
-            gate=str(extra.get("gate") or cls.gate),
+            gate=tell(extra.get("gate")) or cls.gate,
             limit=_number(extra, "limit", cls.limit),
             share=_number(extra, "share", cls.share),
             processes=int(_number(extra, "processes", cls.processes)),
@@ -125,6 +126,16 @@ class Project:
         # At ten requests a second one connection does, and a second one when a reply is slow;
         # there are more when they are needed.
         return OnehouseClient(self.credentials, ready_connections=1)
+
+
+def _hidden(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra field, in which nothing that may be secret is empty or shows itself."""
+    secret = {*_CREDENTIALS, "gate"}
+    return {
+        name: hide(value) if name in secret else value
+        for name, value in extra.items()
+        if value or name not in secret
+    }
 
 
 def _refuse_missing(given: Mapping[str, Any]) -> None:
