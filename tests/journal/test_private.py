@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from onehouse_tracker._own_files import create_private
 from onehouse_tracker.errors import JournalWriteError
+from onehouse_tracker.journal import sqlite
 from tests.journal.files import added, opened, recorded, state
 
 NOBODY = 65534
@@ -76,6 +78,27 @@ def test_a_file_of_another_user_is_refused(public: Path, ending: str) -> None:
 
     assert plant.read_bytes() == b""
     assert stat.S_IMODE(plant.stat().st_mode) == 0o666
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_who_is_faster_than_sqlite_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """
+    Between our look and the moment in which SQLite makes its files; no answer is written yet.
+    """
+    path, victim = tmp_path / "journal.db", tmp_path / "victim"
+    victim.touch()
+
+    def create_and_be_followed(file: Path) -> bool:
+        created = create_private(file)
+        os.link(victim, path.with_name(f"{path.name}{ending}"))
+        return created
+
+    monkeypatch.setattr(sqlite, "create_private", create_and_be_followed)
+
+    with pytest.raises(JournalWriteError, match="hard link"):
+        opened(path)
 
 
 @as_root
