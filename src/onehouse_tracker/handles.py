@@ -176,9 +176,12 @@ class Completions(AsyncIterator["Result"]):
     when the iterator is garbage-collected.  Several tasks may take from one iterator:
     each result goes to one of them.
 
-    With a journal, a task that asks for the next result acknowledges the one it got before,
-    and gets the next one when that is on disk.  What was taken last is delivered again by
-    ``Tracker.resume()`` unless the task asks once more, as a loop that runs to its end does.
+    With a journal, whoever asks for the next result acknowledges the one before, and gets the
+    next one when that is on disk.  What was taken last is delivered again by
+    ``Tracker.resume()`` unless somebody asks once more, as a loop that runs to its end does.
+    Each step may run in a task of its own, as with ``asyncio.wait_for(anext(it), 1)``.  Where
+    several tasks take from one iterator, each acknowledges its own results only, and steps in
+    tasks of their own acknowledge nothing, because nobody can tell whose they are.
 
     Raises:
         ProjectError: After the results that were known before it; ``pending`` names the
@@ -196,9 +199,9 @@ class Completions(AsyncIterator["Result"]):
         self._arrived = arrived
         self._recorder = recorder
         # What each task got last: one task that asks for more says nothing about another's.
-        self._taken: weakref.WeakKeyDictionary[asyncio.Task[object], str] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._taken: dict[asyncio.Task[object], str] = {}
+        self._asking = 0
+        self._is_shared = False
         # A finalizer may run in any thread, and must not refer to this object.
         self._finalizer = weakref.finalize(
             self, _release_soon, asyncio.get_running_loop(), release
@@ -219,28 +222,46 @@ class Completions(AsyncIterator["Result"]):
 
         Cancelling loses nothing: the next call gets the result.
         """
-        if self._recorder is not None:
-            await self._acknowledge_last(self._recorder)
-        while not self._arrived:
-            if self._wait.over:
-                self._close()
-                self._wait.raise_error()
-                raise StopAsyncIteration
-            await self._wait.changed()
-        result = self._arrived.popleft()
+        # Two who ask at once are two consumers, from now on.
+        self._is_shared = self._is_shared or self._asking > 0
+        self._asking += 1
+        try:
+            if self._recorder is not None:
+                await self._acknowledge_last(self._recorder)
+            result = await self._take()
+        finally:
+            self._asking -= 1
+        if result is None:
+            raise StopAsyncIteration
         if self._recorder is not None and result.outcome.finished:
             task = asyncio.current_task()
             if task is not None:
                 self._taken[task] = result.request_id
         return result
 
+    async def _take(self) -> Result | None:
+        """The next result, without acknowledging any; `None` at the end."""
+        while not self._arrived:
+            if self._wait.over:
+                self._close()
+                self._wait.raise_error()
+                return None
+            await self._wait.changed()
+        return self._arrived.popleft()
+
     async def _acknowledge_last(self, recorder: Recorder) -> None:
-        task = asyncio.current_task()
-        last = None if task is None else self._taken.pop(task, None)
-        if last is not None:
+        current = asyncio.current_task()
+        arrived: list[str] = []
+        for task, request_id in tuple(self._taken.items()):
+            if task is current or (not self._is_shared and _has_handed_over(task)):
+                arrived.append(request_id)
+            elif not task.done():
+                continue  # it is at work
+            del self._taken[task]
+        if arrived:
             # After closing it is too late: what has arrived can be taken all the same.
             with suppress(TrackerClosedError):
-                await recorder.acknowledge((last,))
+                await recorder.acknowledge(arrived)
 
     async def __aenter__(self) -> Self:
         return self
@@ -260,6 +281,14 @@ class Completions(AsyncIterator["Result"]):
     def _close(self) -> None:
         if self._finalizer.detach() is not None:
             self._release()
+
+
+def _has_handed_over(task: asyncio.Task[object]) -> bool:
+    """Whether *task* was one step, and whoever waited for it has the result by now."""
+    if not task.done() or task.cancelled():
+        return False
+    # Not `exception()`: an error that nobody looks at must still be told in the log.
+    return getattr(task, "_exception", task) is None
 
 
 def _release_soon(loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:

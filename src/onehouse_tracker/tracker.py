@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import (
+    AsyncIterable,
     AsyncIterator,
     Callable,
     Sequence,
@@ -300,7 +301,9 @@ class Tracker:
         Following begins with this call, not with the first step of the iteration.
 
         Args:
-            request_ids: What to wait for, as in `wait_all`.
+            request_ids: What to wait for, as in `wait_all`.  An async iterable may never end:
+                of what was delivered the last 10,000 IDs are remembered, and one that comes
+                again after that is asked about again.
 
             timeout: Seconds from now; what is pending then comes as `TIMED_OUT`.
 
@@ -321,7 +324,11 @@ class Tracker:
         session = self._session
         engine = session.opened()
         arrived: deque[Result] = deque()
-        wait = Wait(deliver=arrived.append, acknowledge=session.acknowledge)
+        wait = Wait(
+            deliver=arrived.append,
+            forgets=isinstance(request_ids, AsyncIterable),
+            acknowledge=session.acknowledge,
+        )
         leave = session.begin(engine, wait, request_ids, timeout, label)
         return Completions(wait, arrived, leave, session.recorder)
 

@@ -5,6 +5,7 @@ Joining very many requests: the loop goes on meanwhile, and nothing else is diff
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -139,5 +140,48 @@ def test_closing_in_between_tells_the_waiter_of_all() -> None:
         with pytest.raises(TrackerClosedError) as caught:
             await waiting
         assert caught.value.pending == tuple(IDS)
+
+    run(scenario())
+
+
+def test_an_endless_stream_needs_no_more_memory_the_longer_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Of what was delivered the latest is remembered, so that what comes twice comes once.
+    """
+    monkeypatch.setattr("onehouse_tracker._engine.waits.REMEMBERED", 50)
+    numbers = [number for number in range(500) for _ in range(2)] + [0]
+    kept: list[int] = []
+
+    async def endless() -> AsyncIterator[str]:
+        for number in numbers:
+            await asyncio.sleep(1)
+            yield f"r-{number}"
+
+    async def scenario() -> list[str]:
+        async with Tracker(Source(SUCCESS)) as tracker:
+            completions = tracker.as_completed(endless())
+            seen = []
+            async for result in completions:
+                seen.append(result.request_id)
+                kept.append(len(completions._wait._entries))
+            return seen
+
+    assert run(scenario()) == [f"r-{number}" for number in range(500)] + ["r-0"]
+    assert max(kept) <= 52
+
+
+def test_what_was_delivered_of_a_list_is_not_remembered() -> None:
+    """
+    Nothing can come any more that it would have to be told from.
+    """
+
+    async def scenario() -> None:
+        async with Tracker(Source(SUCCESS)) as tracker:
+            completions = tracker.as_completed(["a", "b", "a", "c"])
+            seen = [result.request_id async for result in completions]
+            assert sorted(seen) == ["a", "b", "c"]
+            assert completions._wait._entries == {}
 
     run(scenario())

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from onehouse_tracker import PollPolicy, Request, Result, Results, Tracker
+from onehouse_tracker import Completions, PollPolicy, Request, Result, Results, Tracker
 from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
@@ -257,6 +257,106 @@ def test_task_that_asks_for_more_says_nothing_about_anothers_result(path: Path) 
     assert ids(resumed(path)) == ["a"]
 
 
+async def by_wait_for(completions: Completions) -> Result:
+    """In a task of its own before Python 3.12, and in this one since."""
+    return await asyncio.wait_for(anext(completions), 60)
+
+
+async def by_task(completions: Completions) -> Result:
+    """In a task of its own."""
+    return await asyncio.create_task(anext(completions))
+
+
+async def by_task_of_a_helper(completions: Completions) -> Result:
+    """In a task of its own that does more."""
+
+    async def step() -> Result:
+        return await anext(completions)
+
+    return await asyncio.wait_for(asyncio.create_task(step()), 60)
+
+
+async def by_future(completions: Completions) -> Result:
+    """In a task of its own around something that is no coroutine."""
+    result = await asyncio.ensure_future(anext(completions, None))
+    assert result is not None
+    return result
+
+
+async def by_shield(completions: Completions) -> Result:
+    """In a task of its own that nobody else cancels."""
+    return await asyncio.shield(anext(completions))
+
+
+@pytest.mark.parametrize("step", [by_wait_for, by_task, by_task_of_a_helper, by_future, by_shield])
+def test_a_step_in_a_task_of_its_own_acknowledges_the_one_before(
+    path: Path, step: Callable[[Completions], Coroutine[Any, Any, Result]]
+) -> None:
+    """
+    Who asks for more is done with the last, whichever way it asks and on any Python.
+    """
+
+    async def work(tracker: Tracker) -> None:
+        completions = tracker.as_completed(["a", "b", "c"])
+        seen = []
+        for known in range(3):
+            seen.append((await step(completions)).request_id)
+            assert list(state(path).values()).count("acknowledged") == known
+        assert seen == ["a", "b", "c"]
+
+    crash(path, work)
+    assert ids(resumed(path)) == ["c"]
+
+
+def test_workers_that_take_by_steps_acknowledge_nothing_of_each_other(path: Path) -> None:
+    """
+    Whose a step was nobody can tell, once two have asked at the same time.
+    """
+
+    async def work(tracker: Tracker) -> None:
+        completions = tracker.as_completed(["a", "b", "c"])
+
+        async def worker(patience: float) -> None:
+            for _ in range(9):
+                await by_task(completions)
+                await asyncio.sleep(patience)
+
+        workers = [asyncio.create_task(worker(patience)) for patience in (100, 1)]
+        await asyncio.sleep(5)
+        for one in workers:
+            one.cancel()
+        await asyncio.wait(workers)
+
+    crash(path, work)
+    assert ids(resumed(path)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_worker_that_failed_was_not_done(path: Path, *, fails: bool) -> None:
+    """
+    The next worker takes what comes next, and says nothing about what the last one had.
+    """
+
+    async def work(tracker: Tracker) -> None:
+        completions = tracker.as_completed(["a", "b"])
+
+        async def worker() -> None:
+            await anext(completions)
+            if fails:
+                raise LookupError
+
+        first = asyncio.create_task(worker())
+        await asyncio.wait([first])
+        await asyncio.create_task(worker_of(completions))
+        assert isinstance(first.exception(), LookupError) is fails
+
+    async def worker_of(completions: Completions) -> None:
+        await anext(completions)
+
+    crash(path, work)
+    assert ids(resumed(path)) == (["a", "b"] if fails else ["b"])
+
+
 def test_cancelled_step_of_an_iterator_loses_nothing(path: Path) -> None:
     """
     The acknowledgement that it waited for holds, and the next result is still there.
@@ -268,7 +368,6 @@ def test_cancelled_step_of_an_iterator_loses_nothing(path: Path) -> None:
         await asyncio.sleep(1)
 
         async def step() -> None:
-            # A task of its own would have nothing to acknowledge.
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
                     await anext(completions)

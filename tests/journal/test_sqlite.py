@@ -199,6 +199,28 @@ def test_one_batch_keeps_the_order_of_what_happened_to_one_request(
     assert state(path) == {"a": "recorded"}
 
 
+def test_a_slow_reader_does_not_make_the_file_grow(
+    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Somebody reads one line and goes to lunch: the writer can tidy up all the same.
+    """
+    monkeypatch.setattr("onehouse_tracker.journal._reader._PIECE", 10)
+    journal.write([added(f"early-{number}") for number in range(30)])
+    items = JournalReader(path).requests()
+    seen = [next(items).request.request_id]
+
+    for number in range(300):
+        journal.write([added(f"late-{number}", "x" * 20_000)])
+    wal = path.with_name(f"{path.name}-wal").stat().st_size
+
+    assert wal < 6_000_000  # it begins anew every 4 MB, unless somebody reads what is in it
+    seen += [item.request.request_id for item in items]
+    assert seen == [f"early-{number}" for number in range(30)] + [
+        f"late-{number}" for number in range(300)
+    ]
+
+
 def test_label_and_age_are_completed_and_never_overwritten(
     journal: SqliteJournal, path: Path
 ) -> None:

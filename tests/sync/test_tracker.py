@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import itertools
 import os
 import signal
 import sqlite3
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, closing, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 import pytest
@@ -33,7 +35,7 @@ from onehouse_tracker.errors import (
     RequestFailedError,
     TrackerClosedError,
 )
-from onehouse_tracker.journal import SqliteJournal
+from onehouse_tracker.journal import JournalReader, SqliteJournal
 from onehouse_tracker.models import ApiStatus, Outcome, Result, StatusReply
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.sync import _shared
@@ -149,6 +151,76 @@ def test_an_interruption_loses_no_result(
     seen += [result.request_id for result in results]
 
     assert sorted(seen) == ["r-1", "r-2", "r-3"]
+
+
+@pytest.mark.parametrize("line", range(14))
+def test_an_interruption_acknowledges_only_what_was_handed_out(
+    settings: dict[str, Any], tmp_path: Path, line: int
+) -> None:
+    """
+    Ctrl-C may come before any line of the step; what was not handed out comes again.
+    """
+    path = tmp_path / "journal.db"
+    code = sync.Completions.__next__.__code__
+    seen: list[str] = []
+    lines = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not code:
+            return None
+        if event == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return trace
+
+    with (
+        suppress(LookupError),
+        sync.Tracker.from_env(journal=SqliteJournal(path), **settings) as tracker,
+    ):
+        results = tracker.as_completed(["r-1", "r-2", "r-3"])
+        seen.append(next(results).request_id)
+        sys.settrace(trace)
+        try:
+            seen.append(next(results).request_id)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        handed_out = list(seen)
+        seen += [result.request_id for result in results]
+        raise LookupError  # so that only what was asked beyond is acknowledged
+    assert sorted(seen) == ["r-1", "r-2", "r-3"]
+
+    states = {item.request.request_id: item.state for item in JournalReader(path).requests()}
+    assert {states[request_id] for request_id in handed_out} == {"acknowledged"}
+
+
+def test_what_was_not_handed_out_is_not_acknowledged(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Interrupted for good, between taking and handing out: the next run gets it.
+    """
+    path = tmp_path / "journal.db"
+    wait = Call.wait
+
+    def interrupted(call: Call[Any]) -> None:
+        wait(call)
+        raise KeyboardInterrupt
+
+    with (
+        suppress(KeyboardInterrupt),
+        sync.Tracker.from_env(journal=SqliteJournal(path), **settings) as tracker,
+    ):
+        results = tracker.as_completed(["r-1", "r-2"])
+        first = next(results).request_id
+        _until(lambda: tracker.stats().pending == 0)
+        monkeypatch.setattr(Call, "wait", interrupted)
+        next(results)
+    monkeypatch.undo()
+
+    with sync.Tracker.from_env(journal=SqliteJournal(path), **settings) as tracker:
+        assert [result.request_id for result in tracker.resume()] == ["r-2"]
+    assert first == "r-1"
 
 
 def test_a_bare_break_stops_the_polling(tracker: sync.Tracker) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Literal
 
@@ -16,6 +17,9 @@ from onehouse_tracker.models import Result, relabelled
 from onehouse_tracker.results import Results
 
 __all__ = ["Wait"]
+
+REMEMBERED = 10_000
+"""Requests of an endless stream that are known to have been delivered: the latest."""
 
 _Entry = str | Result | Literal[True] | None
 
@@ -30,6 +34,9 @@ class Wait:
     Args:
         deliver: Called with each result as it arrives, instead of keeping it.
 
+        forgets: Whether a request that was delivered long ago may come again, and then is a new
+            one.  For streams that never end.
+
         tee: Called with each result as it arrives, and it is kept as well.
 
         acknowledge: What `Results.ack` of its results calls.
@@ -38,6 +45,7 @@ class Wait:
     __slots__ = (
         "_acknowledge",
         "_deliver",
+        "_delivered",
         "_ended",
         "_entries",
         "_futures",
@@ -54,6 +62,7 @@ class Wait:
         self,
         *,
         deliver: Callable[[Result], None] | None = None,
+        forgets: bool = False,
         tee: Callable[[Result], None] | None = None,
         acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None,
     ) -> None:
@@ -66,6 +75,7 @@ class Wait:
         self.overdue = False
         """Whether it waits for the journal no longer either."""
         self._deliver = deliver
+        self._delivered: deque[str] | None = deque() if forgets else None
         self._tee = tee
         self._acknowledge = acknowledge
         # request ID -> its label while it is open, then its result, or True once it was
@@ -114,15 +124,28 @@ class Wait:
             if self._tee is not None:
                 self._tee(result)
         else:
-            self._entries[result.request_id] = True
+            self._forget(result.request_id)
             self._deliver(result)
             self.notify()
         if self.over:
             self.notify()
 
+    def _forget(self, request_id: str) -> None:
+        """Remember no more of what was delivered than it takes to deliver it once."""
+        if not self.feeding:
+            del self._entries[request_id]
+            return
+        self._entries[request_id] = True
+        if self._delivered is not None:
+            self._delivered.append(request_id)
+            if len(self._delivered) > REMEMBERED:
+                del self._entries[self._delivered.popleft()]
+
     def fed(self) -> None:
         """No more requests will come."""
         self.feeding = False
+        if self._deliver is not None:
+            self._entries = {key: self._entries[key] for key in self.open_ids()}
         if self.over:
             self.notify()
 

@@ -31,6 +31,12 @@ __all__ = ["JournalReader", "JournalRequest", "JournalStatement"]
 
 _T = TypeVar("_T")
 
+_PIECE = 1_000
+"""Rows that are read at once."""
+
+_BEFORE_ALL = -(2**63)
+"""Numbers are above it."""
+
 
 @dataclass(frozen=True, slots=True)
 class JournalRequest:
@@ -126,12 +132,15 @@ class JournalReader:
         """
         Everything that was ever followed, in the order in which it was added.
 
+        It is read a piece at a time, each as it is on disk by then, so that whoever takes it
+        slowly does not keep the writer from tidying up.
+
         Raises:
             JournalError: There is no such file, or it cannot be read.
         """
         query = (
             f"SELECT {parsed.COLUMNS}, acknowledged_at"  # noqa: S608 - our own column names
-            " FROM requests ORDER BY number"
+            " FROM requests WHERE number > ? ORDER BY number LIMIT ?"
         )
         return self._read(query, _request)
 
@@ -144,7 +153,7 @@ class JournalReader:
         """
         query = (
             "SELECT number, state, label, kind, sha256, statement, intended_at, request_id, reason"
-            " FROM statements ORDER BY number"
+            " FROM statements WHERE number > ? ORDER BY number LIMIT ?"
         )
         return self._read(query, _statement)
 
@@ -160,9 +169,16 @@ class JournalReader:
             return None if row is None else parsed.writer(row)
 
     def _read(self, query: str, make: Callable[[tuple[Any, ...]], _T]) -> Iterator[_T]:
+        # The connection stays here, and no statement of it, which would hold what it reads.
         with self._connected() as connection:
-            for row in parsed.ascending(connection.execute(query)):
-                yield make(row)
+            after = _BEFORE_ALL
+            while True:
+                found = connection.execute(query, (after, _PIECE)).fetchall()
+                for row in parsed.ascending(found, after):
+                    yield make(row)
+                if len(found) < _PIECE:
+                    return
+                after = found[-1][0]
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

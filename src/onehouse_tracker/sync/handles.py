@@ -106,6 +106,18 @@ class Handle:
         self._calls.call(partial(awaited, self._inner.ack))
 
 
+class _Hand:
+    """What one thread has of an iterator."""
+
+    __slots__ = ("given", "ready")
+
+    def __init__(self) -> None:
+        self.given: Result | None = None
+        """What it got last, and was not acknowledged yet."""
+        self.ready: Result | None = None
+        """What it is about to get.  Set on the private loop, where nothing interrupts."""
+
+
 @final
 class Completions(Iterator[Result]):
     """
@@ -126,41 +138,51 @@ class Completions(Iterator[Result]):
     def __init__(self, calls: Calls, inner: handles.Completions) -> None:
         self._calls = calls
         self._inner = inner
-        # What this thread got last.
         self._here = threading.local()
-        # What was taken, and by which call does not matter: an interrupted one hands out nothing.
-        self._taken: deque[Result] = deque()
+        # What was taken for a thread that was interrupted before it had it.
+        self._returned: deque[Result] = deque()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Result:
         """Wait for the next result.  Ctrl-C loses none that has not been handed out."""
-        last: Result | None = getattr(self._here, "last", None)
-        self._here.last = None
-        while True:
-            there_is_more = self._calls.call(partial(self._take, last))
-            last = None
-            try:
-                self._here.last = result = self._taken.popleft()
-            except IndexError:  # another thread was faster
-                if not there_is_more:
-                    raise StopIteration from None
-            else:
-                return result
-
-    async def _take(self, last: Result | None) -> bool:
-        """Acknowledge *last*, and have a result ready; False at the end."""
-        # The inner iterator tells those who take from it apart by their tasks, and each step
-        # of ours is a task of its own.
-        if last is not None:
-            await self._calls.acknowledge(last)
-        if not self._taken:
-            result = await anext(self._inner, None)
+        hand: _Hand | None = getattr(self._here, "hand", None)
+        if hand is None:
+            hand = self._here.hand = _Hand()
+        result: Result | None = None
+        try:
+            self._calls.call(partial(self._take, hand))
+            result = hand.ready
             if result is None:
-                return False
-            self._taken.append(result)
-        return True
+                raise StopIteration  # noqa: TRY301 - as the protocol wants it
+            hand.ready = None
+            hand.given = result
+            # Together with the line before: no signal is handled in between.
+            return result  # noqa: TRY300
+        except BaseException:
+            self._take_back(hand, result)
+            raise
+
+    async def _take(self, hand: _Hand) -> None:
+        """Acknowledge what the thread got last, and have a result ready for it, if one comes."""
+        if hand.given is not None:
+            await self._calls.acknowledge(hand.given)
+            hand.given = None
+        if hand.ready is None and not self._returned:
+            # Not its next step, which acknowledges for its task: each of these is another one.
+            hand.ready = await self._inner._take()  # noqa: SLF001 - the same, inside
+        if hand.ready is None and self._returned:
+            hand.ready = self._returned.popleft()
+
+    def _take_back(self, hand: _Hand, result: Result | None) -> None:
+        """An interruption came: what is ready, or *result*, was not handed out."""
+        if result is not None and hand.given is result:
+            hand.given = None
+            hand.ready = result
+        if (ready := hand.ready or result) is not None:
+            hand.ready = None
+            self._returned.append(ready)
 
     def __enter__(self) -> Self:
         return self
