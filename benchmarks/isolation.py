@@ -10,7 +10,7 @@ a cell together, as a share of the reference; `sick/judge.py` holds the limits.
 
 The counter-tests are in `sick/whole.py`: what concerns the whole project must not be taken for
 trouble of single requests.  The server is down, the key expires, another client spends the same
-rate limit.
+rate limit; and requests that are answered 429 must not slow the pace down for long.
 
     python benchmarks/isolation.py                  one line per cell and case, then tables
     python benchmarks/isolation.py --check          exit with 1, name each missed figure

@@ -20,9 +20,6 @@ FEW = 50
 RARE = 2
 """Per cent up to which being refused for the rate is a way of being sick like any other."""
 
-MARGIN = 0.05
-"""Of the pace: less than this, a minute after the last sick request was refused first."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -71,9 +68,6 @@ class Verdict:
     harmed: dict[str, int]
     outages: int
     errors: tuple[str, ...]
-    margin: float | None
-    """The largest."""
-
     limits: Limits | None
 
     @property
@@ -103,8 +97,6 @@ class Verdict:
             found.append(f"{self.lost} healthy requests without a result")
         found += [f"{count} healthy requests {name}" for name, count in self.harmed.items()]
         found += [f"all failed with {error}" for error in self.errors]
-        if self.margin is not None and self.margin >= MARGIN:
-            found.append(f"margin is {self.margin:.3f}, not below {MARGIN:g}")
         return found
 
 
@@ -112,7 +104,6 @@ def judge(runs: Sequence[Seen], references: Sequence[Seen], limits: Limits | Non
     """Pool the healthy requests of the runs of one cell, and those of their references."""
     delays = [delay for run in runs for delay in run.delays]
     usual = [delay for run in references for delay in run.delays]
-    margins = [run.margin for run in runs if run.margin is not None]
     harmed: dict[str, int] = {}
     for run in runs:
         for name, count in run.harmed.items():
@@ -126,7 +117,6 @@ def judge(runs: Sequence[Seen], references: Sequence[Seen], limits: Limits | Non
         harmed=harmed,
         outages=sum(run.outages for run in runs),
         errors=tuple(sorted({run.error for run in runs if run.error})),
-        margin=max(margins, default=None),
         limits=limits,
     )
 

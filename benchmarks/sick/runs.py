@@ -18,7 +18,18 @@ from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.models import Outcome
 from onehouse_tracker.testing import SimulatedProject, SlidingLog, VirtualClockLoop
 
-__all__ = ["LIMIT", "Arrivals", "Cell", "Job", "Seen", "Where", "follow", "jobs_of", "run_cell"]
+__all__ = [
+    "LIMIT",
+    "Arrivals",
+    "Cell",
+    "Job",
+    "Seen",
+    "Where",
+    "follow",
+    "follow_cell",
+    "jobs_of",
+    "run_cell",
+]
 
 Arrivals: TypeAlias = Literal["staggered", "batch"]
 Where: TypeAlias = Literal["random", "first", "last"]
@@ -44,6 +55,9 @@ class Cell(NamedTuple):
     after: int
     """Proper replies before a request falls sick."""
 
+    calm: bool = False
+    """Whether the round trips are nearly equal."""
+
     @property
     def reference(self) -> Cell:
         """The run that it is paired with."""
@@ -55,8 +69,10 @@ class Job(NamedTuple):
 
     request_id: str
     start: float
+    """When it is submitted, in seconds on the clock of the loop."""
+
     end: float
-    """When the server finishes it, in seconds since the beginning of the run."""
+    """When the server finishes it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,11 +105,12 @@ class Seen:
 def run_cell(cell: Cell) -> Seen:
     """Do one run of the grid, on a virtual clock."""
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        return runner.run(_run_cell(cell))
+        return runner.run(follow_cell(cell))
 
 
-async def _run_cell(cell: Cell) -> Seen:
-    jobs = jobs_of(cell.size, cell.arrivals, cell.seed)
+async def follow_cell(cell: Cell) -> Seen:
+    """Do one run of the grid, on the running (virtual) loop."""
+    jobs = jobs_of(cell.size, cell.arrivals, cell.seed, since=now())
     sick = _sick(jobs, cell)
     project = SimulatedProject(enforcer=SlidingLog(LIMIT), seed=cell.seed, record=False)
     for job in jobs:
@@ -111,6 +128,7 @@ async def _run_cell(cell: Cell) -> Seen:
         sick=sorted(sick),
         way=cell.way,
         after=cell.after,
+        calm=cell.calm,
         on_first_refusal=(lambda: _later(look)) if cell.way in REFUSED else _nothing,
     )
     await follow(jobs, source, gate, seen, sick=sick, seed=cell.seed)
@@ -125,11 +143,11 @@ def _later(look: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(QUIET, look)
 
 
-def jobs_of(size: int, arrivals: Arrivals, seed: int) -> list[Job]:
-    """Draw the requests, in the order of their arrival."""
+def jobs_of(size: int, arrivals: Arrivals, seed: int, *, since: float = 0.0) -> list[Job]:
+    """Draw the requests, in the order of their arrival; the first may come at *since*."""
     random = Random(f"{size} {arrivals} {seed} jobs")
     staggered = arrivals == "staggered"
-    starts = sorted(random.uniform(0.0, SPAN) if staggered else 0.0 for _ in range(size))
+    starts = sorted(since + (random.uniform(0.0, SPAN) if staggered else 0.0) for _ in range(size))
     return [
         Job(f"r{number}", start, start + _duration(random)) for number, start in enumerate(starts)
     ]

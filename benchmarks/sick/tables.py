@@ -23,6 +23,7 @@ _FIGURES = {
     "recovered": "{:.1f} s after the server was back",
     "took": "over after {:.1f} s",
     "rejected": "{:.0f} requests REJECTED",
+    "margin": "margin {:.1%} a minute after the last was refused first",
     "refused": "{:.1%} refused",
 }
 """How the figures of a case are told; the others are for `--json`."""
@@ -88,7 +89,7 @@ def tables(verdicts: Mapping[Group, Verdict], cases: Mapping[str, Shown]) -> str
             lines.append(f"| {way} | " + " | ".join(texts) + " |")
         lines.append("")
     if cases:
-        lines += ["| trouble of the whole project | what happened |", "|---|---|"]
+        lines += ["| counter-test | what happened |", "|---|---|"]
         lines += [
             f"| {name} | {_bold(_told(shown), bold=bool(shown.missed))} |"
             for name, shown in cases.items()

@@ -33,6 +33,7 @@ __all__ = ["REFUSED", "SEVERAL", "WAYS", "PairedSource", "SickSource"]
 
 ROUND_TRIP = 0.08  # seconds, median
 ROUND_TRIP_SIGMA = 0.4
+CALM_SIGMA = 0.05  # so little that the server never refuses a request for the rate
 NOW_AND_THEN = 0.25  # chance of a 404
 
 STALE = "stale connection"
@@ -61,13 +62,22 @@ class PairedSource:
     """
     Asks a simulated project, with round trips that depend on the request and on how often it
     was asked before, and on nothing else: two runs of one seed have the same ones.
+
+    Args:
+        project: What to ask.
+
+        seed: Decides the round trips.
+
+        calm: Whether they are nearly equal.  Otherwise the server refuses a poll now and then,
+            because it arrives closer behind another than it was sent.
     """
 
     request_timeout = 30.0
     """Seconds that one call may take; as with the real client, nobody has to bound it."""
 
-    def __init__(self, project: SimulatedProject, seed: int) -> None:
+    def __init__(self, project: SimulatedProject, seed: int, *, calm: bool = False) -> None:
         self.project = project
+        self._sigma = CALM_SIGMA if calm else ROUND_TRIP_SIGMA
         self._seed = seed
         self._source = SimulatedSource(project, round_trip=self._round_trip)
         self._draws: dict[str, Random] = {}
@@ -92,7 +102,7 @@ class PairedSource:
         draw = self._draws.get(self._asked)
         if draw is None:
             draw = self._draws[self._asked] = Random(f"{self._seed} {self._asked}")
-        return ROUND_TRIP * math.exp(draw.gauss(0.0, ROUND_TRIP_SIGMA))
+        return ROUND_TRIP * math.exp(draw.gauss(0.0, self._sigma))
 
 
 class SickSource(PairedSource):
@@ -110,6 +120,8 @@ class SickSource(PairedSource):
 
         after: Proper replies before they fall sick.
 
+        calm: Whether the round trips are nearly equal.
+
         on_first_refusal: Called when a sick request is refused with 429 for the first time.
     """
 
@@ -121,9 +133,10 @@ class SickSource(PairedSource):
         sick: Iterable[str] = (),
         way: str | None = None,
         after: int = 0,
+        calm: bool = False,
         on_first_refusal: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(project, seed)
+        super().__init__(project, seed, calm=calm)
         self._after = after
         self._on_first_refusal = on_first_refusal
         self._wards = {} if way is None else _admit(project, sick, way, Random(f"{seed} ways"))

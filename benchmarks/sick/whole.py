@@ -1,7 +1,8 @@
 """
 Trouble of the whole project, which must not be taken for that of single requests.
 
-The server is down, the key expires, others spend the same rate limit.
+The server is down, the key expires, others spend the same rate limit; and the other way round,
+what is refused for single requests must not slow the project down for long.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from functools import partial
 from random import Random
 from typing import TypeAlias
 
-from benchmarks.sick.runs import BEYOND, LIMIT, Arrivals, Job, Seen, follow, jobs_of
+from benchmarks.sick.runs import (
+    BEYOND,
+    LIMIT,
+    Arrivals,
+    Cell,
+    Job,
+    Seen,
+    follow,
+    follow_cell,
+    jobs_of,
+)
+from benchmarks.sick.ways import REFUSED as REFUSED_ALWAYS
 from benchmarks.sick.ways import PairedSource, SickSource, now
 from onehouse_tracker import events
 from onehouse_tracker.gates import LocalGate
@@ -29,7 +41,16 @@ from onehouse_tracker.testing.faults import (
     unavailable,
 )
 
-__all__ = ["CASES", "FOREIGN", "Outage", "Shown", "judge_outage", "judge_refused", "run_case"]
+__all__ = [
+    "CASES",
+    "FOREIGN",
+    "Outage",
+    "Shown",
+    "judge_margin",
+    "judge_outage",
+    "judge_refused",
+    "run_case",
+]
 
 DOWN_FOR = 500.0  # seconds; less than the patience
 FOREIGN = "another client,"
@@ -40,6 +61,7 @@ NOTICED_LATER_BY = 1.0  # seconds, at most
 PROBES_PER_S = 1.1
 FULL_SPEED = 0.85 * LIMIT  # polls a second after an outage, where enough is due
 MORE_REFUSED = 0.01  # of what is sent, chance aside
+MARGIN = 0.05  # of the pace, a minute after the last sick request was refused first
 
 
 Seeds: TypeAlias = Sequence[int]
@@ -121,7 +143,7 @@ async def _down(seeds: Seeds, size: int, start: float, fault: Fault, noticed: fl
     shown = Shown()
     for seed in seeds:
         began = now() + start
-        jobs = _shift(jobs_of(size, "batch", seed), now())
+        jobs = jobs_of(size, "batch", seed, since=now())
         project = _project(jobs, seed, record=True)
         project.rules.append(outage(start, start + DOWN_FOR, fault))
         seen, told = Seen(), list[events.Event]()
@@ -180,7 +202,7 @@ async def _key_expires(
 ) -> Shown:
     shown = Shown()
     for seed in seeds:
-        jobs = _shift(jobs_of(size, arrivals, seed), now())
+        jobs = jobs_of(size, arrivals, seed, since=now())
         project = _project(jobs, seed)
         project.rules.append(FaultRule(fault=unauthorized(status), start=EXPIRES_AT))
         names = [job.request_id for job in jobs]
@@ -210,7 +232,7 @@ async def _foreign(seeds: Seeds, rate: int) -> Shown:
     shown = Shown()
     sent = refused = 0
     for seed in seeds:
-        jobs = _shift(jobs_of(FOREIGN_SIZE, "batch", seed), now())
+        jobs = jobs_of(FOREIGN_SIZE, "batch", seed, since=now())
         limit = SlidingLog(LIMIT)
         project = _project(jobs, seed, enforcer=limit)
         seen = Seen()
@@ -242,11 +264,29 @@ async def _spend(limit: SlidingLog, rate: float, seed: int) -> None:
         limit.admit(now())
 
 
+# --- single requests are refused for the rate -----------------------------------------------
+
+_REFUSED_SHARES = ((REFUSED_ALWAYS[0], (1, 5, 20)), (REFUSED_ALWAYS[1], (1,)))
+
+
+async def _margin(seeds: Seeds, way: str, percent: int) -> Shown:
+    shown = Shown()
+    for seed in seeds:
+        cell = Cell(way, 500, percent, "batch", seed, "random", 0, calm=True)
+        seen = await follow_cell(cell)
+        # A run that never came so far has shown nothing good.
+        margin = 1.0 if seen.margin is None else seen.margin
+        shown.figures = _worst(shown.figures, {"margin": margin})
+    shown.missed += judge_margin(shown.figures["margin"])
+    return shown
+
+
+def judge_margin(margin: float) -> list[str]:
+    """Say so if the pace learned too much from single requests."""
+    return [f"margin is {margin:.3f}, not below {MARGIN:g}"] if margin >= MARGIN else []
+
+
 # --- all of them -------------------------------------------------------------------------------
-
-
-def _shift(jobs: Sequence[Job], by: float) -> list[Job]:
-    return [Job(job.request_id, job.start + by, job.end + by) for job in jobs]
 
 
 def _project(
@@ -292,6 +332,11 @@ def _cases() -> dict[str, Case]:
                 cases[f"key expires, {status}, {size} requests{beside}"] = partial(
                     _key_expires, size=size, arrivals=arrivals, status=status, sick=sick
                 )
+    for way, shares in _REFUSED_SHARES:
+        for percent in shares:
+            cases[f"pace, {way}, {percent} % of 500 requests"] = partial(
+                _margin, way=way, percent=percent
+            )
     for rate in REFUSED:
         cases[f"{FOREIGN} {rate} requests/s"] = partial(_foreign, rate=rate)
     return cases

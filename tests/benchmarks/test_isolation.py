@@ -28,7 +28,15 @@ from benchmarks.sick.judge import (
 from benchmarks.sick.runs import Cell, Seen, jobs_of, run_cell
 from benchmarks.sick.tables import BEGIN, END, Group, tables, write_into
 from benchmarks.sick.ways import WAYS, SickSource
-from benchmarks.sick.whole import CASES, Outage, Shown, judge_outage, judge_refused, run_case
+from benchmarks.sick.whole import (
+    CASES,
+    Outage,
+    Shown,
+    judge_margin,
+    judge_outage,
+    judge_refused,
+    run_case,
+)
 from onehouse_tracker.errors import StatusError
 from onehouse_tracker.testing import InlineExecutor, SimulatedProject, VirtualClockLoop
 
@@ -74,7 +82,6 @@ def test_the_seeds_are_pooled() -> None:
         ({"lost": 3}, "3 healthy requests without a result"),
         ({"harmed": {"UNREACHABLE": 2}}, "2 healthy requests UNREACHABLE"),
         ({"error": "OutageError"}, "all failed with OutageError"),
-        ({"margin": 0.05}, "margin is 0.050, not below 0.05"),
     ],
 )
 def test_harm_that_is_no_delay_is_named(changes: dict[str, Any], miss: str) -> None:
@@ -303,6 +310,14 @@ def test_each_fault_of_an_outage_is_named(changes: dict[str, Any], miss: str) ->
     misses = judge_outage(figures, 1.0, full_speed=True)
 
     assert any(each.startswith(miss) for each in misses), misses
+
+
+def test_a_margin_that_stays_is_named() -> None:
+    """
+    Single requests that are refused must not slow the project down for long.
+    """
+    assert judge_margin(0.049) == []
+    assert judge_margin(0.05) == ["margin is 0.050, not below 0.05"]
 
 
 def test_refusals_are_compared_with_those_of_before() -> None:
