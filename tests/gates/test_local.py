@@ -687,6 +687,7 @@ def test_gates_that_follow_each_other_do_not_warn() -> None:
             gate = await _started(project="p")
             await gate.start()
             await gate.aclose()
+            await gate.aclose()
         lost = await _started(project="p")
         del lost
         unnamed = [await _started() for _ in range(2)]

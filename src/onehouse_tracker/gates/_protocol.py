@@ -44,7 +44,10 @@ class GateStats:
 
 class Gate(Protocol):
     """
-    Hands out slots, one at a time, to its only waiter.
+    Hands out slots, one at a time.
+
+    Each tracker that uses it starts it once, waits for slots alone, and closes it once; where
+    several trackers of one event loop share it, it counts them.
 
     Times are seconds on the running loop's clock.
     """
@@ -58,7 +61,7 @@ class Gate(Protocol):
         """Until when nothing may be sent, as loop time; a time in the past where all is well."""
 
     async def start(self) -> None:
-        """Make ready on the running loop.  A gate can be started again after `aclose`."""
+        """Make ready for one user more, on the running loop; also again after `aclose`."""
 
     async def acquire(self) -> None:
         """
@@ -81,4 +84,4 @@ class Gate(Protocol):
         """The budget now."""
 
     async def aclose(self) -> None:
-        """Let go of everything held.  Nobody may be waiting."""
+        """Count one user less; the last lets go of everything.  It does not wait any more."""

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
+from onehouse_tracker.gates._users import OpenedByUsers
 
 __all__ = ["SILENCE", "Refusal", "SharedGate", "horizon_of", "shifted"]
 
@@ -52,7 +53,7 @@ class Refusal(NamedTuple):
     """Seconds to add to what it asked for."""
 
 
-class SharedGate:
+class SharedGate(OpenedByUsers):
     """
     The bookkeeping of a gate whose budget other processes spend too.
 
@@ -65,6 +66,7 @@ class SharedGate:
     def __init__(
         self, limit: float, *, share: float, max_pause: float, seed: int | None = None
     ) -> None:
+        super().__init__()
         self._pace = Pace(limit, share=share, max_pause=max_pause)
         self._max_pause = max_pause
         self._random = random.Random(seed)

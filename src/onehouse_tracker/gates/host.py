@@ -89,9 +89,9 @@ class HostGate(SharedGate):
         """The file."""
         return self._path
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """
-        Open the file, on the running loop.
+        Open the file.
 
         Raises:
             ConfigError: It cannot be opened, has no locks, or another machine uses it too; or
@@ -105,11 +105,9 @@ class HostGate(SharedGate):
             private=self._is_private,
         ).open()
 
-    async def acquire(self) -> None:
+    async def _next_slot(self) -> None:
         """
         Wait for the next slot.
-
-        Cancelling gives up the place; a slot that was booked already is lost.
 
         Raises:
             ConfigError: The file was replaced by something that cannot be used, or cannot be
@@ -137,7 +135,7 @@ class HostGate(SharedGate):
                 if mine:
                     self._exchange(self._file)
 
-    async def aclose(self) -> None:
+    async def _close(self) -> None:
         """Close the file; it stays, for the others and for the next start."""
         file, self._file = self._file, None
         if file is not None:

@@ -18,6 +18,7 @@ from onehouse_tracker._numbers import is_number
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
+from onehouse_tracker.gates._users import OpenedByUsers
 
 __all__ = ["LocalGate"]
 
@@ -26,7 +27,7 @@ _LONGEST_CATCH_UP = 0.02
 an eleventh request would fit into a second of ten."""
 
 
-class LocalGate:
+class LocalGate(OpenedByUsers):
     """
     Evenly paced slots for one process.
 
@@ -60,6 +61,7 @@ class LocalGate:
         catch_up: float = 0.002,
         project: str | None = None,
     ) -> None:
+        super().__init__()
         self._pace = Pace(limit, share=share, max_pause=max_pause)
         if not (is_number(catch_up) and catch_up <= _LONGEST_CATCH_UP):
             raise ConfigError(f"catch_up is 0 to {_LONGEST_CATCH_UP:g} seconds, not {catch_up!r}")
@@ -84,20 +86,19 @@ class LocalGate:
         """Until when nothing may be sent, as loop time."""
         return self._pace.paused_until
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """Make ready on the running loop: a limiter belongs to one loop."""
         if self._project is not None and _open_twice(self, self._project):
             warnings.warn(
                 "two local gates are open for one Onehouse project in this process:"
                 " together they send twice its budget; share one tracker or one gate",
-                stacklevel=3,
+                stacklevel=4,
             )
         self._set_rate(self._pace.rate(asyncio.get_running_loop().time()))
         with _registry:
             _open_gates.add(self)
 
-    async def acquire(self) -> None:
-        """Wait for the next slot.  Cancelling gives up the place and costs at most one slot."""
+    async def _next_slot(self) -> None:
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         while True:
@@ -138,8 +139,7 @@ class LocalGate:
             paused_for=max(0.0, self._pace.paused_until - now),
         )
 
-    async def aclose(self) -> None:
-        """Let go of the loop.  The learned margin stays for the next `start`."""
+    async def _close(self) -> None:
         self._limiter = None
         with _registry:
             _open_gates.discard(self)

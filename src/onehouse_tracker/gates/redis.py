@@ -120,9 +120,9 @@ class RedisGate(SharedGate):
         self._silent_until = -math.inf
         self._static_next = -math.inf
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """
-        Connect, on the running loop.  If Redis is away the gate starts degraded.
+        Connect.  If Redis is away the gate starts degraded.
 
         Raises:
             ConfigError: redis-py is not installed; the URL cannot be used; or Redis refuses
@@ -141,7 +141,7 @@ class RedisGate(SharedGate):
             )
         except ImportError as error:
             raise ConfigError("to share the budget, install onehouse-tracker[redis]") from error
-        await self.aclose()
+        self._redis = None
         try:
             self._redis = Redis.from_url(
                 self._url,
@@ -154,7 +154,7 @@ class RedisGate(SharedGate):
             # Only here redis-py looks at all that the URL names.
             self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, AttributeError, RedisError):
-            await self.aclose()
+            await self._close()
             # What was given is not shown: it may hold a password.
             raise ConfigError("the URL of Redis cannot be read") from None
         self._me = secrets.token_hex(8)
@@ -165,20 +165,15 @@ class RedisGate(SharedGate):
         except (OutOfMemoryError, ReadOnlyError) as error:
             self._degrade(error)
         except (AuthenticationError, ResponseError) as error:
-            await self.aclose()
+            await self._close()
             raise ConfigError(f"Redis refuses us: {one_line(str(error))}") from None
         except _away() as error:
             self._degrade(error)
         except BaseException:
-            await self.aclose()
+            await self._close()
             raise
 
-    async def acquire(self) -> None:
-        """
-        Wait for the next slot.
-
-        Cancelling gives up the place; a slot that was booked already is lost.
-        """
+    async def _next_slot(self) -> None:
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         while True:
@@ -195,8 +190,8 @@ class RedisGate(SharedGate):
                 break
         self._grant(asked_at)
 
-    async def aclose(self) -> None:
-        """Close the connection.  The learned margin stays for the next `start`."""
+    async def _close(self) -> None:
+        """Close the connection."""
         redis, self._redis = self._redis, None
         if redis is not None:
             # Where it cannot say goodbye in time, the connection is cut, which does as well.

@@ -1,0 +1,185 @@
+"""
+One gate that several trackers of a process use: it is open as long as one of them is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from onehouse_tracker import ConfigError, Tracker
+from onehouse_tracker.gates import Gate, HostGate, LocalGate, RedisGate
+from onehouse_tracker.testing import ScriptedSource
+from tests.support import PENDING, SUCCESS
+
+MakeGate: TypeAlias = Callable[[float], Gate]
+
+
+@pytest.fixture(params=["local", "host", "redis"])
+def make_gate(request: pytest.FixtureRequest, tmp_path: Path) -> MakeGate:
+    """
+    Makes a gate of each kind, for so many requests a second.
+    """
+    kind: str = request.param
+    url = request.getfixturevalue("redis_server").url if kind == "redis" else ""
+
+    def make(limit: float) -> Gate:
+        if kind == "local":
+            return LocalGate(limit, project="p")
+        if kind == "host":
+            return HostGate(limit, path=tmp_path / "budget")
+        return RedisGate(url, project="p", limit=limit)
+
+    return make
+
+
+def in_real_time(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run *scenario* on a loop of the standard library: files and sockets take real time."""
+    asyncio.run(scenario)
+
+
+@pytest.mark.parametrize("first_to_leave", [0, 1])
+def test_tracker_that_closes_leaves_the_gate_to_the_other(
+    make_gate: MakeGate, first_to_leave: int
+) -> None:
+    """
+    Two trackers of one project should share a gate; a service closes one and keeps the other.
+    """
+
+    async def scenario() -> None:
+        gate = make_gate(200.0)
+        sources = [ScriptedSource({"r": [PENDING, SUCCESS]}) for _ in range(2)]
+        trackers = [Tracker(source, gate=gate) for source in sources]
+        for tracker in trackers:
+            await tracker.__aenter__()
+        await asyncio.gather(*(tracker.wait_all(["r"]) for tracker in trackers))
+        stays = trackers[1 - first_to_leave]
+        waiting = asyncio.ensure_future(stays.wait_all(["r"]))
+        await trackers[first_to_leave].__aexit__(None, None, None)
+        assert (await waiting).ok
+        assert (await stays.wait_all(["r"])).ok
+        await stays.__aexit__(None, None, None)
+        with pytest.raises(RuntimeError, match="not started"):
+            await gate.acquire()
+
+    in_real_time(scenario())
+
+
+def test_users_wait_in_turn_and_stay_within_one_budget(make_gate: MakeGate) -> None:
+    """
+    However many wait, slots keep their distance, nobody is passed over, and who gives up costs
+    one slot at most.
+    """
+
+    async def scenario() -> None:
+        gate = make_gate(50.0)
+        slots: list[tuple[float, int]] = []
+
+        async def use(user: int, slots_wanted: int) -> None:
+            await gate.start()
+            try:
+                for _ in range(slots_wanted):
+                    await gate.acquire()
+                    slots.append((time.monotonic(), user))
+            finally:
+                await gate.aclose()
+
+        await gate.start()
+        tasks = [asyncio.ensure_future(use(user, 8)) for user in range(3)]
+        await asyncio.sleep(0.1)
+        tasks[1].cancel()
+        await asyncio.gather(tasks[0], tasks[2])
+        await gate.acquire()
+        await gate.aclose()
+
+        times = [at for at, _ in slots]
+        assert min(b - a for a, b in pairwise(times)) > 0.008  # 20 ms, less what a busy host adds
+        assert (len(times) - 1) / (times[-1] - times[0]) <= 50.0
+        users = [user for _, user in slots if user != 1]
+        assert max(users[:8].count(user) for user in (0, 2)) <= 5
+
+    in_real_time(scenario())
+
+
+def test_an_opening_that_fails_counts_nobody(tmp_path: Path) -> None:
+    """
+    The next user tries again, and closing is still the last one's business.
+    """
+
+    async def scenario() -> None:
+        path = tmp_path / "directory" / "budget"
+        path.parent.touch()
+        gate = HostGate(path=path)
+        for result in await asyncio.gather(gate.start(), gate.start(), return_exceptions=True):
+            assert isinstance(result, ConfigError)
+        path.parent.unlink()
+        await asyncio.gather(gate.start(), gate.start())
+        await gate.aclose()
+        await gate.acquire()
+        await gate.aclose()
+        await gate.aclose()
+
+    in_real_time(scenario())
+
+
+def test_gate_that_is_in_use_on_another_loop_is_refused(make_gate: MakeGate) -> None:
+    """
+    Its futures and its timers belong to one loop; two threads would tear it apart.
+    """
+    gate = make_gate(100.0)
+    release, is_open = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        await gate.start()
+        is_open.set()
+        await asyncio.to_thread(release.wait, 5)
+        await gate.acquire()
+        await gate.aclose()
+
+    thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+    thread.start()
+    try:
+        assert is_open.wait(5)
+        with pytest.raises(ConfigError, match="another event loop"):
+            in_real_time(gate.start())
+    finally:
+        release.set()
+        thread.join()
+
+    async def afterwards() -> None:
+        await gate.start()
+        await gate.acquire()
+        await gate.aclose()
+
+    in_real_time(afterwards())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # lost sockets
+def test_users_of_a_loop_that_is_gone_count_no_more(make_gate: MakeGate) -> None:
+    """
+    A script whose loop was torn down without closing opens the same gate on its next loop.
+    """
+    gate = make_gate(100.0)
+
+    async def lost() -> None:
+        await gate.start()
+        await gate.start()
+
+    async def next_one() -> None:
+        await gate.start()
+        await gate.acquire()
+        await gate.aclose()
+        with pytest.raises(RuntimeError, match="not started"):
+            await gate.acquire()
+
+    in_real_time(lost())
+    in_real_time(next_one())
+    gc.collect()
