@@ -216,6 +216,7 @@ async def test_a_refusal_reaches_the_others_while_we_wait(redis_server: RedisSer
         await asyncio.sleep(0.05)
         one.throttled(_time() - 0.1, 0.6)
         await asyncio.sleep(0.05)
+        await other.aclose()
         await other.start()  # any call: it learns what Redis knows
 
         assert other.stats().paused_for > 0.3

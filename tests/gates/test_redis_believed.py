@@ -197,6 +197,7 @@ async def test_a_key_of_another_kind_is_said(
 
     assert gate.stats().degraded
     assert "Redis is away (ResponseError)" in caplog.text
+    await gate.aclose()
     with pytest.raises(ConfigError, match="Redis refuses us: WRONGTYPE"):
         await gate.start()
 

@@ -25,6 +25,7 @@ from onehouse_tracker.gates._pace import (
     MARGIN_FLOOR,
     PaceState,
 )
+from onehouse_tracker.gates._stuck_lock import holder_of, replace_file
 
 try:
     import fcntl
@@ -151,6 +152,27 @@ class BudgetFile:
             yield True
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def take_over(self) -> bool:
+        """
+        Put a copy in the place of this file, because its lock is not given back.
+
+        Whoever holds the lock writes to a file that nobody else opens any more.
+
+        Returns:
+            False if somebody else is about to do so.
+
+        Raises:
+            ConfigError: It cannot be done, for want of a permission for example.
+        """
+        try:
+            return replace_file(self._path, self._fd, self._bytes())
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def holder(self) -> str:
+        """Say who holds the lock, as far as this system tells."""
+        return holder_of(self._fd)
 
     def is_current(self) -> bool:
         """Whether the path still leads to the file that is open here."""

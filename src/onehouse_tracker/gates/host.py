@@ -5,6 +5,8 @@ The budget of one project, shared by the processes of one machine through a lock
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -24,8 +26,14 @@ from onehouse_tracker.gates._shared import SILENCE, SharedGate, horizon_of, shif
 
 __all__ = ["HostGate"]
 
+_log = logging.getLogger(__name__)
+
 _RETRY = 0.001
 """Seconds until a lock is tried again.  It is held for some microseconds."""
+
+_STUCK = 2.0
+_STUCK_TRIES = 100
+"""A lock that so many tries in so many seconds did not get is not given back."""
 
 
 class HostGate(SharedGate):
@@ -35,7 +43,8 @@ class HostGate(SharedGate):
     The file holds when the next slot is free, the learned margin and the pause.  Who wants a
     slot books the next free one and waits for it: first come, first served, each process has
     one slot at a time.  A process that is killed loses the slot it had booked, and nothing
-    else.  No server is needed; Linux or macOS is.
+    else; one that is stopped while it holds the file's lock holds up the others for two
+    seconds, then they put a new file in its place.  No server is needed; Linux or macOS is.
 
     Args:
         limit: Requests per second of the whole project [vendor documentation: 10].
@@ -83,6 +92,7 @@ class HostGate(SharedGate):
         self._file: BudgetFile | None = None
         self._shared_pace = Pace(limit, share=share, max_pause=max_pause)
         self._epoch = ""
+        self._is_stuck = False
 
     @property
     def path(self) -> Path:
@@ -120,10 +130,8 @@ class HostGate(SharedGate):
             if slot is None:
                 await self._sleep_until(self._pace.paused_until)
                 continue
-            if await self._sleep_until(slot):
-                self._look()
-                if self._is_usable(slot):
-                    break
+            if await self._sleep_until(slot) and self._look() and self._is_usable(slot):
+                break
         self._grant(asked_at)
 
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
@@ -132,7 +140,7 @@ class HostGate(SharedGate):
         if self._file is not None:
             with self._file.locked() as mine:
                 # If it is not, the next `acquire` tells them.
-                if mine:
+                if mine and self._file.is_current():
                     self._exchange(self._file)
 
     async def _close(self) -> None:
@@ -146,20 +154,48 @@ class HostGate(SharedGate):
         file = self._file
         if file is None:
             raise RuntimeError("the gate was not started")
+        tries, held_since = 0, math.inf
         while True:
-            if not file.is_current():
-                file.open()  # somebody cleaned up: whoever comes now makes a new one
             with file.locked() as mine:
-                if mine:
-                    budget = self._exchange(file)
-                    now = self._clock()
-                    if budget.pace.paused_until > now:
-                        return None
-                    slot = max(budget.next_slot, now)
-                    budget.next_slot = slot + 1.0 / self._shared_pace.rate(now)
-                    file.write(budget)
-                    return slot - self._ahead()
+                # In this order: a process that is stopped between the two may find, when it
+                # goes on, that another file has taken the place of this one.
+                is_current = file.is_current()
+                if mine and is_current:
+                    return self._book_in(file)
+            if not is_current:
+                file.open()  # somebody cleaned up: whoever comes now makes a new one
+                continue
+            now = asyncio.get_running_loop().time()
+            tries, held_since = tries + 1, min(now, held_since)
+            # By the number too: if it was we who were stopped, time alone says nothing.
+            if tries >= _STUCK_TRIES and now - held_since >= _STUCK:
+                self._take_over(file)
+                tries, held_since = 0, math.inf
             await asyncio.sleep(_RETRY)
+
+    def _book_in(self, file: BudgetFile) -> float | None:
+        """Book the next slot.  Hold the lock."""
+        budget = self._exchange(file)
+        now = self._clock()
+        if budget.pace.paused_until > now:
+            return None
+        slot = max(budget.next_slot, now)
+        budget.next_slot = slot + 1.0 / self._shared_pace.rate(now)
+        file.write(budget)
+        return slot - self._ahead()
+
+    def _take_over(self, file: BudgetFile) -> None:
+        """Go on without whoever does not give the lock back, and say so."""
+        problem = f"{file.holder()} has held the lock of {self._path} for {_STUCK:g} s"
+        try:
+            if file.take_over():
+                _log.warning("%s: a new file is in its place now", problem)
+        except ConfigError as error:
+            if not self._is_stuck:
+                _log.warning("%s, so nobody can send: %s", problem, error)
+            self._is_stuck = True
+        else:
+            self._is_stuck = False
 
     def _exchange(self, file: BudgetFile) -> Budget:
         """Write what we know into the file, and learn what the others know.  Hold the lock."""
@@ -191,11 +227,20 @@ class HostGate(SharedGate):
         self._learn(budget)
         return budget
 
-    def _look(self) -> None:
-        """Learn of pauses that began since we booked.  No lock: a look is not worth one."""
-        budget = None if self._file is None else self._file.read(self._clock())
+    def _look(self) -> bool:
+        """
+        Learn of pauses that began since we booked; false if what we booked counts no more.
+
+        No lock: a look is not worth one.
+        """
+        file = self._file
+        if file is None or not file.is_current():
+            # Removed, or somebody found us stopped with the lock and goes on with another file.
+            return False
+        budget = file.read(self._clock())
         if budget is not None:
             self._learn(budget)
+        return True
 
     def _learn(self, budget: Budget) -> None:
         by = -self._ahead()
