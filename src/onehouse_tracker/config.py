@@ -353,10 +353,19 @@ def _read_url(given: str) -> tuple[str, str]:
 
 def _is_host(text: str) -> bool:
     """Whether *text* can be the name or the address of a host at all."""
-    if ":" in text:  # what urlsplit took out of brackets
-        return True
     labels = text.removesuffix(".").split(".")
+    # What urlsplit took out of brackets; and no name ends in a number, only an address does.
+    if ":" in text or labels[-1].isdigit():
+        return _is_address(text)
     return len(text) <= _LONGEST_HOST and all(map(_HOST_LABEL.fullmatch, labels))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

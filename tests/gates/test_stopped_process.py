@@ -90,6 +90,24 @@ def test_others_go_on_without_a_process_that_is_stopped(
     assert sorted(each.name for each in path.parent.iterdir()) == [path.name]
 
 
+async def test_slot_of_a_file_that_was_replaced_is_dropped(path: Path) -> None:
+    """
+    It was booked where nobody looks any more, and may be somebody else's now.
+    """
+    gate = HostGate(5.0, path=path)
+    await gate.start()
+    await gate.acquire()
+    began = time.monotonic()
+    waiting = asyncio.ensure_future(gate.acquire())
+    await asyncio.sleep(0.05)
+    assert gate._file is not None
+    assert gate._file.take_over()
+    await waiting
+    await gate.aclose()
+
+    assert time.monotonic() - began > 0.39  # the one after that
+
+
 async def test_what_cannot_be_replaced_is_said_and_waited_for(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,11 +14,12 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from onehouse_tracker import Credentials, OnehouseClient, Tracker, TransportError
+from onehouse_tracker import Credentials, OnehouseClient, PollPolicy, Tracker, TransportError
 from onehouse_tracker._http.connections import Connector, open_session
 from onehouse_tracker.errors import StaleConnectionError
 from onehouse_tracker.events import Event, OutageBegan, OutageEnded
 from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.gates._connected import ConnectedGate
 
 PENDING = b'{"apiStatus": "API_OPERATION_STATUS_PENDING"}'
 SUCCESS = b'{"apiStatus": "API_OPERATION_STATUS_SUCCESS"}'
@@ -246,3 +247,55 @@ async def test_probes_of_an_outage_leave_nothing_open() -> None:
         await asyncio.sleep(0.02)
         assert server.connections == 30
         assert server.open <= 1
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        UnicodeError("label empty or too long"),
+        RuntimeError("can't start new thread"),
+        OSError("too many open files"),
+        asyncio.CancelledError(),
+    ],
+    ids=repr,
+)
+async def test_look_up_that_fails_in_any_way_is_tried_again(problem: BaseException) -> None:
+    """
+    It comes before the first poll too, to have a connection ready: there it must not end all.
+    """
+
+    class Failing(Addresses):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            """Fail twice."""
+            found = await super().resolve(host, port, family)
+            if self.asked <= 2:
+                raise problem
+            return found
+
+    async with Server(lambda: ("200 OK", SUCCESS)) as server:
+        connector = Connector(limit=20, resolver=Failing(server.port))
+        connector.is_direct = True  # as in a session of ours, which looks up ahead
+        async with aiohttp.ClientSession(connector=connector) as session:
+            one = client(server.port, host="localhost", session=session)
+            policy = PollPolicy(failure_base=0.05)
+            async with one, Tracker(one, gate=LocalGate(200.0), policy=policy) as tracker:
+                results = await tracker.wait_all(["r", "s", "t"])
+
+    assert results.ok
+    assert sum(result.polls for result in results.values()) > 3
+
+
+async def test_gate_outlives_whatever_a_source_does_before_a_slot() -> None:
+    """
+    A source of one's own may have connections too, and trouble with them.
+    """
+
+    async def hold() -> Callable[[], None]:
+        raise ZeroDivisionError
+
+    gate = ConnectedGate(LocalGate(200.0), hold)
+    await gate.start()
+    await gate.acquire()
+    await gate.aclose()

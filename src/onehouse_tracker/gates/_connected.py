@@ -9,7 +9,6 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable
 
-from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates._protocol import Gate, GateStats
 
 __all__ = ["ConnectedGate"]
@@ -59,7 +58,8 @@ class ConnectedGate:
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as held:  # until the slot is granted, and its poll takes it
             if loop.time() - self._used_at > _IDLE:
-                with contextlib.suppress(TimeoutError, TrackerClosedError):
+                # Whatever is wrong with it, a poll says so better, and is tried again.
+                with contextlib.suppress(Exception):
                     async with asyncio.timeout(_PATIENCE):
                         held.callback(await self._hold())
             await self._gate.acquire()
