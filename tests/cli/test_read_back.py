@@ -5,11 +5,12 @@ What the command writes, it reads; and what is visibly not one request ID, it re
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onehouse_tracker.cli import _csv
@@ -33,7 +34,9 @@ def read(content: bytes, name: str = "ids") -> list[Request]:
     return [*found, *records.end()]
 
 
-@given(st.text(st.sampled_from("'=+-@ a\"\n,é") | st.characters(exclude_categories=["Cs"])))
+@given(label=st.text(st.sampled_from("'=+-@ a\"\n,é") | st.characters(exclude_categories=["Cs"])))
+@example("'=x")
+@example("'' =x")
 def test_every_label_comes_back_from_csv(label: str) -> None:
     """
     The guard against formulas is taken away where it was put, and nowhere else.
@@ -146,12 +149,50 @@ async def test_a_terminal_gets_what_its_locale_has() -> None:
 )
 def test_what_is_visibly_not_one_id_is_refused(line: str, why: str) -> None:
     """
-    In a list, in a table and as an argument: it costs half a minute to learn it from the server.
+    It costs half a minute to learn it from the server, and the request that was meant is lost.
     """
     with pytest.raises(CommandError, match=rf"^ids, line 2: .*{why}"):
         read(f"first\n{line}\n".encode())
-    with pytest.raises(CommandError, match=rf"^argument: .*{why}"):
-        request_of(line.partition("\t")[0], "argument")
+
+
+@pytest.mark.parametrize("text", ["'6f1c2a'", "NULL", "-----", "(2 rows)", "\ufeff6f1c2a"])
+def test_an_argument_or_cell_that_is_not_an_id_is_refused(text: str) -> None:
+    """
+    A variable of a shell may be empty in many ways, and a border has as many cells as it wants.
+    """
+    with pytest.raises(CommandError, match="^argument: "):
+        request_of(text, "argument")
+    with pytest.raises(CommandError, match="^ids, line 2: "):
+        read(f"label|request_id\n|{text}".encode())
+
+
+@pytest.mark.parametrize("odd", ["a b", "a,b", "a;b|c"])
+async def test_an_odd_id_goes_through_all_that_is_printed(odd: str, tmp_path: Path) -> None:
+    """
+    IDs are opaque: one that looks like two can be named, and every output names it so.
+    """
+    project = SimulatedProject()
+    project.add(odd, 1e6)
+    project.add("x", 1e6)
+    given = f'{{"request_id": "{odd}", "label": "A"}}\n{{"request_id": "x", "label": "B"}}'
+    table = tmp_path / "results.csv"
+    async with SimulatorServer(project) as server:
+        first = await run(
+            *("wait", "--from", "-", "--timeout", "1", "-o", "csv", *FAST),
+            variables=server.environment(),
+            given=given,
+        )
+        table.write_text(first.out, newline="")
+        again = await run(
+            *("wait", "--from", str(table), "--timeout", "0", "-o", "jsonl", *FAST),
+            variables=server.environment(),
+        )
+
+    assert (first.code, again.code) == (124, 124)
+    assert [item["request_id"] for item in again.objects()] == [odd, "x"]
+    printed = first.err.splitlines()[-1].removeprefix("continue with: ").partition(" | oneh")[0]
+    lines = subprocess.run(["sh", "-c", printed], capture_output=True, check=True).stdout
+    assert read(lines) == [Request(odd, label="A"), Request("x", label="B")]
 
 
 def test_a_table_with_a_border_is_refused_by_its_line() -> None:

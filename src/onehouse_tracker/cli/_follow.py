@@ -16,6 +16,7 @@ from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._logging import configure
+from onehouse_tracker.cli._one_id import why_not_one_id
 from onehouse_tracker.cli._options import Input, Output
 from onehouse_tracker.cli._output import (
     json_line,
@@ -266,7 +267,7 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
         ids = [request.request_id for request in requests]
         options = replace(settings, label=labels.pop()).arguments()
         return shlex.join(["onehouse-tracker", "wait", *options, *_dashes(ids), *ids])
-    if aged or not all((request.label or "").isprintable() for request in requests):
+    if aged or not all(map(_fits_a_list, requests)):
         lines = [json_line(request_data(request)) for request in requests]
         printed = ["printf", "%s\\n", *lines]
     else:
@@ -274,6 +275,12 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
         printed = ["printf", "%s\\t%s\\n", *(word for pair in pairs for word in pair)]
     waiting = ["onehouse-tracker", "wait", *settings.arguments(), "--from", "-"]
     return f"{shlex.join(printed)} | {shlex.join(waiting)}"
+
+
+def _fits_a_list(request: Request) -> bool:
+    """Whether a line with its ID and its label is read as it was meant."""
+    printable = (request.label or "").isprintable()
+    return printable and why_not_one_id(request.request_id, exact=False) is None
 
 
 def _dashes(ids: Sequence[str]) -> list[str]:

@@ -26,15 +26,15 @@ _ROWS = re.compile(r"\(\d+ rows?\)")
 _DELIMITERS = ",;|"
 
 
-def why_not_one_id(text: str, *, exact: bool = False) -> str | None:
+def why_not_one_id(text: str, *, exact: bool = True) -> str | None:
     """
     Say why *text* cannot be meant as one request ID; `None` if it can.
 
     Args:
         text: What is written where an ID should be.
 
-        exact: Whether it is certain where it begins and ends, as in JSON: then it may have
-            spaces and commas in it.
+        exact: Whether it is certain where it begins and ends, as in JSON, in a cell and for an
+            argument: then it may have spaces and commas in it.  In a list it may not.
     """
     word = text.casefold()
     if word in _NO_VALUE:
@@ -51,12 +51,12 @@ def why_not_one_id(text: str, *, exact: bool = False) -> str | None:
             "the quotes are not part of an ID: jq leaves them out with -r, and a CSV file needs a"
             " header, such as request_id,label"
         )
+    if _ROWS.fullmatch(text):
+        return "that is the last line of a table; psql prints none with -At"
     return None if exact else _why_not_one(text)
 
 
 def _why_not_one(text: str) -> str | None:
-    if _ROWS.fullmatch(text):
-        return "that is the last line of a table; psql prints none with -At"
     if len(text.split()) > 1:
         return (
             "that is more than one ID, or an ID and a label: write one ID a line, and a label"

@@ -120,7 +120,8 @@ class Records:
             yield self._object(text)
             return
         request_id, _, label = text.partition("\t")
-        yield request_of(request_id.strip(), self._where(self._number), label=label.strip())
+        where = self._where(self._number)
+        yield request_of(request_id.strip(), where, label=label.strip(), exact=False)
 
     # --- JSON --------------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ class Records:
             data = json.loads(text)
         except (ValueError, RecursionError):
             raise CommandError(f"{where}: no JSON object on one line") from None
-        return self._request(data, where, exact=True)
+        return self._request(data, where)
 
     def _array(self, text: str) -> Iterator[Request]:
         try:
@@ -141,7 +142,7 @@ class Records:
         except (ValueError, RecursionError):
             raise CommandError(f"{self._name}: no JSON") from None
         for number, item in enumerate(items, 1):
-            yield self._request(item, f"{self._name}, item {number}", exact=True)
+            yield self._request(item, f"{self._name}, item {number}")
 
     # --- CSV ---------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ class Records:
 
     # --- Either ------------------------------------------------------------------------
 
-    def _request(self, data: Any, where: str, *, exact: bool = False) -> Request:
+    def _request(self, data: Any, where: str) -> Request:
         if not isinstance(data, dict):
             raise CommandError(f"{where}: no object with the fields of a request")
         columns = self._columns
@@ -171,7 +172,7 @@ class Records:
         label = self._optional(data, columns.label_field, "label_field", where)
         submitted = self._optional(data, columns.submitted_field, "submitted_field", where)
 
-        return request_of(request_id, where, label=label, submitted=submitted, exact=exact)
+        return request_of(request_id, where, label=label, submitted=submitted)
 
     def _optional(self, data: Mapping[str, Any], name: str, option: str, where: str) -> str | None:
         if name and name not in data and self._columns.is_given(option):
@@ -217,7 +218,7 @@ def request_of(
     *,
     label: str | None = None,
     submitted: str | None = None,
-    exact: bool = False,
+    exact: bool = True,
 ) -> Request:
     """
     Make a request of what was read.
