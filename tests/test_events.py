@@ -163,3 +163,26 @@ def test_an_observer_cannot_swallow_an_interruption(
 
     with pytest.raises(interruption):
         events.Emitter([interrupted])(EXAMPLES[0])
+
+
+class Picky:
+    """Listens to outages only."""
+
+    def listens_to(self, kind: type[events.Event]) -> bool:
+        """Whether it is one."""
+        return kind is events.OutageBegan
+
+    def __call__(self, event: events.Event) -> None:
+        """Take note of nothing."""
+
+
+def test_events_that_nobody_listens_to_need_not_be_made() -> None:
+    """
+    Of a million requests that are dropped at once, each would be one.
+    """
+    picky = events.Emitter([Picky()])
+
+    assert picky.wants(events.OutageBegan)
+    assert not picky.wants(events.RequestDropped)
+    assert events.Emitter([Picky(), _ignore]).wants(events.RequestDropped)
+    assert not events.Emitter().wants(events.OutageBegan)

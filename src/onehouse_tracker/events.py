@@ -262,7 +262,12 @@ class StatementsUnaccountedFor(Event):
 
 Observer = Callable[[Event], None]
 """Takes each event as it happens, on the polling path: be quick, never block.  What it
-raises is logged and otherwise ignored."""
+raises is logged and otherwise ignored.  One that has a method ``listens_to``, which takes a kind
+of event, may not be told of kinds for which that is false."""
+
+
+def _always(_: type[Event]) -> bool:
+    return True
 
 
 class Emitter:
@@ -284,6 +289,10 @@ class Emitter:
     def observers(self) -> tuple[Observer, ...]:
         """Everyone who is told."""
         return self._observers
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens to events of this *kind*: then there must be one for each."""
+        return any(getattr(each, "listens_to", _always)(kind) for each in self._observers)
 
     def add(self, observer: Observer) -> None:
         """Tell *observer* as well from now on."""

@@ -87,6 +87,10 @@ class LogObserver:
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._bound: BoundLogger | None = None
 
+    def listens_to(self, kind: type[events.Event]) -> bool:
+        """Whether anybody reads lines about events of this *kind*."""
+        return self._logger.isEnabledFor(_LEVELS.get(kind, logging.DEBUG))
+
     def __call__(self, event: events.Event) -> None:
         """Write *event*, if anybody reads it."""
         level = level_of(event)

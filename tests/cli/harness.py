@@ -69,7 +69,8 @@ async def end(process: asyncio.subprocess.Process, given: str = "") -> Ended:
     """Write *given* to its stdin, and wait for its end."""
     try:
         async with asyncio.timeout(PATIENCE):
-            out, err = await process.communicate(given.encode())
+            # Without anything given, its stdin is closed all the same, if it is ours.
+            out, err = await process.communicate(None if process.stdin is None else given.encode())
     except BaseException:
         if process.returncode is None:
             process.kill()

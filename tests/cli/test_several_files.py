@@ -4,9 +4,11 @@ Several files, files that hold nothing, and paths as people write them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Never
@@ -14,10 +16,13 @@ from typing import Never
 import pytest
 
 from onehouse_tracker._paths import home
+from onehouse_tracker.cli._options import Input
+from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.gates import HostGate
 from onehouse_tracker.journal import JournalReader, SqliteJournal
+from onehouse_tracker.models import Request
 from onehouse_tracker.report import check_report_path
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer
 from onehouse_tracker.testing.statements import Kind
@@ -298,3 +303,73 @@ async def test_whoever_said_nohup_is_left_alone() -> None:
 
     assert ended.code == 0
     assert "2 succeeded" in ended.err
+
+
+# --- Very many ---------------------------------------------------------------------------
+
+
+async def test_one_odd_line_among_thousands_is_named(tmp_path: Path) -> None:
+    """
+    However fast the others are read.
+    """
+    ids = [f"{uuid.UUID(int=number)}\n" for number in range(5_000)]
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
+    good.write_text("".join(ids))
+    bad.write_text("".join([*ids[:4_000], f"{'x' * 300}\n", *ids[4_000:]]))
+    async with SimulatorServer() as server:
+        ended = await run(
+            *("wait", "--from", str(good), "--from", str(bad)), variables=server.environment()
+        )
+
+    assert (ended.code, server.seen) == (2, [])
+    assert ended.err.startswith(f"error: {bad}, line 4001: ")
+
+
+@pytest.mark.parametrize("end_of_line", ["\n", "\r\n"])
+def test_ids_of_the_service_are_read_as_any_others(end_of_line: str, tmp_path: Path) -> None:
+    """
+    The short way leads where the long one does.
+    """
+    ids = [str(uuid.UUID(int=number << 64)) for number in range(2_500)]
+    short, long = tmp_path / "short", tmp_path / "long"
+    short.write_bytes("".join(f"{each}{end_of_line}" for each in ids).encode())
+    long.write_bytes(b"# as any others\n" + short.read_bytes())
+
+    assert read(short) == read(long) == [Request(each) for each in ids]
+
+
+def read(path: Path) -> list[Request]:
+    """All that is in it."""
+
+    async def requests() -> list[Request]:
+        return [each async for each in await requests_from([], Input(sources=[str(path)]))]
+
+    return asyncio.run(requests())
+
+
+async def test_a_pipe_that_was_not_read_to_its_end_is_told_with_a_journal_too(
+    tmp_path: Path,
+) -> None:
+    """
+    The journal holds only what has come out of the pipe by then.
+    """
+    project = SimulatedProject()
+    project.add("slow", 1e6)
+    read_end, write_end = os.pipe()
+    async with SimulatorServer(project) as server:
+        process = await start(
+            ["wait", "--from", "-", "--journal", str(tmp_path / "t.db"), *FAST],
+            server.environment(),
+            stdin=read_end,
+        )
+        os.close(read_end)
+        os.write(write_end, b"slow\n")
+        async with asyncio.timeout(20):
+            while not server.seen:  # noqa: ASYNC110 - a real socket
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        ended = await end(process)
+        os.close(write_end)
+
+    assert ended.code == 130
+    assert ended.err.splitlines()[1:3] == ["not all requests were read by then", "1 still open"]

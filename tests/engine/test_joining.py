@@ -17,6 +17,7 @@ from onehouse_tracker import (
     StatusReply,
     Tracker,
     TrackerClosedError,
+    events,
 )
 from onehouse_tracker.errors import UnauthorizedError
 from tests.support import PENDING, SUCCESS, run
@@ -183,5 +184,87 @@ def test_what_was_delivered_of_a_list_is_not_remembered() -> None:
             seen = [result.request_id async for result in completions]
             assert sorted(seen) == ["a", "b", "c"]
             assert completions._wait._entries == {}
+
+
+async def many(count: int) -> AsyncIterator[str]:
+    """So many IDs, without ever waiting for one."""
+    for number in range(count):
+        yield f"r{number}"
+
+
+def test_the_first_of_very_many_is_asked_about_before_all_have_joined() -> None:
+    """
+    A million IDs in a file take their time to join; nobody wants to wait for that.
+    """
+
+    async def scenario() -> tuple[int, list[int]]:
+        source = Source()
+        async with Tracker(source) as tracker:
+            waiting = asyncio.create_task(tracker.wait_all(many(len(IDS))))
+            seen, at_first_poll = [0], 0
+            while seen[-1] < len(IDS):
+                await asyncio.sleep(0)
+                seen.append(tracker.stats().pending)
+                if tracker.stats().polls and not at_first_poll:
+                    at_first_poll = seen[-1]
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            return at_first_poll, [after - before for before, after in pairwise(seen)]
+
+    at_first_poll, steps = run(scenario())
+
+    assert 0 < at_first_poll < len(IDS) / 10
+    assert max(steps) <= AT_ONCE / 10
+
+
+@pytest.mark.parametrize("somebody_listens", [False, True])
+def test_whoever_leaves_last_leaves_nothing_behind(*, somebody_listens: bool) -> None:
+    """
+    All at once, or one by one where an observer wants to hear of each; and it goes on anew.
+    """
+    dropped: list[str] = []
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.RequestDropped):
+            dropped.append(event.request_id)
+
+    async def scenario() -> None:
+        source = Source()
+        observers = (listen,) if somebody_listens else ()
+        async with Tracker(source, observers=observers) as tracker:
+            for _ in range(2):
+                waiting = asyncio.create_task(tracker.wait_all(many(300)))
+                await joined(tracker, 300)
+                await asyncio.sleep(3)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                assert tracker.stats().pending == tracker.stats().in_flight == 0
+            before = tracker.stats().polls
+            await asyncio.sleep(60)
+            assert tracker.stats().polls == before
+            source.status = SUCCESS
+            assert (await tracker.wait_all(many(30))).ok
+
+    run(scenario())
+
+    assert len(dropped) == (600 if somebody_listens else 0)
+
+
+def test_whoever_leaves_first_takes_nothing_from_the_others() -> None:
+    """
+    A second waiter keeps what it waits for.
+    """
+
+    async def scenario() -> None:
+        source = Source()
+        async with Tracker(source) as tracker:
+            handle = tracker.track("r7")
+            waiting = asyncio.create_task(tracker.wait_all(many(300)))
+            await joined(tracker, 300)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            assert tracker.stats().pending == 1
+            source.status = SUCCESS
+            assert (await handle).ok
 
     run(scenario())

@@ -111,6 +111,10 @@ class Roster:
     def leave(self, wait: Wait, now: float) -> None:
         """Let a waiter go; what nobody else waits for is not asked about any more."""
         self._waits.pop(wait, None)
+        if not self._waits and not self._emit.wants(events.RequestDropped):
+            # One by one, a million of them would hold up the end for many seconds.
+            self._forget_all(now)
+            return
         for request_id in wait.open_ids():
             tracked = self._tracked.get(request_id)
             if tracked is not None:
@@ -267,6 +271,17 @@ class Roster:
         if task is not None:
             task.cancel()
         if not self._tracked:
+            self._health.idle(now)
+
+    def _forget_all(self, now: float) -> None:
+        followed, self._tracked = self._tracked, {}
+        self._schedule.clear()
+        self._health.suspects.clear()
+        for tracked in followed.values():
+            task, tracked.task = tracked.task, None
+            if task is not None:
+                task.cancel()
+        if followed:
             self._health.idle(now)
 
     def _result(

@@ -31,13 +31,12 @@ class Ranking:
         early: Requests that could be asked about before their gap is over.
     """
 
-    __slots__ = ("_durations", "_places", "due", "early")
+    __slots__ = ("_durations", "_places", "_stale", "due", "early")
 
     def __init__(self, *, stale: float = STALE) -> None:
         self._durations = Durations()
-        self._places = Places()
-        self.due = Cells(self._durations, stale=stale)
-        self.early = Cells(self._durations, stale=stale)
+        self._stale = stale
+        self.clear()
 
     def join(self, tracked: Tracked) -> None:
         """Give a request its place, behind all others."""
@@ -47,6 +46,12 @@ class Ranking:
         """Give its place up; nothing happens if it has none."""
         if tracked.place:
             self._follow(self._places.leave(tracked))
+
+    def clear(self) -> None:
+        """Forget all places, and all who compete."""
+        self._places = Places()
+        self.due = Cells(self._durations, stale=self._stale)
+        self.early = Cells(self._durations, stale=self._stale)
 
     def learn(self, tracked: Tracked, sent_at: float, *, ended: bool) -> None:
         """A poll sent at *sent_at* told whether the request had ended since the last look."""

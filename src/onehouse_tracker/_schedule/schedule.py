@@ -128,6 +128,13 @@ class Schedule:
         if self._ranking is not None:
             self._ranking.leave(tracked)
 
+    def clear(self) -> None:
+        """Forget all requests, in here or out for a poll; what was learned stays."""
+        self._heap, self._early, self._backing_off = [], [], {}
+        self._demand, self._live = 0.0, 0
+        if self._ranking is not None:
+            self._ranking.clear()
+
     def clear_backoff(self, now: float) -> None:
         """Make everything due that waits only because polls failed."""
         for tracked, due in tuple(self._backing_off.items()):

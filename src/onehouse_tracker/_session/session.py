@@ -50,6 +50,9 @@ T = TypeVar("T")
 _AT_ONCE = 1_000
 """Requests that join in one turn of the event loop: a hundred thousand take a second or more."""
 
+_FED_AT_ONCE = 100
+"""The same for an async iterable: a poll takes many turns, and must not wait for all to join."""
+
 _SERVED_BY_ONE = 2
 """Requests that one connection can serve without ever being late."""
 
@@ -291,11 +294,15 @@ class Session:
         request_ids: AsyncIterable[str | Request],
         label: str | None,
     ) -> None:
+        fed = 0
         try:
             async for item in request_ids:
                 if wait.over or wait.expired:
                     return
                 self._join(engine, wait, check(item), label)
+                fed += 1
+                if fed % _FED_AT_ONCE == 0:  # it may never have to wait for the next one
+                    await asyncio.sleep(0)
             wait.fed()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()

@@ -218,9 +218,13 @@ async def consume(
 
 async def report(terminal: Terminal, settings: Settings, ledger: Ledger) -> None:
     """Print what is known, where that was not done line by line."""
+    if settings.output is Output.JSONL:
+        return
+    tells_open = settings.output is not Output.TEXT
     items = [
         open_item(request) if result is None else result_item(result)
         for request, result in ledger.standings()
+        if tells_open or result is not None
     ]
     await print_all(terminal, settings.output, items)
 

@@ -26,6 +26,10 @@ class Silence:
         self._heard = False
         """Whether there was an answer, or its absence was told."""
 
+    def listens_to(self, kind: type[Event]) -> bool:
+        """Whether events of this *kind* say anything about an outage."""
+        return kind in (PollFinished, OutageBegan, OutageEnded)
+
     def __call__(self, event: Event) -> None:
         """Say what *event* means, if it is about an outage."""
         match event:
