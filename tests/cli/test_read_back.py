@@ -4,8 +4,8 @@ What the command writes, it reads; and what is visibly not one request ID, it re
 
 from __future__ import annotations
 
+import asyncio
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -160,9 +160,9 @@ def test_an_argument_or_cell_that_is_not_an_id_is_refused(text: str) -> None:
     """
     A variable of a shell may be empty in many ways, and a border has as many cells as it wants.
     """
-    with pytest.raises(CommandError, match="^argument: "):
+    with pytest.raises(CommandError, match=r"^argument: "):
         request_of(text, "argument")
-    with pytest.raises(CommandError, match="^ids, line 2: "):
+    with pytest.raises(CommandError, match=r"^ids, line 2: "):
         read(f"label|request_id\n|{text}".encode())
 
 
@@ -191,7 +191,8 @@ async def test_an_odd_id_goes_through_all_that_is_printed(odd: str, tmp_path: Pa
     assert (first.code, again.code) == (124, 124)
     assert [item["request_id"] for item in again.objects()] == [odd, "x"]
     printed = first.err.splitlines()[-1].removeprefix("continue with: ").partition(" | oneh")[0]
-    lines = subprocess.run(["sh", "-c", printed], capture_output=True, check=True).stdout
+    shell = await asyncio.create_subprocess_shell(printed, stdout=asyncio.subprocess.PIPE)
+    lines, _ = await shell.communicate()
     assert read(lines) == [Request(odd, label="A"), Request("x", label="B")]
 
 

@@ -36,11 +36,14 @@ def why_not_one_id(text: str, *, exact: bool = True) -> str | None:
         exact: Whether it is certain where it begins and ends, as in JSON, in a cell and for an
             argument: then it may have spaces and commas in it.  In a list it may not.
     """
-    word = text.casefold()
-    if word in _NO_VALUE:
+    if text.casefold() in _NO_VALUE:
         return "that is written where there is no value: find out why there was no request ID"
-    if _ORDINARY.fullmatch(text) or not text:
+    if not text or _ORDINARY.fullmatch(text):
         return None
+    return _why_none(text) or (None if exact else _why_not_one(text))
+
+
+def _why_none(text: str) -> str | None:
     for character in text:
         if unicodedata.category(character) == "Cf":
             return f"it has an invisible character in it (U+{ord(character):04X}): remove it"
@@ -53,7 +56,7 @@ def why_not_one_id(text: str, *, exact: bool = True) -> str | None:
         )
     if _ROWS.fullmatch(text):
         return "that is the last line of a table; psql prints none with -At"
-    return None if exact else _why_not_one(text)
+    return None
 
 
 def _why_not_one(text: str) -> str | None:
