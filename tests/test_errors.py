@@ -8,6 +8,7 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -177,6 +178,10 @@ def test_an_error_inside_of_a_result_travels_too() -> None:
         (errors.SubmissionRejectedError("syntax", http_status=400), "HTTP 400: syntax"),
         (errors.SubmissionUnknownError("reset"), "fate unknown, not sent again: reset"),
         (errors.RequestFailedError(FAILED), "request r-1 (RUN JOB) ended FAILED: no such table"),
+        (
+            errors.RequestFailedError(replace(FAILED, label="a\nb\x1b[2J\u202e")),
+            "request r-1 (a b [2J ) ended FAILED: no such table",
+        ),
         (
             errors.RequestFailedError(Result(request_id="r-1", outcome=Outcome.TIMED_OUT)),
             "request r-1 ended TIMED_OUT",

@@ -335,3 +335,12 @@ def test_what_a_notebook_shows_is_bounded() -> None:
     assert rows[1] == ["FAILED", "5,000"]
     assert "4,950 more" in text
     assert len(results._repr_html_()) < 30_000
+
+
+def test_no_label_turns_the_text_of_a_notebook() -> None:
+    """
+    With U+202E in it, a label would show what follows it backwards.
+    """
+    result = Result(request_id="r", label="a\u202eb\u2066\n", outcome=Outcome.FAILED)
+
+    assert _shown(Results([result]))[0][-1][1] == "a b  "

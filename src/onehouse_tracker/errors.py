@@ -34,6 +34,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onehouse_tracker._text import printable
+
 if TYPE_CHECKING:
     from onehouse_tracker.models import Outcome, Result
     from onehouse_tracker.results import Results
@@ -239,7 +241,7 @@ class RequestFailedError(TrackerError):
 
     def __str__(self) -> str:
         result = self.result
-        label = f" ({result.label})" if result.label else ""
+        label = f" ({printable(result.label)})" if result.label else ""
         reason = f": {result.reason}" if result.reason else ""
         return f"request {result.request_id}{label} ended {result.outcome}{reason}"
 

@@ -32,6 +32,9 @@ __all__ = [
 
 MAX_ID_LENGTH = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Cc: control characters.  Cf: what is invisible or turns text around.  Cs: lone surrogates, which
+# cannot be encoded for the wire.  Zl, Zp: line breaks.  None could be printed and read again.
+_NOT_IN_ID = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -114,13 +117,16 @@ def check_request_id(value: object) -> str:
             f"a request ID has at most {MAX_ID_LENGTH} characters, this one {len(value)}:"
             f" {_shorten(repr(value))}"
         )
-    # Cc: control characters.  Cs: lone surrogates, which cannot be encoded for the wire.
     if not value.isascii() or not value.isprintable():
         for character in value:
-            if unicodedata.category(character) in {"Cc", "Cs"}:
+            if unicodedata.category(character) in _NOT_IN_ID:
                 raise InvalidRequestError(
-                    f"a request ID has no control characters: {_shorten(repr(value))}"
+                    "a request ID has no control characters, no line breaks and nothing"
+                    f" invisible: {_shorten(repr(value))}"
                 )
+    if value[0].isspace() or value[-1].isspace():
+        # A list that is read again would make another ID of it.
+        raise InvalidRequestError(f"a request ID has no spaces around it: {_shorten(repr(value))}")
     return value
 
 
@@ -171,8 +177,8 @@ class Request:
     One request to follow, with what its owner knows about it.
 
     Raises:
-        InvalidRequestError: The ID is not 1 to 256 characters without control characters,
-            the label is no text, or ``submitted_at`` is no datetime with a time zone.
+        InvalidRequestError: The ID is not 1 to 256 visible characters without spaces around
+            them, the label is no text, or ``submitted_at`` is no datetime with a time zone.
     """
 
     request_id: str

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, 
 from html import escape
 from typing import Any
 
+from onehouse_tracker._text import printable
 from onehouse_tracker.errors import RequestFailedError
 from onehouse_tracker.models import Result
 
@@ -234,7 +235,7 @@ _LONGEST_REASON = 300
 
 
 def _row(*cells: str, tag: str = "td") -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
 def _shorten(result: Result) -> str:

@@ -5,6 +5,8 @@ What the command writes, it reads; and what is visibly not one request ID, it re
 from __future__ import annotations
 
 import asyncio
+import csv
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +18,10 @@ from hypothesis import strategies as st
 from onehouse_tracker.cli import _csv
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._records import Records, request_of
+from onehouse_tracker.cli._records import Records, list_line, request_of
 from onehouse_tracker.cli._terminal import clean
 from onehouse_tracker.models import Request
+from onehouse_tracker.testing import faults
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
 from onehouse_tracker.testing.statements import Kind
@@ -45,6 +48,91 @@ def test_every_label_comes_back_from_csv(label: str) -> None:
     (request,) = read(text.encode(), "results.csv")
 
     assert (request.label or "") == clean(label).strip()
+
+
+@given(st.text(st.sampled_from("'=+-@ a\";\n,é"), max_size=12))
+def test_no_reader_of_csv_finds_a_formula(label: str) -> None:
+    """
+    Where a comma is for decimals, a spreadsheet splits at semicolons.
+    """
+    item = {"request_id": "a", "label": label, "response": {"message": label}}
+    _, line = _csv.lines(item, [item])
+
+    for delimiter in ",;":
+        cells = next(csv.reader([line], delimiter=delimiter))
+        assert [cell for cell in cells if cell.lstrip(' "').startswith(tuple("=+-@"))] == []
+    *_, response = next(csv.reader([line]))
+    assert json.loads(response) == {"message": label}
+
+
+IDS = st.text(
+    st.sampled_from("ab#{[\"',;|=-. /")
+    | st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]),
+    min_size=1,
+    max_size=6,
+).filter(lambda text: text == text.strip())
+LABELS = st.none() | st.text(
+    st.sampled_from("a \t\n\r\u2028\u202e\ufeff") | st.characters(exclude_categories=["Cs"]),
+    max_size=4,
+)
+
+
+@given(st.sampled_from(["#hash", "request_id", "x,request_id", "{}", "[1]", "id"]) | IDS, LABELS)
+def test_what_is_printed_as_a_list_is_read_back(request_id: str, label: str | None) -> None:
+    """
+    As it was, or refused by its line where it looks like a mistake: never as another ID, and never
+    as none.  No label steers the terminal, and none becomes a line of its own.
+    """
+    request = Request(request_id, label=label)
+    line = list_line(request)
+
+    assert line.replace("\t", "").isprintable()
+    try:
+        (again,) = read(f"{line}\n".encode())
+    except CommandError as error:
+        assert "ids, line 1: " in str(error)  # noqa: PT017 - it need not be raised
+        return
+    assert (again.request_id, again.label or "") == (request_id, (label or "").strip())
+
+
+@pytest.mark.parametrize("odd", ["#hash", "request_id", "[1]", "a b"])
+async def test_an_odd_id_is_submitted_and_followed(odd: str, tmp_path: Path) -> None:
+    """
+    A list that takes it for a comment would end well, and nobody would know how it ended.
+    """
+    project = SimulatedProject()
+    project.add(odd, 0)
+    project.script_next([faults.body(json.dumps({"requestId": odd}).encode())])
+    ids = tmp_path / "ids"
+    async with SimulatorServer(project) as server:
+        submitted = await run("submit", "SHOW A", *FAST, variables=server.environment())
+        ids.write_text(submitted.out)
+        waited = await run(
+            *("wait", "--from", str(ids), "-o", "jsonl", *FAST), variables=server.environment()
+        )
+
+    assert (submitted.code, waited.code) == (0, 0)
+    assert [item["request_id"] for item in waited.objects()] == [odd]
+
+
+async def test_an_id_that_nobody_could_read_is_none() -> None:
+    """
+    It turns the terminal's text around, so it is not printed; and the label, which is the user's
+    own, writes no line that looks like one of ours.
+    """
+    project = SimulatedProject()
+    project.script_next([faults.body('{"requestId": "a\u202eb"}'.encode())])
+    async with SimulatorServer(project) as server:
+        ended = await run(
+            *("submit", "SHOW A", "--label", "x\nerror: forged\u202e", *FAST),
+            variables=server.environment(),
+        )
+
+    assert ended.code == 1
+    assert ended.out == ""
+    assert "no usable request ID" in ended.err
+    assert "\nerror: forged" not in ended.err
+    assert "\u202e" not in ended.err
 
 
 async def test_a_csv_file_of_results_is_read_back(tmp_path: Path) -> None:
@@ -79,8 +167,8 @@ async def test_a_csv_file_of_results_is_read_back(tmp_path: Path) -> None:
 LATIN: Mapping[str, str] = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
 
 
-@pytest.mark.parametrize("output", ["text", "csv"])
-async def test_what_is_written_to_a_file_is_utf_8(output: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("output", "label"), [("text", "prüfen ß"), ("csv", "prüfen\nß")])
+async def test_what_is_written_to_a_file_is_utf_8(output: str, label: str, tmp_path: Path) -> None:
     """
     Whatever the locale: `--from` reads UTF-8 only, and files travel between machines.
     """
@@ -90,7 +178,7 @@ async def test_what_is_written_to_a_file_is_utf_8(output: str, tmp_path: Path) -
         variables = {**server.environment(), **LATIN}
         with printed.open("wb") as file:
             process = await start(
-                ["submit", "SHOW A", "--label", "prüfen\nß", "--output", output, *FAST],
+                ["submit", "SHOW A", "--label", label, "--output", output, *FAST],
                 variables,
                 stdout=file,
             )

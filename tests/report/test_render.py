@@ -95,6 +95,20 @@ def bad_results() -> Results:
     )
 
 
+def test_no_label_turns_the_text_around_it() -> None:
+    """
+    With U+202E in it, a label would show what follows it backwards.
+    """
+    label = "abc\u202ecba\u2066\u200f\ufeff"
+    result = Result(request_id="r", label=label, outcome=Outcome.FAILED, detected_at=NOON)
+    page = render(results_view(Results([result])))
+
+    assert "abc cba" in page
+    for character in label[3::4] + label[-3:]:
+        assert character not in page
+        assert f"\\u{ord(character):04x}" not in page
+
+
 def test_nothing_that_a_server_says_becomes_markup() -> None:
     """
     Labels, IDs and reasons come from others; in a report they are text, and only text.
@@ -104,7 +118,7 @@ def test_nothing_that_a_server_says_becomes_markup() -> None:
     assert [tag for tag, _ in page.elements].count("script") == 2  # the data and ours
     assert "img" not in {tag for tag, _ in page.elements}
     (row,) = page.data()["rows"]
-    assert row[1:3] == [EVIL, EVIL]
+    assert row[1:3] == [EVIL.replace("\u2028", " ")] * 2
     assert "<script>alert(1)" in row[7]
     assert ("h1", EVIL) in page.texts or EVIL in "".join(
         text for tag, text in page.texts if tag == "h1"

@@ -3,7 +3,8 @@ Tables for programs and spreadsheets: RFC 4180, with a header, one line a row.
 
 A spreadsheet takes a cell that begins like a formula for one, and labels and reasons are
 written by others: such cells get an apostrophe before them, which is taken away on reading.  So
-do those that look as if they had one already, or they would lose it.
+do those that look as if they had one already, or they would lose it.  Where a spreadsheet splits
+at semicolons, a cell may begin after each of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from onehouse_tracker.cli._terminal import clean
 __all__ = ["lines", "plain", "split"]
 
 _GUARD = "'"
-_FORMULA = re.compile(rf"{_GUARD}*\s*[=+\-@]")
+_FORMULA = r"""(?=['"\s]*[=+\-@])"""
+_UNGUARDED = re.compile(rf"(^|;){_FORMULA}")
+_GUARDED = re.compile(rf"(^|;){_GUARD}{_FORMULA}")
 # An answer of the server is one cell, of up to 8 MiB; Python's own limit is 128 KiB.
 csv.field_size_limit(2**31 - 1)
 
@@ -35,7 +38,7 @@ def lines(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Iterator
 
 def plain(cell: str) -> str:
     """What a cell said before it was guarded."""
-    return cell[1:] if cell[:1] == _GUARD and _FORMULA.match(cell) else cell
+    return _GUARDED.sub(r"\1", cell)
 
 
 def split(line: str, delimiter: str) -> list[str]:
@@ -56,8 +59,10 @@ def _cell(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    text = clean(value) if isinstance(value, str) else json.dumps(value, default=str)
-    return f"{_GUARD}{text}" if _FORMULA.match(text) else text
+    if not isinstance(value, str):
+        # Still JSON, and nothing in it is split.
+        return json.dumps(value, default=str).replace(";", "\\u003b")
+    return _UNGUARDED.sub(rf"\1{_GUARD}", clean(value))
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -16,7 +16,6 @@ from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._logging import configure
-from onehouse_tracker.cli._one_id import why_not_one_id
 from onehouse_tracker.cli._options import Input, Output
 from onehouse_tracker.cli._output import (
     json_line,
@@ -27,6 +26,7 @@ from onehouse_tracker.cli._output import (
     summary,
 )
 from onehouse_tracker.cli._progress import live
+from onehouse_tracker.cli._records import list_line
 from onehouse_tracker.cli._report import recorded, served
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._silence import Silence
@@ -267,11 +267,12 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
     """A command that waits for *requests*, with all that is known of each."""
     labels = {request.label or settings.label for request in requests}
     aged = any(request.submitted_at is not None for request in requests)
-    if len(labels) == 1 and not aged:
+    if len(labels) == 1 and not aged and all((label or "").isprintable() for label in labels):
         ids = [request.request_id for request in requests]
         options = replace(settings, label=labels.pop()).arguments()
         return shlex.join(["onehouse-tracker", "wait", *options, *_dashes(ids), *ids])
-    if aged or not all(map(_fits_a_list, requests)):
+    # What is known of them, or how they are called, may be more than plain lines can say.
+    if any(list_line(request).startswith("{") for request in requests):
         lines = [json_line(request_data(request)) for request in requests]
         printed = ["printf", "%s\\n", *lines]
     else:
@@ -279,12 +280,6 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
         printed = ["printf", "%s\\t%s\\n", *(word for pair in pairs for word in pair)]
     waiting = ["onehouse-tracker", "wait", *settings.arguments(), "--from", "-"]
     return f"{shlex.join(printed)} | {shlex.join(waiting)}"
-
-
-def _fits_a_list(request: Request) -> bool:
-    """Whether a line with its ID and its label is read as it was meant."""
-    printable = (request.label or "").isprintable()
-    return printable and why_not_one_id(request.request_id, exact=False) is None
 
 
 def _dashes(ids: Sequence[str]) -> list[str]:

@@ -15,10 +15,11 @@ from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._csv import plain, split
 from onehouse_tracker.cli._one_id import looks_like_header, why_not_one_id
 from onehouse_tracker.cli._options import Format, Input
+from onehouse_tracker.cli._output import json_line, request_data
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import Request
 
-__all__ = ["Records", "request_of"]
+__all__ = ["Records", "list_line", "request_of"]
 
 _LONGEST = 80
 _DELIMITERS = ",;\t|"
@@ -250,6 +251,24 @@ def request_of(
         return Request(request_id, label=label or None, submitted_at=moment)
     except InvalidRequestError as error:
         raise CommandError(f"{where}: {error}") from None
+
+
+def list_line(request: Request) -> str:
+    """
+    Write *request* as one line of a list: plain where it would be read again as it is, else JSON.
+
+    A plain line begins with no ``#``, for example, and its label steers no terminal.
+    """
+    plain = f"{request.request_id}\t{request.label}" if request.label else request.request_id
+    whole = request.request_id.isprintable() and (request.label or "").isprintable()
+    return plain if whole and _read_again(plain) == [request] else json_line(request_data(request))
+
+
+def _read_again(line: str) -> list[Request]:
+    try:
+        return list(Records("a list", Input()).line(line.encode()))
+    except CommandError:
+        return []
 
 
 def _shown(text: str) -> str:

@@ -13,6 +13,7 @@ from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._progress import live
+from onehouse_tracker.cli._records import list_line
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
 from onehouse_tracker.cli._statements import Statement, given, label_of, read
@@ -225,15 +226,15 @@ class _Submission:
         elif self._wait:
             if self._terminal.quiet:
                 return
-            self._terminal.note(f"submitted {number}: {request_id}  {label or ''}".rstrip())
+            self._terminal.note(f"submitted {number}: {request_id}  {clean(label or '')}".rstrip())
         else:
-            await self._terminal.emit(f"{request_id}\t{clean(label)}" if label else request_id)
+            await self._terminal.emit(list_line(request))
         del self._unprinted[number]
 
     def _refused(
         self, number: int, label: str | None, error: SubmissionError | InvalidRequestError
     ) -> None:
-        told = ", ".join(filter(None, (label, self._statements[number - 1].where)))
+        told = ", ".join(filter(None, (clean(label or ""), self._statements[number - 1].where)))
         name = f"statement {number}{f' ({told})' if told else ''}"
         if isinstance(error, SubmissionUnknownError):
             what = f"{name}: {error}. Look in the Onehouse console before you submit it again"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from onehouse_tracker.journal import JournalReader, JournalRequest
 from onehouse_tracker.models import Result
-from onehouse_tracker.report._view import PENDING, Row, View, head, told
+from onehouse_tracker.report._view import PENDING, Row, View, head, told, visible
 from onehouse_tracker.results import Results
 
 __all__ = ["journal_view", "results_view"]
@@ -33,9 +33,9 @@ def journal_view(reader: JournalReader) -> View:
     view["statements"] = [
         # Its text is not shown: it may hold secrets.
         [
-            item.label or item.kind,
+            visible(item.label or item.kind),
             "UNKNOWN" if item.fate_unknown else item.state.upper(),
-            item.reason,
+            visible(item.reason),
             _since(item.intended_at, start),
         ]
         for item in refused

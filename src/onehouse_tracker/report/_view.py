@@ -10,9 +10,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from onehouse_tracker._text import printable
 from onehouse_tracker.models import Outcome
 
-__all__ = ["OPEN", "PENDING", "Row", "View", "head", "iso", "rounded", "told", "totals"]
+__all__ = [
+    "OPEN",
+    "PENDING",
+    "Row",
+    "View",
+    "head",
+    "iso",
+    "rounded",
+    "told",
+    "totals",
+    "visible",
+]
 
 View = dict[str, Any]
 """
@@ -76,13 +88,13 @@ class Row:
         """The fields that a page shows, in an order that the page knows."""
         return [
             self.number,
-            self.request_id,
-            self.label,
+            printable(self.request_id),
+            visible(self.label),
             rounded(self.joined),
             rounded(self.first),
             rounded(self.ended),
             self.state,
-            self.reason,
+            visible(self.reason),
             self.polls,
             rounded(self.waited),
             rounded(self.delay_bound),
@@ -144,7 +156,9 @@ def head(  # noqa: PLR0913 - one for each fact
         "refusals": refusals,
         "paused": rounded(paused),
         "failure": failure,
-        "folded": [[label, state, count] for (label, state), count in (folded or {}).items()],
+        "folded": [
+            [visible(label), state, count] for (label, state), count in (folded or {}).items()
+        ],
     }
 
 
@@ -154,6 +168,11 @@ def totals(view: View) -> Counter[str]:
     for _, state, count in view["head"]["folded"]:
         counts[state] += count
     return counts
+
+
+def visible(text: str | None) -> str | None:
+    """What others wrote, without what turns the text around it or cannot be seen."""
+    return None if text is None else printable(text)
 
 
 def told(reason: str | None, state: str) -> str | None:
