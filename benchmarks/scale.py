@@ -97,6 +97,9 @@ class OpenGate:
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
         """Never happens."""
 
+    def forgive(self, refusals: int) -> None:
+        """Never happens."""
+
     def answered(self, sent_at: float) -> None:
         """Nothing to learn."""
 

@@ -98,6 +98,9 @@ class _SlowGate:
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
         self._gate.throttled(sent_at, retry_after)
 
+    def forgive(self, refusals: int) -> None:
+        pass
+
     def answered(self, sent_at: float) -> None:
         self._gate.answered(sent_at)
 

@@ -123,7 +123,26 @@ class StatusError(TrackerError):
 
 
 class TransportError(StatusError):
-    """No usable reply: network error, time-out, 5xx, 408, 425, unreadable or oversized body."""
+    """
+    No usable reply: network error, time-out, 5xx, 408, 425, unreadable or oversized body.
+
+    Attributes:
+        retry_after: Seconds the server asks us to wait; `None` where it does not say.
+    """
+
+    def __init__(
+        self,
+        reason: str = "",
+        *,
+        request_id: str = "",
+        http_status: int | None = None,
+        grpc_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            reason, request_id=request_id, http_status=http_status, grpc_status=grpc_status
+        )
+        self.retry_after = retry_after
 
 
 class StaleConnectionError(TransportError):

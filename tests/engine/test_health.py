@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker._engine.health import Blame, Health
+from onehouse_tracker._engine.health import WITNESS_TIMEOUT, Health
 from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker.errors import TransportError
+
+DOWN = TransportError("down")
 
 
 def _health(patience: float = 600) -> Health:
@@ -27,7 +30,12 @@ def _tracked(name: str = "r") -> Tracked:
 def _fail(
     health: Health, ids: str, *, now: float = 100.0, is_only_one: bool = False
 ) -> list[bool]:
-    return [health.failed(now + n, name, is_only_one=is_only_one) for n, name in enumerate(ids)]
+    """Fail a poll of each, a second apart; say after each whether there is a suspicion."""
+    suspicions = []
+    for number, name in enumerate(ids):
+        health.failed(now + number, _tracked(name), DOWN, is_only_one=is_only_one)
+        suspicions.append(health.suspicion is not None)
+    return suspicions
 
 
 def test_the_beginning() -> None:
@@ -36,35 +44,49 @@ def test_the_beginning() -> None:
     """
     health = _health()
 
-    assert (health.proven, health.outage, health.confirming) == (False, False, False)
+    assert (health.proven, health.outage, health.suspicion) == (False, False, None)
     assert (health.silent_since, health.gives_up_at) == (None, math.inf)
-    assert (health.answered_at, health.next_probe_at) == (-math.inf, -math.inf)
+    assert (health.answered_sent_at, health.next_probe_at) == (-math.inf, -math.inf)
 
 
-def test_ten_failures_over_two_requests_are_an_outage() -> None:
+def test_ten_failures_over_two_requests_are_a_suspicion() -> None:
     """
-    Reported once, and the first probe comes a second later.
+    No outage yet: a few requests may be sick, and stand side by side.
     """
     health = _health()
 
     assert _fail(health, "aaaaaaaaab") == 9 * [False] + [True]
-    assert health.outage
-    assert health.next_probe_at == 110.0
-    assert _fail(health, "cdef") == 4 * [False]
+    assert not health.outage
+    assert _fail(health, "cdef") == 4 * [True]
 
 
-def test_one_request_that_fails_among_many_is_no_outage() -> None:
+def test_an_outage_begins_with_a_probe_a_second_later() -> None:
+    """
+    The suspicion is over; the server may have asked for more distance.
+    """
+    health = _health()
+    _fail(health, "ababababab")
+
+    health.begin_outage(110)
+
+    assert (health.outage, health.suspicion, health.next_probe_at) == (True, None, 111)
+    assert _fail(health, "abab") == 4 * [False]  # no suspicion of what is known
+    health.hold_probes(130)
+    health.probe_sent(112)
+    assert health.next_probe_at == 130
+
+
+def test_one_request_that_fails_among_many_is_no_suspicion() -> None:
     """
     Others may be well; the first failure of another one tells.
     """
     health = _health()
 
     assert not any(_fail(health, 50 * "a"))
-    assert not health.outage
     assert _fail(health, "b") == [True]
 
 
-def test_the_only_request_is_enough_for_an_outage() -> None:
+def test_the_only_request_is_enough_for_a_suspicion() -> None:
     """
     There is no other one that could confirm it.
     """
@@ -80,24 +102,56 @@ def test_an_answer_breaks_the_row() -> None:
     health = _health()
 
     assert not any(_fail(health, "abcdefghi"))
-    assert health.good(200) is False
+    assert health.good(200, 200) is None
     assert not any(_fail(health, "abcdefghi"))
-    assert not any(_fail(_health(), "abcdefghi"))
-    health.good(300)
+    health.good(300, 300)
     assert not any(_fail(health, 10 * "a"))  # which IDs failed before is forgotten too
+
+
+def test_an_answer_ends_a_suspicion() -> None:
+    """
+    The failures belong to their requests; there was no outage, so nothing is forgiven.
+    """
+    health = _health()
+    _fail(health, "ababababab")
+
+    assert health.good(110, 110.1) is None
+    assert health.suspicion is None
 
 
 def test_a_good_reply_ends_an_outage() -> None:
     """
-    Full speed is back at once, and so is all patience.
+    Full speed is back at once, and so is all patience; what began to fail before the outage
+    is not forgiven, so the caller is told when the last answer before it came.
     """
     health = _health()
+    health.good(98, 98.5)
     _fail(health, "abababababab")
+    health.begin_outage(112)
 
-    assert health.good(500) is True
-    assert (health.outage, health.proven, health.answered_at) == (False, True, 500)
+    assert health.good(500, 500.2) == 98.5
+    assert (health.outage, health.proven, health.answered_sent_at) == (False, True, 500)
     assert (health.silent_since, health.gives_up_at) == (None, math.inf)
-    assert health.good(501) is False
+    assert health.good(501, 501) is None
+
+
+def test_a_suspicion_waits_for_its_witnesses_from_the_first_on() -> None:
+    """
+    Their slots may come late; each of them gets most of a second, and one that failed is out.
+    """
+    health = _health()
+    _fail(health, "ababababab", now=100)
+    suspicion = health.suspicion
+    assert suspicion is not None
+    assert suspicion.deadline == 109 + WITNESS_TIMEOUT
+    first, second = _tracked("c"), _tracked("d")
+
+    suspicion.ask(first, 112)
+    suspicion.ask(second, 112.1)
+    assert suspicion.deadline == 112 + WITNESS_TIMEOUT
+    health.failed(112.2, first, DOWN, is_only_one=False)
+
+    assert (list(suspicion.asked), list(suspicion.waiting)) == ([first, second], [second])
 
 
 def test_probes_keep_their_distance() -> None:
@@ -111,6 +165,20 @@ def test_probes_keep_their_distance() -> None:
     assert health.next_probe_at == 101.25
 
 
+def test_our_own_silence_does_not_cost_patience() -> None:
+    """
+    A process that was stopped for an hour asked nothing, so nobody could answer.
+    """
+    health = _health(600)
+    _fail(health, "a", now=100)
+
+    health.woke(101, 101.9)  # a busy event loop
+    assert health.gives_up_at == 700
+    health.woke(110, 3710)  # meant to poll at 110
+
+    assert health.gives_up_at == 700 + 3600
+
+
 def test_patience_runs_from_the_first_failure() -> None:
     """
     Later failures do not prolong it; a good reply does.
@@ -119,7 +187,7 @@ def test_patience_runs_from_the_first_failure() -> None:
 
     _fail(health, "abc", now=100)
     assert (health.silent_since, health.gives_up_at) == (100, 700)
-    health.good(650)
+    health.good(650, 650)
     _fail(health, "a", now=660)
     assert health.gives_up_at == 1260
 
@@ -246,91 +314,18 @@ def test_patience_counts_each_second_that_is_neither_paused_nor_idle(
     assert health.gives_up_at == 600 + excused
 
 
-def test_a_refusal_before_any_good_reply_is_the_project() -> None:
-    """
-    Wrong credentials cost one request, not a hundred.
-    """
-    health = _health()
-
-    assert (
-        health.refused(100, _tracked(), is_confirmation=False, is_only_one=False) is Blame.PROJECT
-    )
-    assert not health.suspects
-
-
-def test_a_refusal_after_good_replies_waits_for_another_opinion() -> None:
-    """
-    The question goes out at once, and more suspects do not delay it.
-    """
-    health = _health()
-    health.good(50)
-    health.probe_sent(99.9)
-    first, second = _tracked("first"), _tracked("second")
-
-    assert health.refused(100, first, is_confirmation=False, is_only_one=False) is Blame.UNDECIDED
-    assert health.next_probe_at == 100
-    health.probe_sent(100.5)
-    assert health.refused(101, second, is_confirmation=False, is_only_one=False) is Blame.UNDECIDED
-    assert health.next_probe_at == 101.5
-    assert list(health.suspects) == [first, second]
-
-
-def test_the_only_request_is_asked_again_after_a_second() -> None:
-    """
-    There is no second opinion; a key that is just being rotated may work by then.
-    """
-    health = _health()
-    health.good(50)
-
-    blame = health.refused(100, _tracked(), is_confirmation=False, is_only_one=True)
-
-    assert blame is Blame.UNDECIDED
-    assert health.next_probe_at == 101
-
-
-def test_a_refused_confirmation_is_the_project() -> None:
-    """
-    Two requests, two refusals: the key was rotated.
-    """
-    health = _health()
-    health.good(50)
-    health.refused(100, _tracked("a"), is_confirmation=False, is_only_one=False)
-
-    assert (
-        health.refused(100.2, _tracked("b"), is_confirmation=True, is_only_one=False)
-        is Blame.PROJECT
-    )
-
-
-def test_an_answered_confirmation_leaves_the_suspects_alone() -> None:
-    """
-    They are refused for themselves; the project goes on.
-    """
-    health = _health()
-    health.good(50)
-    suspects = _tracked("a"), _tracked("b")
-    for suspect in suspects:
-        health.refused(100, suspect, is_confirmation=False, is_only_one=False)
-
-    assert health.acquit_project() == suspects
-    assert health.acquit_project() == ()
-    assert health.proven
-
-
 def test_after_a_failure_of_the_project_everything_begins_again() -> None:
     """
     The tracker stays usable, and the next wait starts with a single probe.
     """
     health = _health(600)
-    health.good(10)
-    health.refused(20, _tracked(), is_confirmation=False, is_only_one=False)
+    health.good(10, 10)
     _fail(health, "abababababab", now=30)
-    health.confirming = True
+    health.begin_outage(42)
 
     health.reset()
 
-    assert (health.proven, health.outage, health.confirming) == (False, False, False)
-    assert not health.suspects
+    assert (health.proven, health.outage, health.suspicion) == (False, False, None)
     assert (health.silent_since, health.gives_up_at) == (None, math.inf)
     assert health.next_probe_at == -math.inf
     assert not any(_fail(health, "ababababa", now=100))

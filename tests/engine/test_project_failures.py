@@ -80,7 +80,7 @@ def test_outage_of_nine_minutes_loses_nothing() -> None:
         assert len(world.between(second, second + 1)) <= 1
     assert len(world.between(100, 200)) >= 99  # and the probes do go on
     probed = {request_id for at, request_id in world.calls if 36 <= at < 536}
-    assert len(probed) > 400  # they rotate over the IDs
+    assert len(probed) > 150  # every second one goes to an ID at random
     back = min(at for at, _ in world.calls if at >= 570)
     assert back < 571.1
     assert len(world.between(back + 0.1, back + 1.1)) >= 9
@@ -339,12 +339,13 @@ def test_witnesses_that_all_fail_take_turns() -> None:
 
     run(scenario())
     asked = [request_id for at, request_id in world.calls if 20 <= at < 50]
-    assert {asked.count(name) for name in "abc"} <= {len(asked) // 3, len(asked) // 3 + 1}
+    assert min(asked.count(name) for name in "abc") >= 3
 
 
-def test_revoked_key_is_confirmed_by_one_other_request() -> None:
+def test_revoked_key_fails_everyone_after_three_refusals() -> None:
     """
-    A 401 after good replies costs one more poll, then everyone knows.
+    A key that expires is never the fault of a request; a second goes by, so that a refusal of
+    a moment harms nobody.
     """
 
     def answer(at: float, _request_id: str) -> str | StatusError:
@@ -354,13 +355,15 @@ def test_revoked_key_is_confirmed_by_one_other_request() -> None:
 
     async def scenario() -> None:
         async with Tracker(world) as tracker:
-            with pytest.raises(AuthenticationError):
+            with pytest.raises(AuthenticationError) as caught:
                 await tracker.wait_all(["a", "b", "c"])
+            assert not caught.value.results
+            assert set(caught.value.pending) == {"a", "b", "c"}
 
     run(scenario())
-    refused = [request_id for at, request_id in world.calls if at >= 20]
-    assert len(refused) == 2
-    assert len(set(refused)) == 2
+    refused = world.between(20, 100)
+    assert len(refused) == 3
+    assert 1 <= refused[-1] - refused[0] < 1.5
 
 
 def test_several_foreign_ids_do_not_condemn_the_project() -> None:

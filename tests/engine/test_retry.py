@@ -15,17 +15,18 @@ from onehouse_tracker._engine.retry import (
     Again,
     Ended,
     Pending,
-    Verdict,
     backoff,
-    judge_error,
+    judge_failure,
+    judge_rejection,
     judge_reply,
 )
-from onehouse_tracker._engine.tracked import Run, Tracked
+from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,
     StaleConnectionError,
+    ThrottledError,
     TransportError,
 )
 from onehouse_tracker.models import ApiStatus, Outcome, StatusReply
@@ -42,7 +43,7 @@ def _tracked() -> Tracked:
 
 def _reply(
     tracked: Tracked, status: str | None, *, sent_at: float = 10.0, draw: float = 1.0
-) -> Verdict:
+) -> Ended | Pending | Again:
     return judge_reply(
         tracked,
         StatusReply(status),
@@ -55,22 +56,33 @@ def _reply(
 
 def _error(
     tracked: Tracked,
-    error: TransportError | RejectedError,
+    error: TransportError | ThrottledError | RejectedError,
     *,
     sent_at: float = 10.0,
     took: float = 0.25,
     draw: float = 1.0,
     answered_at: float = -math.inf,
+    outage: bool = False,
     policy: PollPolicy = POLICY,
-) -> Verdict:
-    return judge_error(
+) -> Ended | Again:
+    if isinstance(error, RejectedError):
+        return judge_rejection(
+            tracked,
+            error,
+            sent_at=sent_at,
+            now=sent_at + took,
+            policy=policy,
+            random=lambda: draw,
+        )
+    return judge_failure(
         tracked,
         error,
         sent_at=sent_at,
         now=sent_at + took,
         policy=policy,
         random=lambda: draw,
-        answered_at=answered_at,
+        answered_sent_at=answered_at,
+        outage=outage,
     )
 
 
@@ -91,7 +103,7 @@ def test_the_server_says_how_it_ended(status: str, outcome: Outcome) -> None:
     _error(tracked, DOWN)
 
     assert _reply(tracked, status) == Ended(outcome)
-    assert (tracked.status, tracked.error, tracked.run) == (status, None, Run.NONE)
+    assert (tracked.status, tracked.error, tracked.faults) == (status, None, None)
 
 
 def test_pending_is_noted_with_the_time_of_sending() -> None:
@@ -102,7 +114,7 @@ def test_pending_is_noted_with_the_time_of_sending() -> None:
     _error(tracked, DOWN)
 
     assert _reply(tracked, ApiStatus.PENDING, sent_at=12.5) == Pending()
-    assert (tracked.pending_sent_at, tracked.error, tracked.run_length) == (12.5, None, 0)
+    assert (tracked.pending_sent_at, tracked.error, tracked.faults) == (12.5, None, None)
 
 
 @pytest.mark.parametrize(
@@ -132,21 +144,34 @@ def test_a_status_we_do_not_know_counts_three_times(status: str | None, reason: 
     assert (tracked.error.reason, tracked.error.request_id) == (reason, "r-1")
 
 
-@pytest.mark.parametrize("between", [ApiStatus.PENDING, DOWN, EARLY])
-def test_unknown_words_count_only_in_a_row(between: ApiStatus | TransportError) -> None:
+def test_unknown_words_count_only_in_a_row() -> None:
     """
     Three odd replies in a week are not three in a row.
     """
     tracked = _tracked()
     for _ in range(2):
         _reply(tracked, None)
-    if isinstance(between, ApiStatus):
-        _reply(tracked, between)
-    else:
-        _error(tracked, between)
+    _reply(tracked, ApiStatus.PENDING)
 
     assert _reply(tracked, None, sent_at=10) == Again(11.25)
-    assert tracked.run_length == 1
+    assert _reply(tracked, None, sent_at=20) == Again(22.25)
+    assert _reply(tracked, None, sent_at=30) == Ended(Outcome.UNRECOGNISED)
+
+
+@pytest.mark.parametrize("between", [DOWN, EARLY])
+def test_a_request_that_is_sick_in_two_ways_in_turn_still_ends(
+    between: TransportError | NotFoundError,
+) -> None:
+    """
+    Neither a failed poll nor a 404 is a status: an odd reply after it continues the row.
+    """
+    tracked = _tracked()
+    replies = []
+    for number in range(3):
+        _error(tracked, between, sent_at=10.0 * number)
+        replies.append(_reply(tracked, None, sent_at=10.0 * number + 5))
+
+    assert replies[2] == Ended(Outcome.UNRECOGNISED)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +265,8 @@ def test_after_forgiveness_the_count_starts_again() -> None:
 
     tracked.forgive()
 
-    assert (tracked.run, tracked.run_length, tracked.error) == (Run.NONE, 0, None)
+    assert tracked.faults is not None
+    assert (tracked.faults.failures, tracked.error) == (0, None)
     assert _error(tracked, DOWN, sent_at=200, took=0, answered_at=199) == Again(201)
 
 
@@ -253,7 +279,8 @@ def test_forgiveness_is_for_failures_only() -> None:
 
     tracked.forgive()
 
-    assert (tracked.run, tracked.run_started, tracked.error) == (Run.NOT_FOUND, 5, EARLY)
+    assert tracked.faults is not None
+    assert (tracked.faults.not_found_since, tracked.error) == (5, EARLY)
 
 
 def test_404_ends_a_request_only_after_its_grace() -> None:
@@ -311,7 +338,8 @@ def test_any_status_breaks_a_run_of_404(interruption: ApiStatus | None) -> None:
     _reply(tracked, interruption, sent_at=120)
 
     assert isinstance(_error(tracked, EARLY, sent_at=131), Again)
-    assert tracked.run_started == 131
+    assert tracked.faults is not None
+    assert tracked.faults.not_found_since == 131
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 410, 302])
@@ -328,13 +356,65 @@ def test_a_refusal_is_final_for_this_request(status: int) -> None:
 
 def test_a_stale_connection_is_no_failure() -> None:
     """
-    Nothing was sent: the request is due at once, ahead of the others, its history untouched.
+    Nothing was sent: the request is due at once, its history untouched.
     """
     tracked = _tracked()
     _error(tracked, DOWN)
 
     assert _error(tracked, StaleConnectionError("stale"), sent_at=50) == Again(50)
-    assert (tracked.run, tracked.run_length, tracked.error) == (Run.FAILURES, 1, DOWN)
+    assert tracked.faults is not None
+    assert (tracked.faults.failures, tracked.error) == (1, DOWN)
+
+
+def test_stale_connections_for_ever_are_failures() -> None:
+    """
+    There are only so many idle connections; a source that always says so must not be asked
+    again at once for ever.
+    """
+    tracked = _tracked()
+    stale = StaleConnectionError("stale")
+
+    assert [_error(tracked, stale, sent_at=50) for _ in range(3)] == 3 * [Again(50)]
+    assert _error(tracked, stale, sent_at=50, took=0) == Again(51)
+    assert _error(tracked, stale, sent_at=51, took=0) == Again(53)
+    assert tracked.error is stale
+
+
+def test_failures_for_all_our_patience_end_a_request_while_others_are_answered() -> None:
+    """
+    Polls that hang are few: twenty of them would take a quarter of an hour.
+    """
+    tracked = _tracked()
+    for sent_at in (100, 200, 699):
+        verdict = _error(tracked, DOWN, sent_at=sent_at, answered_at=150)
+        assert isinstance(verdict, Again)
+
+    assert _error(tracked, DOWN, sent_at=700, answered_at=150) == Ended(Outcome.UNREACHABLE)
+
+
+def test_probes_in_an_outage_prove_nothing_by_their_number() -> None:
+    """
+    They come every second; the request began to fail before, and may be well all the same.
+    """
+    tracked = _tracked()
+    for number in range(500):
+        verdict = _error(tracked, DOWN, sent_at=100.0 + number, answered_at=101, outage=True)
+        assert isinstance(verdict, Again)
+
+    ended = _error(tracked, DOWN, sent_at=700, answered_at=101, outage=True)
+    assert ended == Ended(Outcome.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait"), [(None, 1), (0.0, 1), (0.5, 1), (7.5, 7.5), (1e9, 120)]
+)
+def test_retry_after_is_the_least_wait(retry_after: float | None, wait: float) -> None:
+    """
+    A server that says when to come back means it; within bounds.
+    """
+    error = TransportError("busy", http_status=503, retry_after=retry_after)
+
+    assert _error(_tracked(), error, sent_at=10, took=0) == Again(10 + wait)
 
 
 def test_a_tracked_request_shows_its_state() -> None:
@@ -343,7 +423,8 @@ def test_a_tracked_request_shows_its_state() -> None:
     """
     tracked = _tracked()
     tracked.polls = 3
+    assert repr(tracked) == "<Tracked r-1: 3 polls, well>"
     _error(tracked, EARLY)
 
-    assert repr(tracked) == "<Tracked r-1: 3 polls, 404>"
+    assert repr(tracked) == "<Tracked r-1: 3 polls, failing>"
     assert not hasattr(tracked, "__dict__")

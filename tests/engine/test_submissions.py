@@ -280,7 +280,7 @@ def test_submission_cancelled_in_the_turn_in_which_the_project_fails() -> None:
                 await task
             tracker.track("b")
             tracker.track("c")
-            await asyncio.sleep(5)
+            await asyncio.sleep(1)
             assert [request_id for _, request_id in source.calls] == ["a", "b"]
 
     run(scenario())

@@ -45,10 +45,10 @@ def _worth(cells: Cells, tracked: Tracked, now: float) -> float:
     cell, durations = tracked.cell, cells._durations
     assert cell is not None
     label, place = durations.label(tracked.label), durations.place(tracked.place)
-    wait = max(0.0, now - tracked.looked)
+    wait = max(0.0, now - tracked.asked)
     if wait > cells.longest:
         return 1e12 + wait
-    chance = durations.chance(label, place, tracked.looked - cell.born, now - cell.born)
+    chance = durations.chance(label, place, tracked.asked - cell.born, now - cell.born)
     return chance * wait
 
 
@@ -135,19 +135,11 @@ class Learned(RuleBasedStateMachine):
                 self.out.remove(tracked)
 
     @rule(now=TIMES)
-    def clear_backoff(self, now: float) -> None:
+    def forgive(self, now: float) -> None:
         """An outage is over."""
-        self.schedule.clear_backoff(now)
         for tracked in tuple(self.failed):
+            self.schedule.forgive(tracked, now)
             self._returned(tracked, min(now, self.due[tracked]))
-
-    @rule(now=TIMES)
-    def pop_earliest(self, now: float) -> None:
-        """A probe."""
-        tracked = self.schedule.pop_earliest(now)
-        self.latest = max(self.latest, now)
-        assert (tracked is None) == (not self.due)
-        self._taken(tracked)
 
     @rule(step=st.floats(0, 20), times=st.integers(1, 8), answered=st.integers(0, 8))
     def pop(self, step: float, times: int, answered: int) -> None:
@@ -190,7 +182,7 @@ class Learned(RuleBasedStateMachine):
             assert all(when > now + TICK for when in self.due.values())
         elif is_early:
             assert taken not in self.failed
-            assert now >= taken.looked + EARLIEST - TICK - 1e-9
+            assert now >= taken.asked + EARLIEST - TICK - 1e-9
             assert self.due[taken] > now + TICK
             assert all(other not in self.failed for other in _members(early))
         self._taken(taken)
@@ -210,7 +202,7 @@ class Learned(RuleBasedStateMachine):
         schedule = self.schedule
         assert len(schedule) == len(self.due)
         demand = sum(
-            1 / PollPolicy().gap(tracked.looked - tracked.born)
+            1 / PollPolicy().gap(tracked.asked - tracked.born)
             for tracked in self.due
             if tracked not in schedule._backing_off
         )

@@ -29,7 +29,7 @@ def _schedule() -> Schedule:
 
 def _drain(schedule: Schedule) -> list[str]:
     names = []
-    while (tracked := schedule.pop_earliest(0)) is not None:
+    while (tracked := schedule.pop(1e12)) is not None:
         names.append(tracked.request_id)
 
     return names
@@ -44,8 +44,7 @@ def test_an_empty_schedule_has_nothing_to_say() -> None:
     assert len(schedule) == 0
     assert schedule.next_due() is None
     assert schedule.pop(1e9) is None
-    assert schedule.pop_earliest(0) is None
-    schedule.clear_backoff(0)
+    schedule.forgive(_tracked(), 0)
     schedule.finished(_tracked(), 0)
 
 
@@ -148,41 +147,46 @@ def test_pushing_twice_moves_a_request() -> None:
 
     assert len(schedule) == 1
     assert schedule.next_due() == 20
-    schedule.clear_backoff(10)
+    schedule.forgive(tracked, 10)
     assert schedule.next_due() == 20
     assert _drain(schedule) == ["r"]
     assert len(schedule) == 0
 
 
-def test_clearing_the_backoff_moves_only_what_failed() -> None:
+def test_forgiving_moves_only_what_failed() -> None:
     """
     After an outage failed requests go at once; a pending one keeps its gap.
     """
     schedule = _schedule()
-    for name in ("slow", "slower"):
-        schedule.again(_tracked(name), 30)
-    schedule.pending(_tracked("pending"), 10, 10)
-    schedule.add(_tracked("new"), 10)
+    tracked = [_tracked(name) for name in ("slow", "slower", "pending", "new", "sick")]
+    schedule.again(tracked[0], 30)
+    schedule.again(tracked[1], 30)
+    schedule.pending(tracked[2], 10, 10)
+    schedule.add(tracked[3], 10)
+    schedule.again(tracked[4], 30)
 
-    schedule.clear_backoff(10)
+    for one in tracked[:4]:
+        schedule.forgive(one, 10)
 
     assert schedule.next_due() == 10
-    assert _drain(schedule) == ["new", "slow", "slower", "pending"]
+    assert _drain(schedule) == ["new", "slow", "slower", "pending", "sick"]
 
 
-def test_clearing_the_backoff_never_makes_anything_later() -> None:
+def test_forgiving_never_makes_anything_later() -> None:
     """
-    A request that was refused for its rate is overdue on purpose: it must keep its place.
+    What failed and is overdue keeps its place.
     """
     schedule = _schedule()
-    schedule.add(_tracked("due"), 9)
-    schedule.again(_tracked("throttled"), 8)
-    schedule.again(_tracked("failed"), 30)
+    due, overdue, failed = _tracked("due"), _tracked("overdue"), _tracked("failed")
+    schedule.add(due, 9)
+    schedule.again(overdue, 8)
+    schedule.again(failed, 30)
 
-    schedule.clear_backoff(10)
+    for tracked in (due, overdue, failed):
+        schedule.forgive(tracked, 10)
 
     assert schedule.next_due() == 8
-    assert _drain(schedule) == ["throttled", "due", "failed"]
+    assert _drain(schedule) == ["overdue", "due", "failed"]
 
 
 def test_a_backoff_ends_when_the_request_is_taken() -> None:
@@ -195,7 +199,7 @@ def test_a_backoff_ends_when_the_request_is_taken() -> None:
     assert schedule.pop(5) is tracked
     schedule.pending(tracked, 5, 5)
 
-    schedule.clear_backoff(5.1)
+    schedule.forgive(tracked, 5.1)
 
     assert schedule.next_due() == 6
 
@@ -286,27 +290,15 @@ class Model(RuleBasedStateMachine):
             self._forget(expected)
             self.out.append(expected)
 
-    @rule()
-    def pop_earliest(self) -> None:
-        """A probe."""
-        first = min(self.waiting, default=None, key=lambda entry: entry[:2])
-        expected = None if first is None else first[2]
-        assert self.schedule.pop_earliest(0) is expected
-        if expected is not None:
-            self._forget(expected)
-            self.out.append(expected)
-
-    @rule(now=TIMES)
-    def clear_backoff(self, now: float) -> None:
-        """An outage is over: who fails waits no longer than until now, in order of failing."""
-        moved = [
-            entry for entry in self.waiting if entry[2] in self.backing_off and entry[0] > now
-        ]
-        for _, _, tracked in sorted(moved, key=lambda entry: entry[1]):
-            self.waiting = [entry for entry in self.waiting if entry[2] is not tracked]
-            self._expect(tracked, now)
-        self.backing_off.clear()
-        self.schedule.clear_backoff(now)
+    @rule(now=TIMES, which=st.integers(0, 12))
+    def forgive(self, now: float, which: int) -> None:
+        """An outage is over: what failed in it waits no longer than until now."""
+        for due, _, tracked in sorted(self.waiting, key=lambda entry: entry[1])[which:]:
+            self.schedule.forgive(tracked, now)
+            if tracked in self.backing_off and due > now:
+                self.waiting = [entry for entry in self.waiting if entry[2] is not tracked]
+                self._expect(tracked, now)
+            self.backing_off.discard(tracked)
 
     @invariant()
     def same_size_and_same_next(self) -> None:

@@ -18,6 +18,8 @@ from onehouse_tracker._engine.replies import Replies
 from onehouse_tracker._engine.roster import Roster
 from onehouse_tracker._engine.slots import SlotQueue
 from onehouse_tracker._engine.source import Source
+from onehouse_tracker._engine.state import ProjectState
+from onehouse_tracker._engine.turns import Turns
 from onehouse_tracker._schedule.schedule import TICK, Schedule
 from onehouse_tracker.errors import ProjectError, ThrottledError, UnauthorizedError
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.gates import Gate
@@ -59,7 +62,8 @@ class Engine:
         self._gate = gate
         self._emit = emit
         self._schedule = Schedule(policy, gate.limit)
-        self._health = Health(policy.patience)
+        state = ProjectState(Health(policy.patience))
+        self._health = state.health
         self._roster = Roster(
             self._schedule,
             self._health,
@@ -68,15 +72,17 @@ class Engine:
             recorder=recorder,
         )
         self._slots = SlotQueue()
+        draw = random.Random(seed).random
+        self._turns = Turns(state, self._schedule, self._roster, random=draw)
         self._replies = Replies(
+            state,
             self._schedule,
-            self._health,
             self._roster,
             self._slots,
             gate=gate,
             policy=policy,
             emit=self._emit,
-            random=random.Random(seed).random,
+            random=draw,
         )
         if recorder is not None:
             recorder.attach(on_failure=self._journal_failed, on_written=self._wake)
@@ -84,6 +90,7 @@ class Engine:
         self._closed: BaseException | None = None
         self._polls_go_first = True
         self._max_in_flight = policy.polls_at_once(gate.limit)
+        self._last_sent_at = -math.inf
         self.in_flight = 0
         self.submitting = 0
         self.polls = 0
@@ -143,14 +150,14 @@ class Engine:
         """The last error that failed every waiter."""
         return self._replies.last_failure
 
-    async def slot(self, *, submission: bool = False) -> None:
+    async def slot(self, *, submission: bool = False, at: float = -math.inf) -> None:
         """
-        Wait for one slot of the budget.
+        Wait for one slot of the budget; for a submission, not before the loop time *at*.
 
         A granted submission counts as in flight until `submitted` is called.  Cancelling
         gives up the place; a slot that was granted already is lost.
         """
-        future = self._slots.join(submission=submission)
+        future = self._slots.join(submission=submission, at=at)
         if self._closed is not None:
             self._slots.fail_all(self._closed)  # or it would wait for ever
         self._wake()
@@ -169,15 +176,17 @@ class Engine:
         self.submitting -= 1
         self._wake()
 
-    def accepted(self, sent_at: float) -> None:
-        """The server answered a submission sent at *sent_at*: a good reply."""
+    def accepted(self, sent_at: float, row: RefusalRow | None = None) -> None:
+        """The server answered a submission sent at *sent_at*, after the refusals in *row*."""
         self._gate.answered(sent_at)
-        self._replies.good(self._loop.time())
+        self._replies.good(sent_at, self._loop.time(), row)
         self._wake()
 
-    def throttled(self, sent_at: float, error: ThrottledError) -> None:
-        """The server refused a submission sent at *sent_at* for its rate."""
-        self._replies.throttled(sent_at, error, self._loop.time())
+    def submission_throttled(
+        self, row: RefusalRow | None, sent_at: float, error: ThrottledError
+    ) -> tuple[RefusalRow, float]:
+        """The server refused a submission for its rate: see `Replies.submission_throttled`."""
+        return self._replies.submission_throttled(row, sent_at, error, self._loop.time())
 
     def submission_unauthorized(self, error: UnauthorizedError) -> ProjectError | None:
         """A submission was refused with 401 or 403: the error, if it concerns the project."""
@@ -204,14 +213,21 @@ class Engine:
         async with asyncio.TaskGroup() as polls:
             while self._closed is None:
                 await self._until_slot_wanted()
-                await self._gate.acquire()
-                self._replies.note_budget(self._loop.time())
+                await self._acquire()
                 self._use_slot(polls)
             raise asyncio.CancelledError  # which a library behind the gate swallowed
+
+    async def _acquire(self) -> None:
+        planned = max(self._loop.time(), self._gate.paused_until)
+        await self._gate.acquire()
+        now = self._loop.time()
+        self._health.woke(max(planned, self._gate.paused_until), now)
+        self._replies.note_budget(now)
 
     async def _until_slot_wanted(self) -> None:
         while True:
             now = self._loop.time()
+            self._review(now)
             gives_up_at = self._health.gives_up_at
             if now >= gives_up_at:
                 self._replies.give_up(now)
@@ -219,40 +235,35 @@ class Engine:
             wanted_at = self._slot_wanted_at(now)
             if wanted_at <= now + TICK:
                 return
-            await self._sleep_until(min(wanted_at, gives_up_at))
+            planned = min(wanted_at, gives_up_at, self._turns.review_at())
+            await self._sleep_until(planned)
+            self._health.woke(planned, self._loop.time())
+
+    def _review(self, now: float) -> None:
+        if self._turns.review(now):
+            self._replies.outage_began(now)
 
     def _slot_wanted_at(self, now: float) -> float:
         """When something will want a slot, if nothing changes; infinity for never."""
         if self._slots.has_call:
             return now
-        return min(self._submission_wanted_at(now), self._poll_wanted_at())
+        return min(self._submission_wanted_at(now), self._poll_wanted_at(now))
 
     def _submission_wanted_at(self, now: float) -> float:
-        health = self._health
-        if not self._slots.has_submission or health.suspects or self._all_connections_busy:
+        at = self._slots.submission_at(now + TICK)
+        if at == math.inf or self._all_connections_busy:
             return math.inf
-        if not health.proven and self._on_the_wire:
-            return math.inf
-        if health.outage:
-            # A statement sent into an outage would be of unknown fate: polls probe first.
-            return math.inf if len(self._roster) else health.next_probe_at
-        return now
+        wanted_at = self._turns.submission_wanted_at(
+            now, on_the_wire=self._on_the_wire, last_sent_at=self._last_sent_at
+        )
+        return max(at, wanted_at)
 
-    def _poll_wanted_at(self) -> float:
-        health = self._health
-        if self._all_connections_busy:
+    def _poll_wanted_at(self, now: float) -> float:
+        if self._all_connections_busy or self.in_flight >= self._max_in_flight:
             return math.inf
-        if health.suspects:
-            return health.next_probe_at if self._can_confirm else math.inf
-        if self.in_flight >= self._max_in_flight:
-            return math.inf
-        if not health.proven and self._on_the_wire:
-            return math.inf
-        due = self._schedule.next_due()
-        if due is None:
-            return math.inf
-        # In an outage the clock decides and not the backoff: probes rotate over all IDs.
-        return health.next_probe_at if health.outage else due
+        return self._turns.poll_wanted_at(
+            now, on_the_wire=self._on_the_wire, last_sent_at=self._last_sent_at
+        )
 
     def overslept(self) -> bool:
         """Whether the dispatcher sleeps while something is due: never true once all is run."""
@@ -267,13 +278,6 @@ class Engine:
     def _all_connections_busy(self) -> bool:
         # One more would spend its time-out waiting for a connection, and seem to have failed.
         return self._on_the_wire >= self._source.max_connections
-
-    @property
-    def _can_confirm(self) -> bool:
-        if self._health.confirming:
-            return False
-        # Another request can be asked, or there is none, not even one in flight.
-        return len(self._schedule) > 0 or len(self._roster) == len(self._health.suspects)
 
     async def _sleep_until(self, when: float) -> None:
         """Sleep until loop time *when*, or until something changes."""
@@ -295,7 +299,8 @@ class Engine:
         now = self._loop.time()
         if self._closed is not None or self._gate.paused_until > now:
             return  # all ended, or a pause began, after the slot was granted
-        poll_is_due = self._poll_wanted_at() <= now + TICK
+        self._review(now)
+        poll_is_due = self._poll_wanted_at(now) <= now + TICK
         if poll_is_due and self._polls_go_first:
             self._start_poll(polls, now)
             self._polls_go_first = False
@@ -311,62 +316,46 @@ class Engine:
         granted = self._slots.grant(submissions=may_submit)
         if granted:
             self.submitting += 1
+            self._last_sent_at = now
             self._health.probe_sent(now)
         return granted is not None
 
     def _start_poll(self, polls: asyncio.TaskGroup, now: float) -> None:
-        health = self._health
-        confirming = bool(health.suspects)
-        if confirming:
-            tracked = self._roster.witness()
-            if tracked is not None:
-                self._schedule.take(tracked)
-        elif health.outage:
-            tracked = self._schedule.pop_earliest(now)
-        else:
-            tracked = self._schedule.pop(now)
+        tracked = self._turns.take(now)
         if tracked is None:
             return
-        if health.outage:
+        if self._health.outage:
             # Each probe looks the name up again: the server may answer at another address.
             self._source.forget_connections()
-        if confirming or health.outage:
-            health.probe_sent(now)
-        health.confirming = confirming
         self.polls += 1
         self.in_flight += 1
+        self._last_sent_at = now
+        tracked.asked = now
         self._roster.count_poll(tracked)
-        tracked.task = polls.create_task(
-            self._poll(tracked, now, confirming=confirming), name=f"poll {tracked.request_id}"
-        )
-        # Not a `finally` in the poll: a task cancelled before its first step runs none.
-        tracked.task.add_done_callback(
-            self._cancelled_confirmation if confirming else self._cancelled_poll
-        )
+        task = polls.create_task(self._poll(tracked, now), name=f"poll {tracked.request_id}")
+        # An eager task may have had its reply by now.
+        if not task.done():
+            tracked.task = task
+            # Not a `finally` in the poll: a task cancelled before its first step runs none.
+            task.add_done_callback(self._cancelled_poll)
 
     def _cancelled_poll(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
-            self._poll_over(confirming=False)
+            self._poll_over()
 
-    def _cancelled_confirmation(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            self._poll_over(confirming=True)
-
-    def _poll_over(self, *, confirming: bool) -> None:
+    def _poll_over(self) -> None:
         self.in_flight -= 1
-        if confirming:
-            self._health.confirming = False
         self._wake()
 
     # --- One poll --------------------------------------------------------------------
 
-    async def _poll(self, tracked: Tracked, sent_at: float, *, confirming: bool) -> None:
+    async def _poll(self, tracked: Tracked, sent_at: float) -> None:
         answer = await self._source.ask(tracked.request_id)
-        self._poll_over(confirming=confirming)
-        if tracked.task is None:
+        self._poll_over()
+        if not self._roster.tracks(tracked):
             return  # nobody waits for it any more
         tracked.task = None
-        self._replies.receive(tracked, answer, sent_at, self._loop.time(), confirming=confirming)
+        self._replies.receive(tracked, answer, sent_at, self._loop.time())
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

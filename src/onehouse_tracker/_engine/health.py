@@ -1,5 +1,5 @@
 """
-What the replies say about the project as a whole: outage, refused credentials, patience.
+What the replies say about the project as a whole: is the server there, and how long is it not?
 
 No clock, no I/O, no tasks; callers pass the time in.
 """
@@ -7,26 +7,48 @@ No clock, no I/O, no tasks; callers pass the time in.
 from __future__ import annotations
 
 import math
-from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.tracked import Tracked
 
-__all__ = ["Blame", "Health"]
+__all__ = ["WITNESSES", "Health", "Suspicion"]
 
-OUTAGE_AFTER = 10
+SUSPICIOUS_AFTER = 10
 """Failures in a row, over two requests or more."""
 
+WITNESSES = 3
+"""Requests that are asked, at most, before a suspicion becomes an outage."""
+
+WITNESS_TIMEOUT = 0.8
+"""Seconds in which one of them has to answer.  An outage is noticed within a second of the
+tenth failure, also where nothing comes back at all."""
+
 PROBE_INTERVAL = 1.0
-"""Seconds between two probes in an outage, and between two attempts to confirm a refusal."""
+"""Seconds between two probes in an outage."""
+
+OVERSLEPT = 1.0
+"""Seconds that the dispatcher may be late before its own silence counts as such."""
 
 
-class Blame(Enum):
-    """Whom a refusal of credentials concerns."""
+class Suspicion:
+    """Ten failures in a row: a few requests that were answered last time are asked first."""
 
-    PROJECT = "every request would be refused"
-    UNDECIDED = "another request has to confirm it"
+    __slots__ = ("asked", "deadline", "waiting")
+
+    def __init__(self, now: float) -> None:
+        self.asked: dict[Tracked, None] = {}
+        """Those that were asked."""
+        self.waiting: dict[Tracked, None] = {}
+        """Those of them that have not failed yet."""
+        self.deadline = now + WITNESS_TIMEOUT
+
+    def ask(self, tracked: Tracked, now: float) -> None:
+        """A witness is asked."""
+        if not self.asked:
+            self.deadline = now + WITNESS_TIMEOUT
+        self.asked[tracked] = None
+        self.waiting[tracked] = None
 
 
 class Health:
@@ -35,12 +57,11 @@ class Health:
 
     States, all of which can hold together:
 
-    * *unproven*: no good reply yet, or credentials in doubt: one poll on the wire.
-      Left by the first good reply; entered again when the project has failed.
-    * *outage*: nothing succeeds any more: one probe a second.  Left by a good reply.
-    * *suspicious*: some requests were refused with 401 or 403 after good replies.  One
-      poll of another request decides: refused too, and the project has failed; answered,
-      and only the suspects are refused.
+    * *unproven*: no good reply yet, or the project has failed: one poll on the wire.  Left by
+      the first good reply.
+    * *suspicion*: ten polls failed in a row.  Perhaps only some requests are sick, so the next
+      slots go to requests that were answered last time.  Left by a good reply, or into:
+    * *outage*: those failed too, or there are none: one probe a second.  Left by a good reply.
     """
 
     __slots__ = (
@@ -53,28 +74,35 @@ class Health:
         "_streak_id",
         "_streak_is_mixed",
         "answered_at",
-        "confirming",
+        "answered_sent_at",
+        "last_error",
         "next_probe_at",
         "outage",
         "proven",
-        "suspects",
+        "suspicion",
+        "tried",
     )
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self.answered_at = -math.inf
         self._idle_since: float | None = None
         self._excused_until = -math.inf
+        self.answered_at = -math.inf
+        """When the last answer came."""
+        self.answered_sent_at = -math.inf
+        """When the latest of the polls was sent that were answered."""
         self.reset()
 
     def reset(self) -> None:
         """Start over: the next wait begins with a single probe."""
         self.proven = False
+        self.tried = False
+        """Whether a poll was sent since."""
         self.outage = False
+        self.suspicion: Suspicion | None = None
         self.next_probe_at = -math.inf
-        self.suspects: dict[Tracked, None] = {}
-        self.confirming = False
-        """Whether the poll that decides about the suspects is on the wire."""
+        self.last_error: Exception | None = None
+        """The last failure since the last answer."""
         self._failing_since: float | None = None
         self._excused = 0.0
         self._streak = 0
@@ -83,69 +111,73 @@ class Health:
 
     @property
     def silent_since(self) -> float | None:
-        """Since when there is no good reply to what is sent; `None` while all is well."""
+        """Since when there is no good reply to what is sent; `None` while there are some."""
         return self._failing_since
 
     @property
     def gives_up_at(self) -> float:
-        """When patience is over, if no good reply comes first; infinity while all is well."""
+        """When patience is over, if no good reply comes first; infinity while some come."""
         if self._failing_since is None or self._idle_since is not None:
             return math.inf
         return self._failing_since + self._excused + self._patience
 
-    def good(self, now: float) -> bool:
-        """A good reply: the server answered about one request.  True if it ends an outage."""
-        recovered = self.outage
+    def good(self, sent_at: float, now: float) -> float | None:
+        """
+        A good reply: the server answered about one request.
+
+        Returns:
+            If it ends an outage: when the last answer before the outage came.  What began to
+            fail later failed for no fault of its own.
+        """
+        before = self.answered_at if self.outage else None
         self.proven = True
         self.outage = False
+        self.suspicion = None
+        self.last_error = None
         self.answered_at = now
+        self.answered_sent_at = max(self.answered_sent_at, sent_at)
         self._failing_since = None
         self._excused = 0.0
         self._streak = 0
-        return recovered
+        return before
 
-    def failed(self, now: float, request_id: str, *, is_only_one: bool) -> bool:
-        """A poll failed.  True if that begins an outage."""
+    def failed(self, now: float, tracked: Tracked, error: Exception, *, is_only_one: bool) -> None:
+        """A poll failed; ten in a row are a suspicion."""
         self._begin_to_count(now)
+        self.last_error = error
         if self._streak == 0:
-            self._streak_id = request_id
+            self._streak_id = tracked.request_id
             self._streak_is_mixed = False
-        elif request_id != self._streak_id:
+        elif tracked.request_id != self._streak_id:
             self._streak_is_mixed = True
         self._streak += 1
-        if self.outage or self._streak < OUTAGE_AFTER:
-            return False
-        if not (self._streak_is_mixed or is_only_one):
-            return False
+        if self.suspicion is not None:
+            self.suspicion.waiting.pop(tracked, None)
+        elif (
+            not self.outage
+            and self._streak >= SUSPICIOUS_AFTER
+            and (self._streak_is_mixed or is_only_one)
+        ):
+            self.suspicion = Suspicion(now)
+
+    def begin_outage(self, now: float) -> None:
+        """No witness answers, or there is none."""
+        self.suspicion = None
         self.outage = True
-        self.next_probe_at = now + PROBE_INTERVAL
-        return True
-
-    def refused(
-        self, now: float, tracked: Tracked, *, is_confirmation: bool, is_only_one: bool
-    ) -> Blame:
-        """A poll was refused with 401 or 403.  An undecided request becomes a suspect."""
-        if not self.proven or is_confirmation:
-            return Blame.PROJECT
-        if not self.suspects:
-            # Asking the same request again only helps if something may have changed.
-            self.next_probe_at = now + PROBE_INTERVAL if is_only_one else now
-        self.suspects[tracked] = None
-        return Blame.UNDECIDED
-
-    def acquit_project(self) -> tuple[Tracked, ...]:
-        """The confirming poll was answered: return the suspects, who stand alone now."""
-        suspects = tuple(self.suspects)
-        self.suspects.clear()
-        return suspects
+        self.next_probe_at = max(self.next_probe_at, now + PROBE_INTERVAL)
 
     def probe_sent(self, now: float) -> None:
         """Note a probe, so that the next one keeps its distance."""
-        self.next_probe_at = now + PROBE_INTERVAL
+        self.next_probe_at = max(self.next_probe_at, now + PROBE_INTERVAL)
 
-    def throttled(self, now: float) -> None:
-        """A refusal for the rate: no failure, and no good reply either."""
+    def hold_probes(self, until: float) -> None:
+        """The server said when to come back: no probe before."""
+        self.next_probe_at = max(self.next_probe_at, until)
+
+    def refused(self, now: float, error: Exception) -> None:
+        """A refusal for the rate, or of the credentials: no good reply either."""
         self._begin_to_count(now)
+        self.last_error = error
 
     def paused(self, now: float, until: float) -> None:
         """The server ordered a pause: it does not count against patience."""
@@ -154,13 +186,23 @@ class Health:
             self._idle_since = now
         self._excuse(now, until)
 
+    def woke(self, planned: float, now: float) -> None:
+        """
+        The dispatcher meant to act at *planned*.
+
+        If it is late, this process was stopped, or something blocked its event loop: that was
+        our own silence and not the server's.
+        """
+        if now - planned > OVERSLEPT and self._failing_since is not None:
+            self._excuse(planned, now)
+
     def idle(self, now: float) -> None:
-        """Nothing is followed any more: this time does not count against patience."""
+        """Nothing is tracked any more: this time does not count against patience."""
         if self._idle_since is None:
             self._idle_since = now
 
     def busy(self, now: float) -> None:
-        """Something is followed again."""
+        """Something is tracked again."""
         if self._idle_since is not None:
             self._excuse(self._idle_since, now)
             self._idle_since = None

@@ -11,8 +11,19 @@ import math
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
-from onehouse_tracker._engine.health import Blame, Health
-from onehouse_tracker._engine.retry import Again, Ended, Pending, judge_error, judge_reply
+from onehouse_tracker._engine.credentials import Condemned
+from onehouse_tracker._engine.refusals import LEAST_ANSWERS
+from onehouse_tracker._engine.retry import (
+    UNREACHABLE_AFTER,
+    Again,
+    Ended,
+    Pending,
+    backoff,
+    judge_failure,
+    judge_rejection,
+    judge_reply,
+    least_wait,
+)
 from onehouse_tracker.errors import (
     AuthenticationError,
     OutageError,
@@ -20,6 +31,7 @@ from onehouse_tracker.errors import (
     RejectedError,
     StaleConnectionError,
     StatusError,
+    SubmissionUnsentError,
     ThrottledError,
     TransportError,
     UnauthorizedError,
@@ -29,8 +41,10 @@ from onehouse_tracker.models import Outcome, StatusReply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.roster import Roster
     from onehouse_tracker._engine.slots import SlotQueue
+    from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker._schedule.schedule import Schedule
     from onehouse_tracker.gates import Gate
@@ -41,17 +55,14 @@ __all__ = ["Replies"]
 _LOOK = 0.05
 """Seconds between two looks at the state of the budget, at least."""
 
-_GOOD = (StatusReply, RejectedError)
-"""Answers that show that the server works."""
-
 
 class Replies:
     """Where every reply of one project arrives."""
 
     def __init__(
         self,
+        state: ProjectState,
         schedule: Schedule,
-        health: Health,
         roster: Roster,
         slots: SlotQueue,
         *,
@@ -61,7 +72,11 @@ class Replies:
         random: Callable[[], float],
     ) -> None:
         self._schedule = schedule
-        self._health = health
+        self._state = state
+        self._health = state.health
+        self._credentials = state.credentials
+        self._witnesses = state.witnesses
+        self._refusals = state.refusals
         self._roster = roster
         self._slots = slots
         self._gate = gate
@@ -90,40 +105,44 @@ class Replies:
     # --- One poll --------------------------------------------------------------------
 
     def receive(
-        self,
-        tracked: Tracked,
-        answer: StatusReply | StatusError,
-        sent_at: float,
-        now: float,
-        *,
-        confirming: bool,
+        self, tracked: Tracked, answer: StatusReply | StatusError, sent_at: float, now: float
     ) -> None:
         """Take the answer to a poll of *tracked*, which somebody still waits for."""
         if self._emit:
             self._emit(_poll_finished(tracked, answer, now, sent_at))
-        if isinstance(answer, ThrottledError):
-            self.throttled(sent_at, answer, now)
-            self._again(tracked, sent_at)  # unharmed, and not behind the others
-            return
-        if isinstance(answer, UnauthorizedError):
-            self._refused(tracked, answer, now, confirming=confirming)
-            return
-        if isinstance(answer, _GOOD):
-            self._gate.answered(sent_at)
-            self.good(now)
-            if confirming:
-                self._acquit(tracked, now)
         if isinstance(answer, StatusReply):
+            self._answered(tracked, sent_at, now)
             self._reply(tracked, answer, sent_at, now)
+        elif isinstance(answer, RejectedError):
+            self._answered(tracked, sent_at, now)
+            self._follow(
+                tracked,
+                judge_rejection(
+                    tracked,
+                    answer,
+                    sent_at=sent_at,
+                    now=now,
+                    policy=self._policy,
+                    random=self._random,
+                ),
+                now,
+            )
+        elif isinstance(answer, ThrottledError):
+            self._throttled(tracked, answer, sent_at, now)
+        elif isinstance(answer, UnauthorizedError):
+            self._denied(tracked, answer, sent_at, now)
         else:
-            self._error(tracked, answer, sent_at, now)
+            self._failed(tracked, answer, sent_at, now)
 
-    def _again(self, tracked: Tracked, due: float) -> None:
-        if self._roster.follows(tracked):
-            self._schedule.again(tracked, due)
+    def _answered(self, tracked: Tracked, sent_at: float, now: float) -> None:
+        self._gate.answered(sent_at)
+        faults = tracked.faults
+        self.good(sent_at, now, None if faults is None else faults.rate)
+        tracked.answered = True
+        self._witnesses.answered(tracked)
 
     def _reply(self, tracked: Tracked, reply: StatusReply, sent_at: float, now: float) -> None:
-        if not self._roster.follows(tracked):
+        if not self._roster.tracks(tracked):
             return  # an observer, told of the poll, let it go
         verdict = judge_reply(
             tracked, reply, sent_at=sent_at, now=now, policy=self._policy, random=self._random
@@ -132,57 +151,92 @@ class Replies:
             case Pending():
                 self._schedule.pending(tracked, sent_at, now)
             case Again(due):
-                self._again(tracked, due)
+                self._schedule.again(tracked, due)
             case Ended(outcome):
                 if outcome is not Outcome.UNRECOGNISED:  # of which nobody knows when it ended
                     self._schedule.finished(tracked, sent_at)
                 self._roster.end(tracked, outcome, reply, now)
 
-    def _error(self, tracked: Tracked, error: StatusError, sent_at: float, now: float) -> None:
-        if not isinstance(error, TransportError | RejectedError):
+    def _failed(self, tracked: Tracked, error: StatusError, sent_at: float, now: float) -> None:
+        tracked.answered = False
+        if not isinstance(error, TransportError):
             error = TransportError(str(error), request_id=tracked.request_id)
-        if isinstance(error, TransportError) and not isinstance(error, StaleConnectionError):
-            begins = self._health.failed(now, tracked.request_id, is_only_one=self._is_alone)
-            if begins and self._emit:
-                self._emit(events.OutageBegan(at=now, reason=str(error)))
-        verdict = judge_error(
+        if not isinstance(error, StaleConnectionError):
+            self._health.failed(now, tracked, error, is_only_one=self._is_alone)
+            self._health.hold_probes(now + least_wait(error))
+        self._judge_failure(tracked, error, sent_at, now)
+
+    def _judge_failure(
+        self, tracked: Tracked, error: TransportError | ThrottledError, sent_at: float, now: float
+    ) -> None:
+        verdict = judge_failure(
             tracked,
             error,
             sent_at=sent_at,
             now=now,
             policy=self._policy,
             random=self._random,
-            answered_at=self._health.answered_at,
+            answered_sent_at=self._health.answered_sent_at,
+            outage=self._health.outage,
         )
-        match verdict:
-            case Again(due):
-                self._again(tracked, due)
-            case Ended(outcome):
-                self._roster.end(tracked, outcome, None, now)
+        self._follow(tracked, verdict, now)
 
-    def _refused(
-        self, tracked: Tracked, error: UnauthorizedError, now: float, *, confirming: bool
+    def _throttled(
+        self, tracked: Tracked, error: ThrottledError, sent_at: float, now: float
     ) -> None:
-        tracked.error = error
-        blame = self._health.refused(
-            now, tracked, is_confirmation=confirming, is_only_one=self._is_alone
+        tracked.answered = False
+        faults = tracked.faulty()
+        faults.rate = self.throttled(faults.rate, sent_at, error, now)
+        if faults.rate.own:
+            self._judge_failure(tracked, error, sent_at, now)
+        else:
+            gap = self._policy.gap(sent_at - tracked.born)
+            due = max(sent_at + gap, self._after_refusal(faults.rate, error, now))
+            self._follow(tracked, Again(due), now)
+
+    def _after_refusal(self, row: RefusalRow, error: ThrottledError, now: float) -> float:
+        """When to send again what was refused for its rate."""
+        resumed_at = max(now, self._gate.paused_until)
+        wait = backoff(row.count - 1, self._policy, self._random()) if row.count > 1 else 0.0
+        if len(self._roster):
+            # The others go first: enough of them to tell whose fault it is.
+            wait = max(wait, 1.5 * LEAST_ANSWERS / self._gate.limit)
+        return max(resumed_at + wait, now + least_wait(error))
+
+    def _denied(
+        self, tracked: Tracked, error: UnauthorizedError, sent_at: float, now: float
+    ) -> None:
+        tracked.answered = False
+        self._health.refused(now, error)
+        was_in_doubt = self._credentials.in_doubt
+        verdict = self._credentials.refused(
+            tracked,
+            error,
+            sent_at=sent_at,
+            now=now,
+            proven=self._health.proven,
+            answered_sent_at=self._health.answered_sent_at,
+            is_only_one=self._is_alone,
         )
-        if not self._roster.follows(tracked):
-            self._health.suspects.pop(tracked, None)
-        if blame is Blame.PROJECT:
+        if isinstance(verdict, Condemned):
             self.condemn(error, now)
-        elif self._emit:
+            return
+        if self._emit and self._credentials.in_doubt and not was_in_doubt:
             self._emit(
                 events.CredentialsDoubted(
                     at=now, request_id=tracked.request_id, reason=error.reason
                 )
             )
+        self._follow(tracked, verdict, now)
 
-    def _acquit(self, witness: Tracked, now: float) -> None:
-        """The credentials are good after all: the suspects are refused for themselves."""
-        for suspect in self._health.acquit_project():
-            if suspect is not witness:
-                self._roster.end(suspect, Outcome.REJECTED, None, now)
+    def _follow(self, tracked: Tracked, verdict: Again | Ended, now: float) -> None:
+        if not self._roster.tracks(tracked):
+            return
+        match verdict:
+            case Again(due):
+                self._schedule.again(tracked, due)
+            case Ended(outcome):
+                self._roster.end(tracked, outcome, None, now)
 
     @property
     def _is_alone(self) -> bool:
@@ -190,20 +244,54 @@ class Replies:
 
     # --- The project -----------------------------------------------------------------
 
-    def good(self, now: float) -> None:
-        """The server answered: an outage is over, and failures in it are forgotten."""
+    def good(self, sent_at: float, now: float, row: RefusalRow | None) -> None:
+        """
+        The server answered what was sent at *sent_at*, and was refused before as *row* says.
+
+        An outage is over, and failures in it are forgotten.
+        """
         silent_since = self._health.silent_since
-        if self._health.good(now):
-            self._roster.forgive_failures(now)
+        self._credentials.answered(sent_at)
+        self._refusals.answered(row)
+        forgiven_since = self._health.good(sent_at, now)
+        if forgiven_since is not None:
+            self._roster.forgive_failures(forgiven_since, now)
             if self._emit:
                 lasted = 0.0 if silent_since is None else now - silent_since
                 self._emit(events.OutageEnded(at=now, lasted=lasted))
 
-    def throttled(self, sent_at: float, error: ThrottledError, now: float) -> None:
-        """The server refused a request sent at *sent_at* for its rate."""
+    def outage_began(self, now: float) -> None:
+        """Nothing succeeds any more."""
+        if self._emit:
+            self._emit(events.OutageBegan(at=now, reason=str(self._health.last_error or "")))
+
+    def throttled(
+        self, row: RefusalRow | None, sent_at: float, error: ThrottledError, now: float
+    ) -> RefusalRow:
+        """
+        The server refused a request sent at *sent_at* for its rate.
+
+        Args:
+            row: The refusals of the same request or statement so far, with no answer between.
+
+            sent_at: When it was sent.
+
+            error: The refusal.
+
+            now: The time.
+
+        Returns:
+            The row with this one.  Unless it is the request's own, the project slows down.
+        """
         self.refusals += 1
+        row = self._refusals.refused(row, sent_at, now)
+        self._health.refused(now, error)
+        if row.own:
+            if row.steps:
+                self._gate.forgive(row.steps)
+                row.steps = 0
+            return row
         self._gate.throttled(sent_at, error.retry_after)
-        self._health.throttled(now)
         if error.retry_after is not None:
             # What we rest beyond that is our own choice, and silence like any other.
             until = min(self._gate.paused_until, now + error.retry_after)
@@ -219,6 +307,37 @@ class Replies:
                     margin=stats.margin,
                 )
             )
+        return row
+
+    def submission_throttled(
+        self, row: RefusalRow | None, sent_at: float, error: ThrottledError, now: float
+    ) -> tuple[RefusalRow, float]:
+        """
+        The server refused a submission for its rate, so nothing runs of it.
+
+        Returns:
+            Its refusals so far, and the time before which it is not to be sent again.
+
+        Raises:
+            SubmissionUnsentError: It was refused 20 times while others were answered.
+
+            OutageError: Nothing was answered since its first refusal, for all our patience.
+        """
+        row = self.throttled(row, sent_at, error, now)
+        if self._health.answered_sent_at > row.since:
+            if row.count >= UNREACHABLE_AFTER:
+                raise SubmissionUnsentError(
+                    f"refused {row.count} times for its rate while other requests were answered;"
+                    f" nothing runs of it (the server says: {error})",
+                    http_status=error.http_status,
+                    grpc_status=error.grpc_status,
+                )
+        elif now - row.since >= self._policy.patience:
+            raise OutageError(
+                f"the statement was refused for {now - row.since:.0f} s, and nothing else was"
+                f" answered meanwhile; nothing runs of it (the server says: {error})"
+            )
+        return row, self._after_refusal(row, error, now)
 
     def condemn(self, error: StatusError, now: float) -> ProjectError:
         """The credentials are refused: every request would be."""
@@ -230,14 +349,21 @@ class Replies:
             now,
         )
 
-    def give_up(self, now: float) -> ProjectError:
+    def give_up(self, now: float) -> None:
         """Patience is over."""
+        # What failed for itself while others were answered is told so: it is not the server.
+        for tracked in self._roster.hopeless(self._health.answered_sent_at):
+            self._roster.end(tracked, Outcome.UNREACHABLE, None, now)
+        if not len(self._roster) and not self._slots.has_submission:
+            return
         silent_since = self._health.silent_since
         silent_for = 0.0 if silent_since is None else now - silent_since
-        return self.fail(
+        last = self._health.last_error
+        self.fail(
             OutageError(
                 f"no good reply for {silent_for:.0f} s; the requests go on at the server,"
                 " wait for them again when it answers"
+                + (f" (the last failure: {last})" if last is not None else "")
             ),
             now,
         )
@@ -245,7 +371,7 @@ class Replies:
     def fail(self, error: ProjectError, now: float) -> ProjectError:
         """Fail every waiter of this moment; the next wait starts with a single probe."""
         self.last_failure = error
-        self._health.reset()
+        self._state.reset()
         # A slot for the user's own call is still theirs: only submissions are turned away.
         self._slots.fail_submissions(error)
         self._roster.fail(error, now)

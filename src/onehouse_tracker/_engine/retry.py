@@ -6,15 +6,17 @@ No clock, no I/O, no tasks; callers pass the time and the randomness in.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from onehouse_tracker._engine.tracked import Run, Tracked
+from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,
     StaleConnectionError,
     StatusError,
+    ThrottledError,
     TransportError,
 )
 from onehouse_tracker.models import ApiStatus, Outcome, StatusReply
@@ -24,10 +26,24 @@ if TYPE_CHECKING:
 
     from onehouse_tracker.policy import PollPolicy
 
-__all__ = ["Again", "Ended", "Pending", "Verdict", "judge_error", "judge_reply"]
+__all__ = [
+    "Again",
+    "Ended",
+    "Pending",
+    "judge_failure",
+    "judge_rejection",
+    "judge_reply",
+    "least_wait",
+]
 
 UNREACHABLE_AFTER = 20
 """Failures in a row, while other requests are answered."""
+
+MOST_STALE = 3
+"""Polls of one request in a row that may find a dead connection; one more is a failure."""
+
+LONGEST_RETRY_AFTER = 120.0
+"""Seconds that ``Retry-After`` can delay one request, at most."""
 
 UNRECOGNISED_AFTER = 3
 """Replies in a row without a status that we know."""
@@ -59,7 +75,6 @@ class Again:
     due: float
 
 
-Verdict = Ended | Pending | Again
 _PENDING = Pending()
 
 
@@ -71,68 +86,115 @@ def judge_reply(
     now: float,
     policy: PollPolicy,
     random: Callable[[], float],
-) -> Verdict:
+) -> Ended | Pending | Again:
     """Take note of a reply about *tracked* and say what follows."""
     tracked.status = reply.status
     if reply.status == ApiStatus.PENDING:
-        tracked.end_run()
+        tracked.well()
         tracked.pending_sent_at = sent_at
         return _PENDING
     outcome = _OUTCOMES.get(reply.status)  # type: ignore[call-overload] # a str equals its enum
     if outcome is not None:
-        tracked.end_run()
+        tracked.well()
         return Ended(outcome)
     # proto3 JSON leaves zero-valued enums out, so a missing status is not PENDING.
-    replies = tracked.extend_run(Run.UNRECOGNISED, sent_at)
-    tracked.not_found_since = None
+    faults = tracked.faulty()
+    faults.answer()
+    faults.not_found = 0
+    faults.not_found_since = math.inf
+    faults.unrecognized += 1
     tracked.error = StatusError(
         "the reply has no status"
         if reply.status is None
         else f"the reply has a status that is not known: {reply.status[:80]!r}",
         request_id=tracked.request_id,
     )
-    if replies >= UNRECOGNISED_AFTER:
+    if faults.unrecognized >= UNRECOGNISED_AFTER:
         return Ended(Outcome.UNRECOGNISED)
-    return Again(now + backoff(replies, policy, random()))
+    return Again(now + backoff(faults.unrecognized, policy, random()))
 
 
-def judge_error(
+def judge_rejection(
     tracked: Tracked,
-    error: TransportError | RejectedError,
+    error: RejectedError,
     *,
     sent_at: float,
     now: float,
     policy: PollPolicy,
     random: Callable[[], float],
-    answered_at: float,
-) -> Verdict:
-    """
-    Take note of an error about *tracked* and say what follows.
-
-    *answered_at* is when any request was last answered: a request that fails for itself
-    while others are answered is not an outage.
-    """
-    if isinstance(error, StaleConnectionError):
-        return Again(sent_at)  # nothing was sent, so nothing failed
+) -> Ended | Again:
+    """Take note that the server will not answer about *tracked*, and say what follows."""
+    faults = tracked.faulty()
+    faults.answer()
     tracked.error = error
-    if isinstance(error, NotFoundError):
-        polls = tracked.extend_run(Run.NOT_FOUND, sent_at)
-        # A failed poll in between is no reply, so it does not break the run of 404.
-        if tracked.not_found_since is None:
-            tracked.not_found_since = sent_at
-        grace_over = tracked.not_found_since + policy.not_found_grace
-        if sent_at > grace_over:
-            return Ended(Outcome.NOT_FOUND)
-        # The last look comes right after the grace, however long the backoff is by then.
-        return Again(min(now + backoff(polls, policy, random()), max(now, grace_over + 0.01)))
-    if isinstance(error, RejectedError):
+    if not isinstance(error, NotFoundError):
         return Ended(Outcome.REJECTED)
-    if isinstance(error, TransportError):
-        failures = tracked.extend_run(Run.FAILURES, sent_at)
-        if failures >= UNREACHABLE_AFTER and answered_at > tracked.run_started:
+    # A failed poll in between is no answer, so it does not break the row of 404.
+    if not faults.not_found:
+        faults.not_found_since = sent_at
+    faults.not_found += 1
+    grace_over = faults.not_found_since + policy.not_found_grace
+    if sent_at > grace_over:
+        return Ended(Outcome.NOT_FOUND)
+    # The last poll comes right after the grace, however long the backoff is by then.
+    wait = backoff(faults.not_found, policy, random())
+    return Again(min(now + wait, max(now, grace_over + 0.01)))
+
+
+def judge_failure(
+    tracked: Tracked,
+    error: TransportError | ThrottledError,
+    *,
+    sent_at: float,
+    now: float,
+    policy: PollPolicy,
+    random: Callable[[], float],
+    answered_sent_at: float,
+    outage: bool,
+) -> Ended | Again:
+    """
+    Take note of a failed poll of *tracked*, and say what follows.
+
+    Args:
+        tracked: The request.
+
+        error: What failed; a 429 where it is this request's own.
+
+        sent_at: When the poll was sent.
+
+        now: The time.
+
+        policy: The backoff, and patience.
+
+        random: From 0 to 1.
+
+        answered_sent_at: When the latest poll was sent that was answered.  A request that
+            fails while others are answered fails for itself.
+
+        outage: Whether nothing succeeds any more.  Then probes come faster than the backoff,
+            and prove nothing by their number.
+    """
+    faults = tracked.faulty()
+    if isinstance(error, StaleConnectionError):
+        # Nothing was sent, so nothing failed; but no request finds a dead connection for ever.
+        faults.stale += 1
+        if faults.stale <= MOST_STALE:
+            return Again(sent_at)
+    else:
+        faults.stale = 0
+    tracked.error = error
+    failures = faults.fail(sent_at, now)
+    if answered_sent_at > faults.failing_since:
+        too_many = failures >= UNREACHABLE_AFTER and not outage
+        if too_many or sent_at - faults.failing_since >= policy.patience:
             return Ended(Outcome.UNREACHABLE)
-        return Again(now + backoff(failures, policy, random()))
-    assert_never(error)
+    wait = backoff(failures, policy, random())
+    return Again(now + max(wait, least_wait(error)))
+
+
+def least_wait(error: TransportError | ThrottledError) -> float:
+    """Seconds to wait at least, as the server asked with ``Retry-After``, within bounds."""
+    return min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
 
 
 def backoff(attempt: int, policy: PollPolicy, draw: float) -> float:

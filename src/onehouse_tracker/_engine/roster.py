@@ -6,7 +6,9 @@ Bookkeeping on one event loop: no task, no I/O, nothing to await.
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
@@ -15,7 +17,7 @@ from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.models import Outcome, Result, own_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from onehouse_tracker._engine.health import Health
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Roster"]
 
+_SEARCHED = 256
+"""Requests that are looked at, at least, before a search for a preferred one ends."""
+
 
 class Roster:
     """
@@ -36,7 +41,6 @@ class Roster:
 
     * in the *schedule*, waiting for its turn;
     * *in flight*: `Tracked.task` is its poll;
-    * among the *suspects* of `Health`, refused and waiting for another request to confirm;
     * with the *recorder*, if there is one: until it is on disk that the request is followed,
       and again until its outcome is.
 
@@ -144,7 +148,7 @@ class Roster:
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float
     ) -> None:
         """Hand the outcome to everyone who waits for it, once it is on disk."""
-        if not self.follows(tracked):
+        if not self.tracks(tracked):
             return
         result = self._result(tracked, outcome, reply, now)
         if self._recorder is None or not outcome.finished:
@@ -158,7 +162,7 @@ class Roster:
     ) -> None:
         """It is on disk that *tracked* is followed: now it may be asked about."""
         tracked.writing = False
-        if not self.follows(tracked) or isinstance(known, JournalError):
+        if not self.tracks(tracked) or isinstance(known, JournalError):
             return
         if known is not None and known.outcome.final:
             # An earlier run knew it: what is final does not change.
@@ -167,7 +171,7 @@ class Roster:
         for wait in tracked.waits:
             if wait.expired:
                 self._time_out(tracked, wait, now)
-        if self.follows(tracked):
+        if self.tracks(tracked):
             self._schedule.add(tracked, due)
 
     def _recorded(
@@ -175,10 +179,10 @@ class Roster:
     ) -> None:
         """The outcome of *tracked* is on disk: now it may be told."""
         tracked.writing = False
-        if self.follows(tracked) and not isinstance(failure, JournalError):
+        if self.tracks(tracked) and not isinstance(failure, JournalError):
             self._tell(tracked, result, now)
 
-    def follows(self, tracked: Tracked) -> bool:
+    def tracks(self, tracked: Tracked) -> bool:
         """
         Whether anybody still waits for *tracked*.
 
@@ -225,20 +229,45 @@ class Roster:
                 )
             )
 
-    def witness(self) -> Tracked | None:
-        """The request whose poll should decide about the suspects."""
-        waiting = [tracked for tracked in self._tracked.values() if tracked.ticket]
-        if waiting:
-            # Whoever failed last gives way to the others; and of those, a request that was
-            # answered before is certainly ours to ask about.
-            return min(waiting, key=lambda one: (one.run_length, one.pending_sent_at is None))
-        return next(iter(self._health.suspects), None)
+    def __iter__(self) -> Iterator[Tracked]:
+        """Everything that is tracked, in the order in which it came."""
+        return iter(self._tracked.values())
 
-    def forgive_failures(self, now: float) -> None:
-        """An outage is over: what failed in it failed for no fault of its own."""
+    def pick(self, draw: float, *, prefer: Callable[[Tracked], bool]) -> Tracked | None:
+        """
+        Return a request that waits in the schedule, at random; `None` if there is none.
+
+        Args:
+            draw: From 0 to 1: where the search begins.
+
+            prefer: One of which this is true is returned, if a short search finds it.
+        """
+        start = int(draw * len(self._tracked))
+        found: Tracked | None = None
+        values = self._tracked.values
+        for number, tracked in enumerate(chain(islice(values(), start, None), values())):
+            if number >= _SEARCHED and found is not None:
+                return found
+            if tracked.ticket:
+                if prefer(tracked):
+                    return tracked
+                found = found or tracked
+        return found
+
+    def hopeless(self, answered_sent_at: float) -> list[Tracked]:
+        """What fails for itself: something else was answered since it began to fail."""
+        return [
+            tracked
+            for tracked in self._tracked.values()
+            if tracked.faults is not None and tracked.faults.failing_since < answered_sent_at
+        ]
+
+    def forgive_failures(self, since: float, now: float) -> None:
+        """An outage is over: what began to fail after *since* failed for no fault of its own."""
         for tracked in self._tracked.values():
-            tracked.forgive()
-        self._schedule.clear_backoff(now)
+            if tracked.faults is not None and since <= tracked.faults.failed_at < math.inf:
+                tracked.forgive()
+                self._schedule.forgive(tracked, now)
 
     def _let_go(
         self, tracked: Tracked, wait: Wait, now: float, *, timed_out: bool = False
@@ -266,7 +295,6 @@ class Roster:
     def _forget(self, tracked: Tracked, now: float) -> None:
         del self._tracked[tracked.request_id]
         self._schedule.remove(tracked)
-        self._health.suspects.pop(tracked, None)
         task, tracked.task = tracked.task, None
         if task is not None:
             task.cancel()
@@ -276,7 +304,6 @@ class Roster:
     def _forget_all(self, now: float) -> None:
         followed, self._tracked = self._tracked, {}
         self._schedule.clear()
-        self._health.suspects.clear()
         for tracked in followed.values():
             task, tracked.task = tracked.task, None
             if task is not None:

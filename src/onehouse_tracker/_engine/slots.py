@@ -5,7 +5,9 @@ Who waits for a slot besides the polls: submissions, and calls of the user's own
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
+from heapq import heappop, heappush
 
 __all__ = ["SlotQueue"]
 
@@ -17,18 +19,27 @@ class SlotQueue:
     It hands out nothing by itself: the dispatcher calls `grant` when it has a slot.
     """
 
-    __slots__ = ("_calls", "_sequence", "_submissions")
+    __slots__ = ("_calls", "_later", "_sequence", "_submissions")
 
     def __init__(self) -> None:
         self._calls: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._submissions: deque[tuple[int, asyncio.Future[None]]] = deque()
+        # Submissions that were refused and wait before they join the others.
+        self._later: list[tuple[float, int, asyncio.Future[None]]] = []
         self._sequence = 0
 
-    def join(self, *, submission: bool) -> asyncio.Future[None]:
-        """Return a future that is done when its slot is granted.  Cancel it to leave."""
+    def join(self, *, submission: bool, at: float = -math.inf) -> asyncio.Future[None]:
+        """
+        Return a future that is done when its slot is granted.  Cancel it to leave.
+
+        A submission gets none before the loop time *at*.
+        """
         future = asyncio.get_running_loop().create_future()
         self._sequence += 1
-        (self._submissions if submission else self._calls).append((self._sequence, future))
+        if submission and at > -math.inf:
+            heappush(self._later, (at, self._sequence, future))
+        else:
+            (self._submissions if submission else self._calls).append((self._sequence, future))
         return future
 
     @property
@@ -38,8 +49,18 @@ class SlotQueue:
 
     @property
     def has_submission(self) -> bool:
-        """Whether a submission waits."""
-        return _prune(self._submissions)
+        """Whether a submission waits, or will."""
+        return self.submission_at(-math.inf) < math.inf
+
+    def submission_at(self, now: float) -> float:
+        """When a submission wants a slot: in the past if one waits, infinity if there is none."""
+        later = self._later
+        while later and (later[0][0] <= now or later[0][2].done()):
+            _, sequence, future = heappop(later)
+            self._submissions.append((sequence, future))
+        if _prune(self._submissions):
+            return -math.inf
+        return later[0][0] if later else math.inf
 
     def grant(self, *, submissions: bool) -> bool | None:
         """
@@ -48,7 +69,7 @@ class SlotQueue:
         *submissions* says whether submissions may go now.
         """
         first_call = self._calls[0][0] if self.has_call else None
-        if submissions and self.has_submission:
+        if submissions and _prune(self._submissions):
             sequence, future = self._submissions[0]
             if first_call is None or sequence < first_call:
                 self._submissions.popleft()
@@ -61,11 +82,13 @@ class SlotQueue:
 
     def fail_submissions(self, error: BaseException) -> None:
         """Turn the waiting submissions away: nothing was sent of them."""
+        while self._later:
+            self._submissions.append(heappop(self._later)[1:])
         _fail(self._submissions, error)
 
     def fail_all(self, error: BaseException) -> None:
         """Turn everyone away."""
-        _fail(self._submissions, error)
+        self.fail_submissions(error)
         _fail(self._calls, error)
 
 

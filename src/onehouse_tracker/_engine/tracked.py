@@ -4,18 +4,19 @@ One request that is being followed: all that the engine remembers about it.
 
 from __future__ import annotations
 
-from enum import Enum
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import Task
     from datetime import datetime
 
+    from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker._schedule.cells import Cell
     from onehouse_tracker.errors import StatusError
 
-__all__ = ["Joining", "Run", "Tracked"]
+__all__ = ["Faults", "Joining", "Tracked"]
 
 
 class Joining(NamedTuple):
@@ -37,13 +38,67 @@ class Joining(NamedTuple):
     """Whether the journal has it already."""
 
 
-class Run(Enum):
-    """What the latest polls of one request had in common."""
+class Faults:
+    """
+    What went wrong with the polls of one request since it last had a status that we know.
 
-    NONE = "good replies"
-    FAILURES = "failures"
-    NOT_FOUND = "404"
-    UNRECOGNISED = "no status that we know"
+    A request that is well has none of these.  Rows are counted per kind, so that a request
+    that is sick in two ways in turn still ends.
+    """
+
+    __slots__ = (
+        "denied",
+        "denied_since",
+        "failed_at",
+        "failing_since",
+        "failures",
+        "not_found",
+        "not_found_since",
+        "rate",
+        "stale",
+        "unrecognized",
+    )
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """Failed polls with no answer since; 429 counts once it is this request's own."""
+        self.failing_since = math.inf
+        """When the first of them was sent."""
+        self.failed_at = math.inf
+        """When the first of them came back."""
+        self.unrecognized = 0
+        """Replies without a status that we know."""
+        self.not_found = 0
+        """Replies 404."""
+        self.not_found_since = math.inf
+        """When the first of them was sent."""
+        self.denied = 0
+        """Replies 401 or 403 with no answer since."""
+        self.denied_since = math.inf
+        """When the first of them was sent."""
+        self.rate: RefusalRow | None = None
+        """Replies 429 with no answer since."""
+        self.stale = 0
+        """Polls in a row that found a dead connection."""
+
+    def fail(self, sent_at: float, now: float) -> int:
+        """Count one more failure; return how many there were in a row."""
+        if not self.failures:
+            self.failing_since, self.failed_at = sent_at, now
+        self.failures += 1
+        return self.failures
+
+    def deny(self, sent_at: float) -> None:
+        """Count one more 401 or 403."""
+        if not self.denied:
+            self.denied_since = sent_at
+        self.denied += 1
+
+    def answer(self) -> None:
+        """The server answered, whatever it said: nothing fails and nothing is denied."""
+        self.failures = self.denied = self.stale = 0
+        self.failing_since = self.failed_at = self.denied_since = math.inf
+        self.rate = None
 
 
 class Tracked:
@@ -56,21 +111,20 @@ class Tracked:
     __slots__ = (
         "added_at",
         "after",
+        "answered",
+        "asked",
         "before",
         "born",
         "cell",
         "error",
+        "faults",
         "first_polled_at",
         "label",
         "looked",
-        "not_found_since",
         "pending_sent_at",
         "place",
         "polls",
         "request_id",
-        "run",
-        "run_length",
-        "run_started",
         "status",
         "task",
         "ticket",
@@ -93,6 +147,9 @@ class Tracked:
         """Its place in the schedule; 0 while it is not there."""
         self.looked = born
         """When the last poll was sent that said PENDING; before that, when it was born."""
+        self.asked = self.added_at
+        """When the last poll was sent, whatever it brought; before that, when we were told of it.
+        What counts as waiting for the next poll begins here."""
         self.place = 0
         """Its place among all in the order of submission, see `Places`; 0 while it has none."""
         self.before: Tracked | None = None
@@ -109,36 +166,30 @@ class Tracked:
         self.pending_sent_at: float | None = None
         self.status: str | None = None
         self.error: StatusError | None = None
-        self.run = Run.NONE
-        self.run_length = 0
-        self.run_started = 0.0
-        self.not_found_since: float | None = None
-        """When the first 404 was sent for, of those with no other reply since."""
+        self.answered = False
+        """Whether the server answered the last poll."""
+        self.faults: Faults | None = None
+        """What went wrong since the last good status; `None` while nothing does."""
         self.writing = False
         """Whether it is with the recorder, which may know its outcome at once."""
 
     def __repr__(self) -> str:
-        return f"<Tracked {self.request_id}: {self.polls} polls, {self.run.value}>"
+        state = "failing" if self.faults else "well"
+        return f"<Tracked {self.request_id}: {self.polls} polls, {state}>"
 
-    def extend_run(self, run: Run, sent_at: float) -> int:
-        """Count one more poll of this kind and return how many there were in a row."""
-        if self.run is not run:
-            self.run = run
-            self.run_length = 0
-            self.run_started = sent_at
-        self.run_length += 1
-        return self.run_length
+    def faulty(self) -> Faults:
+        """Its record of what went wrong, begun now if there was none."""
+        if self.faults is None:
+            self.faults = Faults()
+        return self.faults
 
     def forgive(self) -> None:
         """Forget failures in a row: they were the server's, not this request's."""
-        if self.run is Run.FAILURES:
-            self.run = Run.NONE
-            self.run_length = 0
+        if self.faults is not None and self.faults.failures:
+            self.faults.answer()
             self.error = None
 
-    def end_run(self) -> None:
-        """The server gave a status: nothing is wrong with this request any more."""
-        self.run = Run.NONE
-        self.run_length = 0
-        self.not_found_since = None
+    def well(self) -> None:
+        """The server gave a status that we know: nothing is wrong with this request any more."""
+        self.faults = None
         self.error = None

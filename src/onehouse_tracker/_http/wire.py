@@ -147,7 +147,12 @@ def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply
     if status == HTTPStatus.NOT_FOUND:
         kind = NotFoundError
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT_4XX:
-        kind = TransportError
+        raise TransportError(
+            _reason(reply),
+            request_id=request_id,
+            retry_after=_retry_after(reply, now),
+            **_numbers(reply),
+        )
     raise kind(_reason(reply), request_id=request_id, **_numbers(reply))
 
 
@@ -234,16 +239,19 @@ def _raise_common(reply: HttpReply, status: int, request_id: str, now: float) ->
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise UnauthorizedError(_reason(reply), request_id=request_id, **_numbers(reply))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        # By the server's own clock where it tells the time: ours may be wrong.
-        server_now = _http_date(reply.headers.get("date") or "")
         raise ThrottledError(
             _reason(reply),
             request_id=request_id,
-            retry_after=retry_after(
-                reply.headers.get("retry-after"), now=now if server_now is None else server_now
-            ),
+            retry_after=_retry_after(reply, now),
             **_numbers(reply),
         )
+
+
+def _retry_after(reply: HttpReply, now: float) -> float | None:
+    # By the server's own clock where it tells the time: ours may be wrong.
+    server_now = _http_date(reply.headers.get("date") or "")
+    value = reply.headers.get("retry-after")
+    return retry_after(value, now=now if server_now is None else server_now)
 
 
 def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:

@@ -33,7 +33,7 @@ class Cell:
     """
     Requests that share one chance: born about together, of one label, at one place.
 
-    Among them the one that waited longest since its last look comes first, whatever was
+    Among them the one that waited longest since its last poll comes first, whatever was
     learned, so only the heads of the cells compete.  *Born* is the middle of their births:
     nobody's age is off by more than an eighth of the age at which it came in, or an eighth
     of a second.
@@ -56,7 +56,7 @@ class Cells:
     """
     A set of requests that can be asked about now, ordered by what a poll of each is worth.
 
-    A poll is worth (chance that the request has ended) x (seconds since its last look).
+    A poll is worth (chance that the request has ended) x (seconds since its last poll).
     The choice is that of a full scan over all requests in which every age may be off as
     `Cell` says, and every score as old as `STALE` says.  Whoever has waited for `longest`
     goes before all others.
@@ -155,7 +155,7 @@ class Cells:
         tracked.cell = cell
         cell.live += 1
         self._live += 1
-        entry = (tracked.looked, tracked.ticket, tracked)
+        entry = (tracked.asked, tracked.ticket, tracked)
         heappush(cell.heap, entry)
         if cell.heap[0] is entry:
             # A new head: score it when the next choice is made, and not before it must be.
@@ -167,10 +167,10 @@ class Cells:
         heap = cell.heap
         while not _is_alive(heap[0], cell):
             heappop(heap)
-        looked = heap[0][0]
-        wait = max(0.0, now - looked)
+        asked = heap[0][0]
+        wait = max(0.0, now - asked)
         born = cell.born
-        chance = self._durations.chance(cell.label, cell.place, looked - born, now - born)
+        chance = self._durations.chance(cell.label, cell.place, asked - born, now - born)
         # Whoever has waited too long goes first, the longest wait before all others.
         score = chance * wait if wait <= self.longest else _URGENT + wait
         self._version = cell.version = version = self._version + 1

@@ -108,12 +108,12 @@ class Schedule:
         """A poll sent at *sent_at* said PENDING: the gap runs from its sending."""
         if self._ranking is not None:
             self._ranking.learn(tracked, sent_at, ended=False)
-        tracked.looked = sent_at
+        tracked.looked = tracked.asked = sent_at
         gap = self._policy.gap(sent_at - tracked.born)
         self._push(tracked, max(now, sent_at + gap))
 
     def again(self, tracked: Tracked, due: float) -> None:
-        """A poll taught nothing: ask again at *due*, or when all backoff is cleared."""
+        """A poll taught nothing: ask again at *due*, or when it is forgiven."""
         self._push(tracked, due, failed=True)
 
     def finished(self, tracked: Tracked, sent_at: float) -> None:
@@ -135,14 +135,16 @@ class Schedule:
         if self._ranking is not None:
             self._ranking.clear()
 
-    def clear_backoff(self, now: float) -> None:
-        """Make everything due that waits only because polls failed."""
-        for tracked, due in tuple(self._backing_off.items()):
-            if due > now:
-                self._push(tracked, now)
-            else:  # what is overdue keeps its place
-                del self._backing_off[tracked]
-                self._demand += self._share_of(tracked)
+    def forgive(self, tracked: Tracked, now: float) -> None:
+        """Make a request due that waits only because polls failed."""
+        due = self._backing_off.get(tracked)
+        if due is None:
+            return
+        if due > now:
+            self._push(tracked, now)
+        else:  # what is overdue keeps its place
+            del self._backing_off[tracked]
+            self._demand += self._share_of(tracked)
 
     # --- Whose turn it is --------------------------------------------------------------
 
@@ -162,19 +164,6 @@ class Schedule:
             tracked = self._choose_early(now)
         if tracked is not None:
             self._leave_for_a_look(tracked, now)
-        return tracked
-
-    def pop_earliest(self, now: float) -> Tracked | None:
-        """Remove and return a request that is due, or the one that will be due first."""
-        tracked = None
-        if self._ranking is not None:
-            tracked = self._ranking.due.best(now)
-        if tracked is None:
-            _prune(self._heap)
-            if not self._heap:
-                return None
-            tracked = self._heap[0][2]
-        self._leave_for_a_look(tracked, now)
         return tracked
 
     def take(self, tracked: Tracked) -> None:
@@ -207,7 +196,7 @@ class Schedule:
         elif self._idle_rate:
             self._demand += self._share_of(tracked)
             if self._ranking is not None and self._demand < self._limit:
-                heappush(self._early, (tracked.looked + EARLIEST, self._ticket, tracked))
+                heappush(self._early, (tracked.asked + EARLIEST, self._ticket, tracked))
 
     def _choose_due(self, now: float) -> Tracked | None:
         heap = self._heap
@@ -238,7 +227,7 @@ class Schedule:
             # The one that is due first; what backs off from a failure is left in peace.
             if not self._heap or self._heap[0][2] in self._backing_off:
                 return math.inf
-            return max(self._early_from, self._heap[0][2].looked + EARLIEST)
+            return max(self._early_from, self._heap[0][2].asked + EARLIEST)
         if len(self._ranking.early):
             return self._early_from
         _prune(self._early)
@@ -265,7 +254,7 @@ class Schedule:
         self.take(tracked)
 
     def _share_of(self, tracked: Tracked) -> float:
-        return 1.0 / self._policy.gap(tracked.looked - tracked.born)
+        return 1.0 / self._policy.gap(tracked.asked - tracked.born)
 
 
 def _prune(heap: _Heap) -> None:

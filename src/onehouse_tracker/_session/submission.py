@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from typing import TYPE_CHECKING, cast
 
 from onehouse_tracker.errors import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from onehouse_tracker._engine.engine import Engine
     from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker.journal import Fate
     from onehouse_tracker.models import StatusSource, SubmissionSource
 
@@ -149,8 +151,10 @@ async def _send(
 ) -> str:
     # Only a refusal for its rate, after which nothing runs, is followed by another attempt.
     loop = asyncio.get_running_loop()
+    row: RefusalRow | None = None
+    not_before = -math.inf
     while True:
-        await engine.slot(submission=True)
+        await engine.slot(submission=True, at=not_before)
         attempt.on_the_wire = True
         attempt.end_turn()
         sent_at = loop.time()
@@ -162,7 +166,7 @@ async def _send(
             raise
         except ThrottledError as error:
             attempt.on_the_wire = False
-            engine.throttled(sent_at, error)
+            row, not_before = engine.submission_throttled(row, sent_at, error)
         except UnauthorizedError as error:
             failure = engine.submission_unauthorized(error)
             if failure is not None:
@@ -170,12 +174,12 @@ async def _send(
             # The credentials were good a moment ago: it is this statement they may not run.
             raise SubmissionRejectedError(error.reason, http_status=error.http_status) from error
         except SubmissionRejectedError:
-            engine.accepted(sent_at)
+            engine.accepted(sent_at, row)
             raise
         except TimeoutError as error:
             raise SubmissionUnknownError(f"no reply within {timeout:g} s") from error
         else:
-            engine.accepted(sent_at)
+            engine.accepted(sent_at, row)
             request_id = _usable(answer)
             if accepted is not None:
                 accepted(request_id)

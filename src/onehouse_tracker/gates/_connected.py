@@ -73,6 +73,10 @@ class ConnectedGate:
         """Tell the gate."""
         self._gate.answered(sent_at)
 
+    def forgive(self, refusals: int) -> None:
+        """Tell the gate."""
+        self._gate.forgive(refusals)
+
     def stats(self) -> GateStats:
         """As of the gate."""
         return self._gate.stats()

@@ -143,6 +143,10 @@ class Pace:
             until = now + min(self._max_pause, max(0.0, retry_after)) + spread
             self.paused_until = max(self.paused_until, until)
 
+    def forgive(self, now: float, refusals: int) -> None:
+        """Take back what so many episodes added: they were no matter of the rate."""
+        self._margin = max(MARGIN_FLOOR, self.margin(now) - refusals * MARGIN_STEP)
+
     def answered(self, sent_at: float) -> bool:
         """
         A request sent at *sent_at* was not refused: the next pause is short again.

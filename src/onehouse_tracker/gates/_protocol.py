@@ -80,6 +80,13 @@ class Gate(Protocol):
     def answered(self, sent_at: float) -> None:
         """Take note that a request sent at *sent_at* was not refused for its rate."""
 
+    def forgive(self, refusals: int) -> None:
+        """
+        So many of the refusals that `throttled` was told of were no matter of the rate.
+
+        One request was refused for itself: what its refusals added to the margin is taken back.
+        """
+
     def stats(self) -> GateStats:
         """The budget now."""
 

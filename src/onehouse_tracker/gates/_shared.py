@@ -72,6 +72,7 @@ class SharedGate(OpenedByUsers):
         self._random = random.Random(seed)
         self._news: list[Refusal] = []
         self._good_sent_at: float | None = None
+        self._forgiven = 0
         self._sleeper: asyncio.Future[bool] | None = None
         self._granted = 0
         self._dropped = 0
@@ -108,6 +109,11 @@ class SharedGate(OpenedByUsers):
         """Take note that a request sent at *sent_at* was not refused for its rate."""
         if self._pace.answered(sent_at):
             self._good_sent_at = sent_at
+
+    def forgive(self, refusals: int) -> None:
+        """Take back what so many refusals added to the margin; the others learn of it later."""
+        self._forgiven += refusals
+        self._pace.forgive(asyncio.get_running_loop().time(), refusals)
 
     def stats(self) -> GateStats:
         """The budget now, as far as we know here."""

@@ -220,6 +220,10 @@ class HostGate(SharedGate):
             )
             changed = True
         self._news.clear()
+        if self._forgiven:
+            pace.forgive(now, self._forgiven)
+            self._forgiven = 0
+            changed = True
         budget.pace = pace.state
         budget.at = now
         if changed:

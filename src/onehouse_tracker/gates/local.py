@@ -126,6 +126,10 @@ class LocalGate(OpenedByUsers):
         """Take note that a request sent at *sent_at* was not refused for its rate."""
         self._pace.answered(sent_at)
 
+    def forgive(self, refusals: int) -> None:
+        """Take back what so many refusals added to the margin: they were not for the rate."""
+        self._pace.forgive(asyncio.get_running_loop().time(), refusals)
+
     def stats(self) -> GateStats:
         """The budget now."""
         now = asyncio.get_running_loop().time()

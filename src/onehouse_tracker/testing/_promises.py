@@ -4,6 +4,7 @@ What the product promises of every moment, checked while a world goes on.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -134,6 +135,8 @@ class Promises:
         self.disk = OnDisk()
         self.over = False
         self._project = project
+        self.patience = math.inf
+        """Seconds after which a request that alone fails is given up."""
         self._journalled = journalled
         self._delivered: set[str] = set()
         self._ever_wanted: set[str] = set()
@@ -150,6 +153,7 @@ class Promises:
         self._wanted: Counter[str] = Counter()
         self._followed: set[str] = set()
         self._on_the_wire: set[str] = set()
+        self._refused_before: set[str] = set()
         self._silent_from = self._silent_until = self._refused_at = float("-inf")
 
     def complain(self, text: str) -> None:
@@ -206,7 +210,8 @@ class Promises:
             Outcome.UNRECOGNISED: truth is None or verdicts["fault:body"] >= UNRECOGNISED_AFTER,
             Outcome.NOT_FOUND: bool(verdicts["unknown"]),
             Outcome.REJECTED: bool(verdicts["fault:refuse"]),
-            Outcome.UNREACHABLE: faults >= UNREACHABLE_AFTER,
+            Outcome.UNREACHABLE: faults >= UNREACHABLE_AFTER
+            or (faults > 1 and result.waited >= self.patience),
         }
         if not explained.get(outcome, False):
             self.complain(f"{result!r}, but the server says {request.status}")
@@ -269,8 +274,19 @@ class Promises:
         """A statement was refused for its rate."""
         self._may_send[statement] += 1
 
-    def refused(self, at: float, sent_at: float, retry_after: float | None) -> None:
-        """A request was refused for its rate: everybody has to be silent for a while."""
+    def answered(self, key: str) -> None:
+        """A request was answered."""
+        self._refused_before.discard(key)
+
+    def refused(self, at: float, sent_at: float, key: str, retry_after: float | None) -> None:
+        """
+        A request was refused for its rate: everybody has to be silent for a while.
+
+        Unless it was refused the last time as well: that may be a matter of its own.
+        """
+        if key in self._refused_before:
+            return
+        self._refused_before.add(key)
         pause = retry_after
         if pause is None:
             # The rest of one burst of refusals says nothing new.

@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from onehouse_tracker.errors import ThrottledError
+from onehouse_tracker.errors import RejectedError, ThrottledError
 from onehouse_tracker.journal import Entry, SqliteJournal
 from onehouse_tracker.journal._forwarding import ForwardingJournal
 from onehouse_tracker.models import Result, StatusReply
@@ -66,21 +66,27 @@ class WatchedSource(SimulatedSource):
         sent_at = loop.time()
         self._promises.poll(sent_at, request_id)
         try:
-            return await super().fetch(request_id)
+            reply = await super().fetch(request_id)
         except ThrottledError as error:
-            self._promises.refused(loop.time(), sent_at, error.retry_after)
+            self._promises.refused(loop.time(), sent_at, request_id, error.retry_after)
+            raise
+        except RejectedError:
+            self._promises.answered(request_id)
             raise
         except asyncio.CancelledError:
             self._promises.poll_over(request_id)
             if not self._stubborn:
                 raise
             await asyncio.sleep(0.5)
-            reply = self.project.status(request_id, loop.time())
-            if reply is None:
+            late = self.project.status(request_id, loop.time())
+            if late is None:
                 raise
-            return reply
+            return late
+        else:
+            self._promises.answered(request_id)
         finally:
             self._promises.poll_over(request_id)
+        return reply
 
     async def submit(self, statement: str) -> str:
         """Submit once, as `SimulatedSource.submit` does."""
@@ -91,7 +97,7 @@ class WatchedSource(SimulatedSource):
             return await super().submit(statement)
         except ThrottledError as error:
             self._promises.not_submitted(statement)
-            self._promises.refused(loop.time(), sent_at, error.retry_after)
+            self._promises.refused(loop.time(), sent_at, statement, error.retry_after)
             raise
 
 

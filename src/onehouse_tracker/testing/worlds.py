@@ -97,6 +97,7 @@ class World:
             poll_timeout=self.dice.choice([3.0, 30.0]),
             order=self.dice.choice(["due", "learned"]),
         )
+        self.promises.patience = self.policy.patience
         self.tracker: Tracker | None = None
 
     @property
