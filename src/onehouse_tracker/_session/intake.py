@@ -4,13 +4,22 @@ Checks what users hand in, before anything is asked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from datetime import datetime
+from typing import TypeVar
 
+from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._numbers import is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
 from onehouse_tracker.models import Request, check_request_id
 
-__all__ = ["RequestIds", "check", "check_timeout", "checked", "ids_of"]
+__all__ = ["RequestIds", "check", "check_timeout", "checked", "ids_of", "in_steps", "joining_of"]
+
+T = TypeVar("T")
+
+_AT_ONCE = 100
+"""Items in one turn of the event loop: a poll takes many turns, and must not wait for all."""
 
 RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
 
@@ -33,6 +42,16 @@ def ids_of(request_ids: RequestIds) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+async def in_steps(items: AsyncIterable[T]) -> AsyncIterator[T]:
+    """Pass *items* on, and let the event loop turn now and then: they may be there at once."""
+    count = 0
+    async for item in items:
+        yield item
+        count += 1
+        if count % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
 def check(item: object) -> str | Request:
     """Return *item* if it can be followed, else raise `InvalidRequestError`."""
     return item if isinstance(item, Request) else check_request_id(item)
@@ -42,3 +61,19 @@ def check_timeout(timeout: float | None) -> None:
     """Raise `ConfigError` unless it is `None` or a number of seconds."""
     if timeout is not None and not is_number(timeout):
         raise ConfigError(f"timeout is None or seconds from 0, not {timeout!r}")
+
+
+def joining_of(
+    request: str | Request,
+    label: str | None,
+    first_look: float,
+    wall_clock: Callable[[], datetime],
+) -> Joining:
+    """What the engine has to know of *request*; *label* is for one that brings none."""
+    if isinstance(request, str):
+        return Joining(request, label, first_look=first_look)
+    age, submitted_at = 0.0, request.submitted_at
+    if submitted_at is not None:
+        age = max(0.0, (wall_clock() - submitted_at).total_seconds())
+    label = request.label if request.label is not None else label
+    return Joining(request.request_id, label, age, first_look, submitted_at)

@@ -24,11 +24,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from onehouse_tracker import events
 from onehouse_tracker._engine.engine import Engine
-from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.announcements import announced
 from onehouse_tracker._session.inside import context_inside, is_inside
-from onehouse_tracker._session.intake import RequestIds, check, check_timeout, checked, ids_of
+from onehouse_tracker._session.intake import (
+    RequestIds,
+    check,
+    check_timeout,
+    checked,
+    ids_of,
+    in_steps,
+    joining_of,
+)
 from onehouse_tracker._session.leaving import expire, expire_after, release
 from onehouse_tracker._session.memory import Memory
 from onehouse_tracker._session.workers import Workers
@@ -49,9 +56,6 @@ T = TypeVar("T")
 
 _AT_ONCE = 1_000
 """Requests that join in one turn of the event loop: a hundred thousand take a second or more."""
-
-_FED_AT_ONCE = 100
-"""The same for an async iterable: a poll takes many turns, and must not wait for all to join."""
 
 _SERVED_BY_ONE = 2
 """Requests that one connection can serve without ever being late."""
@@ -294,15 +298,11 @@ class Session:
         request_ids: AsyncIterable[str | Request],
         label: str | None,
     ) -> None:
-        fed = 0
         try:
-            async for item in request_ids:
+            async for item in in_steps(request_ids):
                 if wait.over or wait.expired:
                     return
                 self._join(engine, wait, check(item), label)
-                fed += 1
-                if fed % _FED_AT_ONCE == 0:  # it may never have to wait for the next one
-                    await asyncio.sleep(0)
             wait.fed()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -324,14 +324,7 @@ class Session:
         label: str | None,
         first_look: float = 0.0,
     ) -> None:
-        if isinstance(request, str):
-            joining = Joining(request, label, first_look=first_look)
-        else:
-            age, submitted_at = 0.0, request.submitted_at
-            if submitted_at is not None:
-                age = max(0.0, (self._wall_clock() - submitted_at).total_seconds())
-            label = request.label if request.label is not None else label
-            joining = Joining(request.request_id, label, age, first_look, submitted_at)
+        joining = joining_of(request, label, first_look, self._wall_clock)
         if joining.request_id in wait:
             return
         # What is followed has no outcome yet, so none of its handles, maybe thousands, can tell.
