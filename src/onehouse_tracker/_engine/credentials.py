@@ -1,5 +1,5 @@
 """
-Refused credentials: does a 401 or 403 concern the project, or one request?
+Refused credentials: whether a 401 or 403 concerns the project, or one request.
 
 A key that was rotated refuses every request; a stray refusal, or a request that is not ours
 to ask about, refuses one.  Three refusals in a row over two requests, with no answer to

@@ -1,5 +1,5 @@
 """
-What the replies say about the project as a whole: is the server there, and how long is it not?
+What the replies say about the project as a whole: whether the server is there, and how long not.
 
 No clock, no I/O, no tasks; callers pass the time in.
 """
