@@ -116,7 +116,7 @@ BROKEN: dict[str, bytes | Act] = {
     "a gzip bomb": http(BOMB, "200 OK", "Content-Encoding: gzip"),
     "a bomb within a bomb": http(gzip.compress(BOMB), "200 OK", "Content-Encoding: gzip, gzip"),
     "damaged gzip": http(gzip.compress(GOOD)[:-9], "200 OK", "Content-Encoding: gzip"),
-    "invalid UTF-8": http(b'{"apiStatus": "API_OPERATION_STATUS_SUCCESS\xff"}'),
+    "invalid UTF-8": http(b'\xff{"apiStatus": "API_OPERATION_STATUS_SUCCESS"}'),
     "a lone surrogate": http(b'{"apiStatus": "\\ud800"'),
     "deep JSON": http(b'{"apiResponse":' * 100_000 + b"1" + b"}" * 100_000),
     "deep arrays": http(b"[" * 1_000_000),
@@ -502,6 +502,10 @@ MEMORY: dict[str, bytes | Act] = {
     "as many unique keys as are read": http(_listed('{"apiResponse":{%s}}', '"%d":1', 170_000)),
     "unique keys and texts": http(_listed('{"apiResponse":{%s}}', '"k%d":"v%d"', 165_000)),
     "unique texts": http(_listed('{"apiResponse":{"a":[%s]}}', '"s%d"', 415_000)),
+    "wide characters that are broken": http(
+        b'{"apiResponse":{"a":"' + WIDE + b"a" * 4_000_000 + b"\xff" + b'"}}'
+    ),
+    "too many broken characters": http(b'{"apiResponse":{"a":"' + b"\xff" * 4_000_000 + b'"}}'),
     "wide texts": http(_listed('{"apiResponse":{"a":[%s]}}', '"\U0001f600%d"', 290_000)),
     "secrets in small lists": http(
         _listed('{"apiResponse":{"a":[%s]}}', f'["{OWN["api_key"]}%d"]', 140_000)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import tracemalloc
 import zlib
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.models import StatusReply
 
 NOW = 1_800_000_000.0
+GZIPPED = gzip.compress(b"abc", mtime=0)
+MOVED = {"location": "https://x.example/v1"}
 DEEP = b'{"apiStatus":' * 100_000
 
 
@@ -158,7 +161,6 @@ def test_a_status_is_read_leniently(
         (b"", "the body is empty"),
         (b" \n", "the body is empty"),
         (b'{"apiStatus": "API_OP', "the body is not JSON"),
-        (b'{"apiStatus": "\xff"}', "the body is not JSON"),
         (b'{"apiStatus": NaN}', "the body is not JSON"),
         (b"<html>", "the body is not JSON"),
         (DEEP, "the body is not JSON"),
@@ -232,11 +234,36 @@ def test_whatever_arrives_nothing_but_our_errors_leaves(
 
 
 @pytest.mark.parametrize(
+    ("status", "headers", "for_fetch", "for_submit"),
+    [
+        *((status, MOVED, RejectedError, SubmissionRejectedError) for status in (301, 307, 308)),
+        (303, MOVED, RejectedError, SubmissionUnknownError),
+        *((status, {}, TransportError, SubmissionUnknownError) for status in (300, 301, 303, 304)),
+        (304, {"location": " "}, TransportError, SubmissionUnknownError),
+    ],
+)
+def test_redirect_is_a_refusal_only_if_it_says_where_to(
+    status: int,
+    headers: dict[str, str],
+    for_fetch: type[Exception],
+    for_submit: type[Exception],
+) -> None:
+    """
+    With a target the base URL is wrong.  Without one, as in a 304 that nobody asked for, a cache
+    or a proxy had a bad moment: the request is asked about again.
+    """
+    reply = HttpReply(status=status, headers=headers)
+
+    asked, submitted = status_error(reply), submission_error(reply)
+
+    assert (type(asked), asked.http_status, asked.request_id) == (for_fetch, status, "r1")
+    assert (type(submitted), submitted.http_status) == (for_submit, status)
+    assert ("a redirect to https://x.example" in asked.reason) is (headers is MOVED)
+
+
+@pytest.mark.parametrize(
     ("status", "for_fetch", "for_submit"),
     [
-        (301, RejectedError, SubmissionRejectedError),
-        (303, RejectedError, SubmissionUnknownError),
-        (307, RejectedError, SubmissionRejectedError),
         (400, RejectedError, SubmissionRejectedError),
         (401, UnauthorizedError, UnauthorizedError),
         (403, UnauthorizedError, UnauthorizedError),
@@ -498,25 +525,48 @@ def test_accepted_without_a_usable_id_is_unknown(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "encoding", "expected"),
     [
-        (b"abc", "", (b"abc", "")),
-        (b"abc", "identity", (b"abc", "")),
-        (gzip.compress(b"abc", mtime=0), " GZIP", (b"abc", "")),
-        (zlib.compress(b"abc"), "deflate", (b"abc", "")),
-        (b"abc", "gzip", (b"", "the compressed body is damaged")),
-        (gzip.compress(b"abc", mtime=0)[:-9], "gzip", (b"", "the compressed body is cut off")),
-        (b"", "gzip", (b"", "the compressed body is cut off")),
-        (b"abc", "br", (b"", "the body has an encoding that was not asked for")),
-        (gzip.compress(b"x" * 1001, mtime=0), "gzip", (b"", "the body is larger than 1000 bytes")),
-        (gzip.compress(b"x" * 1000, mtime=0), "gzip", (b"x" * 1000, "")),
+        (b"abc", "", b"abc"),
+        (b"abc", "identity", b"abc"),
+        (GZIPPED, " GZIP", b"abc"),
+        (GZIPPED + gzip.compress(b"d", mtime=0), "gzip", b"abcd"),
+        (GZIPPED + bytes(512), "gzip", b"abc"),
+        (gzip.compress(b"", mtime=0) * 999 + GZIPPED, "gzip", b"abc"),
+        (gzip.compress(b"", mtime=0) * 1001, "gzip", "the compressed body has too many members"),
+        (GZIPPED + b"\x1f\x8bxxxxxxxx", "gzip", "the compressed body is damaged"),
+        (GZIPPED + b"\x1f\x8b", "gzip", "the compressed body is cut off"),
+        (gzip.compress(b"x" * 600, mtime=0) * 2, "gzip", "the body is larger than 1000 bytes"),
+        (zlib.compress(b"abc"), "deflate", b"abc"),
+        (zlib.compress(b"abc", wbits=-15), "deflate", b"abc"),
+        (zlib.compress(b"abc", wbits=-15)[:-2], "deflate", "the compressed body is cut off"),
+        (zlib.compress(b"x" * 1001, wbits=-15), "deflate", "the body is larger than 1000 bytes"),
+        (zlib.compress(b"abc", wbits=-15), "gzip", "the compressed body is damaged"),
+        (b"abc", "gzip", "the compressed body is damaged"),
+        (GZIPPED[:-9], "gzip", "the compressed body is cut off"),
+        (b"", "gzip", "the compressed body is cut off"),
+        (b"abc", "br", "the body has an encoding that was not asked for"),
+        (gzip.compress(b"x" * 1001, mtime=0), "gzip", "the body is larger than 1000 bytes"),
+        (gzip.compress(b"x" * 1000, mtime=0), "gzip", b"x" * 1000),
     ],
 )
 def test_a_body_is_decompressed_within_bounds(
-    data: bytes, encoding: str, expected: tuple[bytes, str]
+    data: bytes, encoding: str, expected: bytes | str
 ) -> None:
     """
     We ask for none of this, but a proxy may do it all the same, and a bomb must not go off.
     """
-    assert decode_body(data, encoding, max_body=1000) == expected
+    body, problem = decode_body(data, encoding, max_body=1000)
+
+    assert (body, problem) == ((expected, "") if isinstance(expected, bytes) else (b"", expected))
+
+
+def test_large_members_are_read_one_after_the_other() -> None:
+    """
+    They are fed in pieces, and a member may end anywhere in one.
+    """
+    parts = [random.Random(n).randbytes(70_000 + n) for n in range(3)]
+    data = b"".join(gzip.compress(part, mtime=0) for part in parts)
+
+    assert decode_body(data, "gzip", max_body=2**20) == (b"".join(parts), "")
 
 
 def test_a_bomb_is_not_unpacked_to_be_measured() -> None:

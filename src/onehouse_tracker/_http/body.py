@@ -17,6 +17,11 @@ _DICT, _LIST, _VALUE, _KEY = 200, 72, 80, 130
 _WIDE = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4", b"\\ud", b"\\uD")
 """One such character makes four bytes of each."""
 
+_GZIP = b"\x1f\x8b"
+_GZIP_OR_ZLIB, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
+_PIECE = 64 * 1024
+_MAX_MEMBERS = 1_000
+
 
 def decode_body(
     data: bytes | bytearray, encoding: str, *, max_body: int
@@ -46,15 +51,34 @@ def _decompress(
         return data, ""
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         return b"", "the body has an encoding that was not asked for"
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, whichever it turns out
-    try:
-        body = inflate.decompress(data, max_body + 1)
-    except zlib.error:
-        return b"", "the compressed body is damaged"
-    if len(body) > max_body:
-        return b"", too_large(max_body)
+    # "deflate" is zlib's format (RFC 9110, 8.4.1.2), and often sent without its frame.
+    formats = (_GZIP_OR_ZLIB,) if encoding != "deflate" else (_GZIP_OR_ZLIB, _RAW)
+    for wbits in formats:
+        try:
+            return _inflate(data, wbits, max_body)
+        except zlib.error:
+            continue
+    return b"", "the compressed body is damaged"
 
-    return (body, "") if inflate.eof else (b"", "the compressed body is cut off")
+
+def _inflate(data: bytes | bytearray, wbits: int, max_body: int) -> tuple[bytes | bytearray, str]:
+    """Decompress all members of *data*, one after the other (RFC 1952, 2.2)."""
+    body, rest = bytearray(), memoryview(data)
+    for _ in range(_MAX_MEMBERS):
+        inflate = zlib.decompressobj(wbits)
+        while not inflate.eof:
+            if not rest:
+                return b"", "the compressed body is cut off"
+            # Piece by piece: what is left behind a member is copied each time.
+            piece, rest = rest[:_PIECE], rest[_PIECE:]
+            body += inflate.decompress(piece, max_body + 1 - len(body))
+            if len(body) > max_body:
+                return b"", too_large(max_body)
+        behind = len(data) - len(rest) - len(inflate.unused_data)
+        rest = memoryview(data)[behind:]
+        if bytes(rest[:2]) != _GZIP:
+            return body, ""  # padding, or nothing
+    return b"", "the compressed body has too many members"
 
 
 def _memory_for(body: bytes | bytearray) -> int:

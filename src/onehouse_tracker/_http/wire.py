@@ -7,6 +7,7 @@ the errors of this package leaves this module.
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic_core import from_json
 
 from onehouse_tracker._http.masking import MASK, Masking
+from onehouse_tracker._http.mending import MAX_MENDED, mended
 from onehouse_tracker.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -46,6 +48,7 @@ __all__ = [
 
 SUBMISSION_PATH = "/v1/resource/"
 
+_BOM = b"\xef\xbb\xbf"
 _MAX_WORD = 200
 _YEAR = 365 * 86400.0
 # What the gateway makes of each gRPC status; for a refusal that arrives as HTTP 200.
@@ -146,7 +149,7 @@ def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply
     kind: type[StatusError] = RejectedError
     if status == HTTPStatus.NOT_FOUND:
         kind = NotFoundError
-    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT_4XX:
+    elif _leads_nowhere(reply) or _is_transient(status):
         raise TransportError(
             _reason(reply),
             request_id=request_id,
@@ -187,7 +190,8 @@ def read_submission(reply: HttpReply, *, now: float) -> str:
         return request_id
     _raise_common(reply, status, "", now)
     kind: type[SubmissionError] = SubmissionRejectedError
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _UNKNOWN_FATE:
+    is_unknown = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _UNKNOWN_FATE
+    if is_unknown or _leads_nowhere(reply):
         kind = SubmissionUnknownError
     raise kind(_reason(reply), **_numbers(reply))
 
@@ -214,6 +218,19 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         wait = moment - now
 
     return min(max(wait, 0.0), _YEAR)
+
+
+def _is_transient(status: int) -> bool:
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT_4XX
+
+
+def _leads_nowhere(reply: HttpReply) -> bool:
+    """Whether it is a redirect that does not say where to: a cache, a proxy, gone wrong."""
+    return _is_redirect(reply) and not (reply.headers.get("location") or "").strip()
+
+
+def _is_redirect(reply: HttpReply) -> bool:
+    return HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST
 
 
 def _is_success(status: int) -> bool:
@@ -257,16 +274,30 @@ def _retry_after(reply: HttpReply, now: float) -> float | None:
 def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
     if reply.problem:
         return None, reply.problem
+    # RFC 8259, 8.1: nobody should write a byte order mark, and a reader may ignore it.
+    body = reply.body
+    if body.startswith(_BOM):
+        body = body.removeprefix(_BOM)  # where there is none, a bytearray would be copied
     try:
-        # Bounded in depth and strict about UTF-8, where json.loads is neither.
-        content = from_json(reply.body, allow_inf_nan=False)
+        content = _read_json(body)
     except ValueError:
         # Not the parser's words: they may quote the body, which may hold secrets.
-        return None, "the body is not JSON" if reply.body.strip() else "the body is empty"
+        return None, "the body is not JSON" if body.strip() else "the body is empty"
     if not isinstance(content, dict):
         return None, "the body is JSON, but not an object"
 
     return content, ""
+
+
+def _read_json(body: bytes | bytearray) -> Any:
+    try:
+        # Bounded in depth and strict about UTF-8, where json.loads is neither.
+        content = from_json(body, allow_inf_nan=False)
+        if len(body) <= MAX_MENDED:
+            json.dumps(content, allow_nan=False)  # 1e400 is read as infinity, which is no JSON
+    except ValueError:
+        return from_json(mended(body), allow_inf_nan=False)
+    return content
 
 
 def _request_id(content: Mapping[str, Any]) -> str | None:
@@ -308,7 +339,9 @@ def _numbers(reply: HttpReply) -> _Numbers:
 
 def _reason(reply: HttpReply) -> str:
     """Say why the call was refused, in the server's words where it has any."""
-    if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
+    if _leads_nowhere(reply):
+        return f"HTTP {reply.status} {_phrase(reply.status)}".strip() + ", which answers nothing"
+    if _is_redirect(reply):
         return reply.masking.line(_where_to(reply))
     candidates = (
         unquote(reply.headers.get("grpc-message") or "", errors="replace"),

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from onehouse_tracker.cli._json import to_json
 from onehouse_tracker.cli._terminal import clean
 
 __all__ = ["lines", "plain", "split"]
@@ -61,7 +61,7 @@ def _cell(value: Any) -> str:
         return str(value)
     if not isinstance(value, str):
         # Still JSON, and nothing in it is split.
-        return json.dumps(value, default=str).replace(";", "\\u003b")
+        return to_json(value).replace(";", "\\u003b")
     return _UNGUARDED.sub(rf"\1{_GUARD}", clean(value))
 
 

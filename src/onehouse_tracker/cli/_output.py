@@ -4,13 +4,13 @@ How results look: JSON and CSV for programs, a table for people.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from onehouse_tracker._progress import duration
 from onehouse_tracker.cli import _csv
+from onehouse_tracker.cli._json import to_json
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.models import Outcome, Request, Result
@@ -43,8 +43,8 @@ Row = Sequence[str]
 
 
 def json_line(data: Mapping[str, Any]) -> str:
-    """One JSON object on one line; ASCII only, so that no terminal and no pipe can spoil it."""
-    return json.dumps(data, default=str)
+    """One JSON object on one line."""
+    return to_json(data)
 
 
 def request_data(request: Request) -> dict[str, Any]:
