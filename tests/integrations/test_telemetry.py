@@ -5,6 +5,7 @@ Metrics and spans as an SDK collects them, and as the documentation lists them.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -79,7 +80,8 @@ class Collected:
     def metrics(self) -> dict[str, Any]:
         """All metrics that have data, by name."""
         data = self._reader.get_metrics_data()
-        assert data is not None
+        if data is None:
+            return {}
         return {
             metric.name: metric
             for resource in data.resource_metrics
@@ -162,6 +164,38 @@ def test_metrics_count_what_happened(collected: Collected) -> None:
     ]
 
 
+def test_gauges_are_told_with_every_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An alert on an outage must not end by itself because nothing changed for a minute.  SDKs
+    before 1.45 keep that promise only for gauges that they ask, so there are no others.
+    """
+    monkeypatch.delattr(Meter, "create_gauge")
+    collected = Collected()
+    assert "onehouse.tracker.outage" not in collected.metrics()
+    collected.observer(events.OutageBegan(at=0.0, reason="down"))
+    collected.observer(events.BudgetDegraded(at=0.0, gate="redis", rate=2.5))
+    for _ in range(3):
+        assert collected.points("onehouse.tracker.outage") == [({}, 1)]
+        assert collected.points("onehouse.tracker.budget") == [
+            ({"onehouse.tracker.gate": "redis"}, 2.5)
+        ]
+    collected.observer(events.OutageEnded(at=0.0, lasted=30.0))
+    assert collected.points("onehouse.tracker.outage") == [({}, 0)]
+    collected.close()
+
+
+def test_gauges_fall_silent_with_their_observer(collected: Collected) -> None:
+    """
+    A meter keeps its callbacks for ever: they must not keep the observer, nor tell of an outage
+    that nobody watches any more.
+    """
+    collected.observer(events.OutageBegan(at=0.0, reason="down"))
+    del collected.observer
+    gc.collect()
+
+    assert "onehouse.tracker.outage" not in collected.metrics()
+
+
 def test_no_request_and_no_label_is_in_a_metric(collected: Collected) -> None:
     """
     One series per request would be more than any store of metrics bears.
@@ -209,7 +243,7 @@ def test_an_error_of_the_project_empties_it_too(collected: Collected) -> None:
     """
     Everyone who waited got an error, and nothing is followed any more.
     """
-    source = ScriptedSource({"a": [UnauthorizedError("no")], "b": [PENDING]})
+    source = ScriptedSource({"a": [UnauthorizedError("no", http_status=401)], "b": [PENDING]})
 
     async def scenario() -> None:
         async with Tracker(source, observers=[collected.observer]) as tracker:

@@ -7,7 +7,8 @@ what it collected, is the application's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, Final, TypeVar, final
 
@@ -30,6 +31,38 @@ _LONG: Final = (1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.
 
 _MANY_WAITS: Final = 1_000
 """Waits whose span is open at the same time, at most; more go without."""
+
+
+class _Now:
+    """What the gauges tell whenever they are asked."""
+
+    def __init__(self) -> None:
+        self.outage: int | None = None
+        self.rates: dict[str, float] = {}
+
+    def outages(self) -> list[metrics.Observation]:
+        """The outage, once it is known whether there is one."""
+        return [] if self.outage is None else [metrics.Observation(self.outage)]
+
+    def budgets(self) -> list[metrics.Observation]:
+        """The rate of each kind of gate whose budget was lost or found again."""
+        return [
+            metrics.Observation(rate, {"onehouse.tracker.gate": gate})
+            for gate, rate in self.rates.copy().items()
+        ]
+
+
+def _reader(
+    now: _Now, read: Callable[[_Now], list[metrics.Observation]]
+) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
+    """What a meter keeps for ever: it must not keep the observer, and falls silent with it."""
+    known = weakref.ref(now)
+
+    def observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+        alive = known()
+        return [] if alive is None else read(alive)
+
+    return observe
 
 
 @final
@@ -84,8 +117,12 @@ class OpenTelemetryObserver:
         )
         self._waited = seconds("waited", _LONG, "From joining a request to its outcome.")
         self._statements = number("statements", "{statement}", "Statements that were accepted.")
-        self._outage = meter.create_gauge(
+        self._now = _Now()
+        # Observable, because SDKs before 1.45 export the value of any other gauge only once: an
+        # alert on it would end by itself in the middle of the outage.
+        meter.create_observable_gauge(
             "onehouse.tracker.outage",
+            [_reader(self._now, _Now.outages)],
             unit="1",
             description="1 while nothing succeeds any more, else 0.",
         )
@@ -95,8 +132,9 @@ class OpenTelemetryObserver:
             "callback.errors", "{error}", "Callbacks that raised an exception."
         )
         self._journal_lost = number("journal.lost", "{entry}", "Entries that were not written.")
-        self._budget = meter.create_gauge(
+        meter.create_observable_gauge(
             "onehouse.tracker.budget",
+            [_reader(self._now, _Now.budgets)],
             unit="{request}/s",
             description="The rate of a shared budget since it was lost or found again.",
         )
@@ -156,20 +194,20 @@ class OpenTelemetryObserver:
         self._pauses.record(event.paused_for)
 
     def _budget_changed(self, event: events.BudgetDegraded | events.BudgetRestored) -> None:
-        self._budget.set(event.rate, {"onehouse.tracker.gate": event.gate})
+        self._now.rates[event.gate] = event.rate
 
     def _outage_began(self, _: events.OutageBegan) -> None:
-        self._outage.set(1)
+        self._now.outage = 1
 
     def _outage_ended(self, event: events.OutageEnded) -> None:
-        self._outage.set(0)
+        self._now.outage = 0
         self._outage_duration.record(event.lasted)
 
     def _failed(self, event: events.ProjectFailed) -> None:
         self._pending.add(-event.pending)
         self._failures.add(1, {"error.type": event.error})
         # Whoever comes next starts with a probe, and an outage that lasts is told anew.
-        self._outage.set(0)
+        self._now.outage = 0
 
     def _callback_failed(self, event: events.CallbackFailed) -> None:
         self._callback_errors.add(1, {"error.type": event.error})
