@@ -132,6 +132,35 @@ async def test_journal_that_is_in_use_is_exit_code_2(path: Path) -> None:
     assert shown.out.splitlines()[1].split() == ["a", "PENDING"]
 
 
+async def test_resuming_a_journal_that_is_in_use_says_by_whom_and_when_to_go_on(
+    path: Path,
+) -> None:
+    """
+    The other process goes on with it: no command may have all of that asked about twice.
+    """
+    journal = opened(path)
+    journal.write([added("a"), added("b"), recorded("c")])
+    arguments = ["resume", "--journal", str(path), "--gate", "host", "--limit", "5"]
+    project = SimulatedProject()
+    for name in "ab":
+        project.add(name, 0)
+    async with SimulatorServer(project) as server:
+        variables = server.environment()
+        refused = await run(*arguments, variables=variables)
+        assert server.seen == []
+        command = refused.err.strip().rpartition("continue after that with: onehouse-tracker ")[2]
+        journal.close()
+        resumed = await run(*shlex.split(command), "--limit", "100", variables=variables)
+
+    assert refused.code == 2
+    assert f"process {os.getpid()} on" in refused.err
+    assert "3 still open" in refused.err
+    assert command == f"resume --limit 5 --gate host --journal {path}"
+    assert refused.out == ""
+    assert resumed.code == 0
+    assert set(state(path).values()) == {"acknowledged"}
+
+
 async def test_journal_shows_everything_without_a_server(path: Path) -> None:
     """
     What is known, what is pending, what was not delivered, and what nobody knows.

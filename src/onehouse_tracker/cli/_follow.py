@@ -32,7 +32,7 @@ from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._silence import Silence
 from onehouse_tracker.cli._sources import STDIN, requests_from
 from onehouse_tracker.cli._terminal import Terminal
-from onehouse_tracker.errors import JournalError, ProjectError
+from onehouse_tracker.errors import JournalError, JournalLockedError, ProjectError
 from onehouse_tracker.events import Observer
 from onehouse_tracker.journal import Journal, SqliteJournal
 from onehouse_tracker.models import Request
@@ -145,6 +145,13 @@ async def follow(
     except asyncio.CancelledError:
         await break_off(f"interrupted: {ledger.done} of {ledger.total} known", settings)
         raise
+    except JournalLockedError as error:
+        # It is as good as ever, and whoever holds it goes on with what is in it: nothing of that
+        # is to be asked about by two at once.
+        terminal.say(f"error: {error}")
+        for told in how_to_continue(settings, ledger, again):
+            terminal.say(told.replace("continue with:", "continue after that with:", 1))
+        return code_of_error(error)
     except (CommandError, ProjectError) as error:
         if isinstance(error, JournalError):
             settings = replace(settings, journal=None)  # nobody can go on with that one
