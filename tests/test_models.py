@@ -5,6 +5,7 @@ The values that travel through the package, and what can be a request ID.
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import unicodedata
@@ -17,6 +18,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onehouse_tracker.errors import InvalidRequestError, RejectedError, TransportError
+from onehouse_tracker.gates import Gate
+from onehouse_tracker.journal import Journal
 from onehouse_tracker.models import (
     MAX_ID_LENGTH,
     ApiStatus,
@@ -24,6 +27,8 @@ from onehouse_tracker.models import (
     Request,
     Result,
     StatusReply,
+    StatusSource,
+    SubmissionSource,
     check_request_id,
     check_statement,
 )
@@ -367,3 +372,16 @@ def test_what_cannot_be_sql_is_no_statement(statement: object, why: str) -> None
     """
     with pytest.raises(InvalidRequestError, match=why):
         check_statement(statement)
+
+
+@pytest.mark.parametrize("seam", [StatusSource, SubmissionSource, Gate, Journal])
+def test_what_users_write_may_call_its_parameters_as_it_likes(seam: type) -> None:
+    """
+    Type checkers compare the names of parameters, unless they can only be given by position.
+    """
+    for name, method in inspect.getmembers(seam, inspect.isfunction):
+        if not name.startswith("_"):
+            _, *given_by_users = inspect.signature(method).parameters.values()
+            assert {each.kind for each in given_by_users} <= {inspect.Parameter.POSITIONAL_ONLY}, (
+                name
+            )

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker.errors import RequestFailedError
+from onehouse_tracker.errors import OutageError, RequestFailedError
 from onehouse_tracker.models import Outcome, Result
-from onehouse_tracker.results import Results
+from onehouse_tracker.results import PoolResults, Results
 from tests.support import run
 
 ANY_RESULTS = st.lists(
@@ -344,3 +344,17 @@ def test_no_label_turns_the_text_of_a_notebook() -> None:
     result = Result(request_id="r", label="a\u202eb\u2066\n", outcome=Outcome.FAILED)
 
     assert _shown(Results([result]))[0][-1][1] == "a b  "
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_results_are_pickled_with_every_protocol(protocol: int) -> None:
+    """
+    Queues and caches choose their own, and some are old.
+    """
+    results = Results([Result(request_id="a", outcome=Outcome.FAILED)])
+    pooled = PoolResults({"p": results}, errors={"q": OutageError("gone")})
+
+    assert pickle.loads(pickle.dumps(results, protocol)) == results  # noqa: S301 - our own
+    again: PoolResults = pickle.loads(pickle.dumps(pooled, protocol))  # noqa: S301 - our own
+    assert again == pooled
+    assert str(again.errors["q"]) == "gone"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from onehouse_tracker import events
-from onehouse_tracker._session.inside import context_inside, is_inside
+from onehouse_tracker._session.inside import context_inside, is_inside, refuse_inside
 from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
@@ -150,7 +150,7 @@ class Pooled:
     def refuse_inside(self) -> None:
         """Raise `RuntimeError` where closing would wait for whoever calls."""
         if self.tracker is not None:
-            self.tracker._session.refuse_inside()  # noqa: SLF001 - of our own kind
+            refuse_inside(self.tracker._session)  # noqa: SLF001 - of our own kind
         if is_inside(self):
             raise RuntimeError(
                 f"project {self.name!r} is being opened: it cannot be closed from there"

@@ -233,7 +233,7 @@ class StatusReply:
 class StatusSource(Protocol):
     """Answers one question about one request.  The engine needs nothing else."""
 
-    async def fetch(self, request_id: str) -> StatusReply:
+    async def fetch(self, request_id: str, /) -> StatusReply:
         """
         Ask once; asking again is the engine's business.
 
@@ -270,7 +270,7 @@ class ConnectedSource(Protocol):
 class SubmissionSource(Protocol):
     """Accepts statements.  A `StatusSource` that also has this can serve `Tracker.submit`."""
 
-    async def submit(self, statement: str) -> str:
+    async def submit(self, statement: str, /) -> str:
         """
         Submit once and return the request ID.
 

@@ -171,6 +171,13 @@ class PoolResults(Mapping[str, Results]):
         self._by_name = dict(results)
         self.errors = dict(errors or {})
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_by_name": self._by_name, "errors": self.errors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._by_name = state["_by_name"]
+        self.errors = state["errors"]
+
     def __getitem__(self, name: str) -> Results:
         return self._by_name[name]
 

@@ -676,3 +676,28 @@ def test_response_too_deep_to_copy_harms_nobody() -> None:
             assert first["a"].response is second["a"].response is deep
 
     run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["list", "stream"])
+def test_the_label_of_a_duplicate_counts_where_the_first_had_none(kind: str) -> None:
+    """
+    Two files name one request, and one of them knows more of it.
+    """
+    given: list[str | Request] = [
+        "a",
+        Request("a", label="RUN JOB"),
+        Request("a", label="later"),
+        "a",
+    ]
+
+    async def stream() -> AsyncIterator[str | Request]:
+        for number, item in enumerate(given):
+            await asyncio.sleep(5 * number)  # the first has ended by then
+            yield item
+
+    async def scenario() -> None:
+        async with Tracker(ScriptedSource({"a": [SUCCESS]})) as tracker:
+            results = await tracker.wait_all(given if kind == "list" else stream())
+            assert [(one.request_id, one.label) for one in results.values()] == [("a", "RUN JOB")]
+
+    run(scenario())

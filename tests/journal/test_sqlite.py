@@ -5,6 +5,7 @@ The file: what is on disk when a write returns, who may read it, and what it loo
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -535,6 +536,35 @@ def test_second_process_is_refused_and_can_read(journal: SqliteJournal, path: Pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_copying_the_files_does_not_drop_the_lock(
+    journal: SqliteJournal, path: Path, tmp_path: Path
+) -> None:
+    """
+    A process loses the locks that it has on a file when it closes that file once, elsewhere.
+    """
+    lock = path.with_name(f"{path.name}-lock")
+    for number in range(2):
+        shutil.copy(lock, tmp_path / f"copy-{number}")
+        with pytest.raises(JournalLockedError):  # which may not drop it either
+            SqliteJournal(path).open()
+
+    program = f"""
+from onehouse_tracker import SqliteJournal
+from onehouse_tracker.errors import JournalLockedError
+try:
+    SqliteJournal({str(path)!r}).open()
+except JournalLockedError as error:
+    print("refused", error)
+"""
+    run = [sys.executable, "-c", program]
+    first = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert first.stdout.startswith("refused")
+    assert f"process {os.getpid()}" in first.stdout
+    journal.close()
+    second = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert second.stdout == ""
+
+
 def test_child_after_fork_does_not_inherit_the_lock(path: Path) -> None:
     """
     A worker that outlives its killed parent must not keep the next run out.

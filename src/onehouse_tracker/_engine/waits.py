@@ -113,6 +113,17 @@ class Wait:
         self._entries[request_id] = label
         self._open += 1
 
+    def has(self, request_id: str, label: str | None) -> bool:
+        """Whether it is in this wait already: then a *label* counts where it had none before."""
+        if request_id not in self._entries:
+            return False
+        entry = self._entries[request_id]
+        if label is not None and entry is None:
+            self._entries[request_id] = label
+        elif label is not None and isinstance(entry, Result) and entry.label is None:
+            self._entries[request_id] = relabelled(entry, label)
+        return True
+
     def settle(self, result: Result) -> None:
         """One request ended."""
         entry = self._entries[result.request_id]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["context_inside", "inside", "is_inside"]
+__all__ = ["context_inside", "inside", "is_inside", "refuse_inside"]
 
 
 class _Place:
@@ -59,3 +59,12 @@ def is_inside(owner: object) -> bool:
             return True
         place = place.outer
     return False
+
+
+def refuse_inside(owner: object) -> None:
+    """Raise `RuntimeError` where closing *owner* would wait for whoever calls."""
+    if is_inside(owner):
+        raise RuntimeError(
+            "closing waits for on_result, for the iterable of request IDs and for the polls:"
+            " it cannot be done from there. Return from it, and close outside"
+        )

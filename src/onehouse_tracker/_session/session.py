@@ -26,7 +26,7 @@ from onehouse_tracker import events
 from onehouse_tracker._engine.engine import Engine
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.announcements import announced
-from onehouse_tracker._session.inside import context_inside, is_inside
+from onehouse_tracker._session.inside import context_inside, refuse_inside
 from onehouse_tracker._session.intake import (
     RequestIds,
     check,
@@ -144,18 +144,10 @@ class Session:
             RuntimeError: It was called from a callback, or from another task of this tracker,
                 for which closing waits.
         """
-        self.refuse_inside()
+        refuse_inside(self)
         async with self._stack:
             if in_peace and self.recorder is not None:
                 await self.recorder.acknowledge_told()
-
-    def refuse_inside(self) -> None:
-        """Raise `RuntimeError` where closing would wait for whoever calls."""
-        if is_inside(self):
-            raise RuntimeError(
-                "closing waits for on_result, for the iterable of request IDs and for the polls:"
-                " it cannot be done from there. Return from it, and close outside"
-            )
 
     async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
         if self._journal is None:
@@ -325,7 +317,7 @@ class Session:
         first_look: float = 0.0,
     ) -> None:
         joining = joining_of(request, label, first_look, self._wall_clock)
-        if joining.request_id in wait:
+        if wait.has(joining.request_id, joining.label):
             return
         # What is followed has no outcome yet, so none of its handles, maybe thousands, can tell.
         is_new = not engine.follows(joining.request_id)

@@ -70,17 +70,17 @@ class Gate(Protocol):
         Cancelling gives up the place; a slot that was granted and is not used is lost.
         """
 
-    def throttled(self, sent_at: float, retry_after: float | None) -> None:
+    def throttled(self, sent_at: float, retry_after: float | None, /) -> None:
         """
         Take note of a 429 for a request sent at *sent_at*: pause, and widen the margin.
 
         *retry_after* is what the server asked for in seconds, `None` where it did not say.
         """
 
-    def answered(self, sent_at: float) -> None:
+    def answered(self, sent_at: float, /) -> None:
         """Take note that a request sent at *sent_at* was not refused for its rate."""
 
-    def forgive(self, refusals: int) -> None:
+    def forgive(self, refusals: int, /) -> None:
         """
         So many of the refusals that `throttled` was told of were no matter of the rate.
 

@@ -130,7 +130,7 @@ class Journal(Protocol):
             How many statements an earlier run left of unknown fate, and nobody was told of.
         """
 
-    def write(self, entries: Sequence[Entry]) -> Mapping[str, Result]:
+    def write(self, entries: Sequence[Entry], /) -> Mapping[str, Result]:
         """
         Write all of *entries* or none; they are on disk when this returns.
 
@@ -142,12 +142,12 @@ class Journal(Protocol):
     def last_number(self) -> int:
         """The number of the request that was added last, 0 if there is none."""
 
-    def unacknowledged(self, after: int, limit: int) -> Sequence[Journalled]:
+    def unacknowledged(self, after: int, limit: int, /) -> Sequence[Journalled]:
         """
         Requests with a final result that nobody acknowledged, in order, behind number *after*.
         """
 
-    def pending(self, after: int, limit: int) -> Sequence[Journalled]:
+    def pending(self, after: int, limit: int, /) -> Sequence[Journalled]:
         """
         Requests to ask about, in order, behind number *after*, *limit* at most.
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
+from onehouse_tracker._session.inside import refuse_inside
 from onehouse_tracker._session.intake import checked, ids_of
 from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.config import Credentials
@@ -128,7 +129,7 @@ class Tracker:
         self._close(None)
 
     def _close(self, cause: BaseException | None) -> None:
-        self._inner._session.refuse_inside()  # noqa: SLF001 - the same, inside
+        refuse_inside(self._inner._session)  # noqa: SLF001 - the same, inside
         self._calls.thread.close(cause)
 
     # --- Waiting -----------------------------------------------------------------------
