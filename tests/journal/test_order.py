@@ -158,6 +158,27 @@ def test_known_outcome_comes_before_the_deadline(path: Path, threads: int) -> No
     run(scenario())
 
 
+async def test_who_left_after_the_deadline_gets_nothing_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The journal has not answered yet, and somebody else waits for the same request.
+    """
+    monkeypatch.setattr("onehouse_tracker._session.leaving.JOURNAL_GRACE", 0.02)
+    writes = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        journal = Spied(path, lambda _: writes.wait(), executor)
+        async with Tracker(ScriptedSource({"a": [SUCCESS]}), journal=journal) as tracker:
+            handle = tracker.track("a")
+            completions = tracker.as_completed(["a"], timeout=0)
+            await asyncio.sleep(0.005)
+            await completions.aclose()
+            await asyncio.sleep(0.05)
+            writes.set()
+            assert [result async for result in completions] == []
+            assert (await handle).ok
+
+
 async def test_a_deadline_waits_for_the_journal_a_moment_only(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,26 @@ def test_acknowledgement_counts_without_being_awaited(path: Path) -> None:
     assert resumed(path) == []
 
 
+def test_what_was_acknowledged_is_not_kept_in_memory(path: Path) -> None:
+    """
+    A service that acknowledges can run for years.
+    """
+
+    async def work(tracker: Tracker) -> None:
+        recorder = tracker._session.recorder
+        assert recorder is not None
+        results = await tracker.wait_all(["a"])
+        assert list(recorder._told) == ["a"]
+        await results.ack()
+        handle = tracker.track("b")
+        await handle
+        await handle.ack()
+        await tracker.wait_all(["c"], on_result=str)
+        assert recorder._told == {}
+
+    crash(path, work)
+
+
 def test_copies_of_results_are_only_data(path: Path) -> None:
     """
     What was pickled, for another process, cannot acknowledge, and says nothing wrong.

@@ -132,6 +132,8 @@ class Roster:
         outcome, or the outcome may be on its way to the disk.  A wait that is overdue does
         not wait for that.
         """
+        if wait.over:
+            return
         wait.expired = True
         for request_id in tuple(wait.open_ids()):
             tracked = self._tracked.get(request_id)
