@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -365,3 +367,32 @@ def test_slot_that_was_granted_before_a_pause_is_not_used() -> None:
     refused_at = source.times("a")[1] + 0.25
     assert not [at for at, _ in source.calls if refused_at < at < refused_at + 4.9]
     assert [at for at, _ in source.calls if at > refused_at + 4.9]
+
+
+def test_time_before_we_knew_a_request_is_no_waiting() -> None:
+    """
+    A thousand requests of an hour ago must not go first as a block: new ones wait too.
+    """
+    dawn = datetime(2026, 1, 1, tzinfo=UTC)
+    old = [Request(f"o{n}", submitted_at=dawn - timedelta(hours=1)) for n in range(1500)]
+    dice = random.Random(1)
+    ends = {f"f{n}": dice.expovariate(1 / 60) for n in range(300)}
+
+    class Source:
+        async def fetch(self, request_id: str) -> StatusReply:
+            await asyncio.sleep(0.08)
+            ended = now() >= ends.get(request_id, math.inf)
+            return StatusReply(SUCCESS if ended else PENDING)
+
+    async def scenario() -> float:
+        delays = []
+        async with Tracker(
+            Source(), wall_clock=lambda: dawn + timedelta(seconds=now()), seed=1
+        ) as tracker:
+            async for result in tracker.as_completed([*old, *ends]):
+                delays.append(now() - ends[result.request_id])
+                if len(delays) == len(ends):
+                    break
+        return sum(delays) / len(delays)
+
+    assert run(scenario()) < 50
