@@ -55,6 +55,7 @@ test-long: $(READY)
 	@SOAK_IDS=100000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/test_soak.py & \
 	soak=$$!; status=0; \
 	$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 || status=1; \
+	ISOLATED_WORLDS=1000 $(BIN)/pytest -q tests/engine/test_isolated_worlds.py || status=1; \
 	KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py || status=1; \
 	SQL_TEXTS=200000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/cli/test_readings.py \
 		|| status=1; \
