@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -62,7 +62,7 @@ class World:
 
     def __post_init__(self) -> None:
         dice = Random(f"isolated world {self.seed}")
-        count = dice.choice([8, 15, 30])
+        count = dice.choice([10, 40, 150])
         self.ids = [f"r{number}" for number in range(count)]
         share = dice.uniform(0.0, 0.2)
         sick = max(1, round(count * share))
@@ -71,8 +71,8 @@ class World:
         one_way = dice.choice([*WAYS, None])
         self.way = {name: one_way or dice.choice([*WAYS]) for name in chosen}
         self.healthy_replies = dice.choice([0, 1, 3])
-        mean = dice.choice([5.0, 20.0])
-        spread = dice.choice([0.0, count / 5])
+        mean = dice.choice([5.0, 20.0, 40.0])
+        spread = dice.choice([0.0, count / 10])
         self.starts = {name: dice.uniform(0, spread) for name in self.ids}
         self.ends = {
             name: self.starts[name] + min(100.0, dice.expovariate(1 / mean)) for name in self.ids
@@ -107,7 +107,7 @@ class World:
         """Track all of them until every healthy one is told."""
         healthy = [name for name in self.ids if name not in self.way]
 
-        async def arrivals():  # type: ignore[no-untyped-def]  # noqa: ANN202
+        async def arrivals() -> AsyncIterator[str]:
             for name in sorted(self.ids, key=self.starts.__getitem__):
                 await asyncio.sleep(max(0.0, self.starts[name] - now()))
                 yield name

@@ -261,7 +261,7 @@ class Roster:
         return [
             tracked
             for tracked in self._tracked.values()
-            if tracked.faults is not None and tracked.faults.failing_since < answered_sent_at
+            if tracked.faults is not None and tracked.faults.since < answered_sent_at
         ]
 
     def forgive_failures(self, since: float, now: float) -> None:

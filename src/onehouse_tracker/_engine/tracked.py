@@ -81,6 +81,11 @@ class Faults:
         self.stale = 0
         """Polls in a row that found a dead connection."""
 
+    @property
+    def since(self) -> float:
+        """When the first poll was sent that failed or was refused 429, with no answer since."""
+        return min(self.failing_since, math.inf if self.rate is None else self.rate.since)
+
     def fail(self, sent_at: float, now: float) -> int:
         """Count one more failure; return how many there were in a row."""
         if not self.failures:
