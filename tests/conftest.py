@@ -14,6 +14,8 @@ import pytest
 from aioresponses import aioresponses
 from hypothesis import HealthCheck, settings
 
+from tests import loops
+
 # On a busy machine an example takes its time, which is no defect of what is tested.  In CI the
 # examples are the same in every run: new ones are looked for where somebody looks at them.
 settings.register_profile(
@@ -23,6 +25,14 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("anywhere")
+
+_LOOP = os.environ.get("EVENT_LOOP", "")
+loops.use(_LOOP)
+
+
+def pytest_report_header() -> str | None:
+    """Say on which loops the tests run, where it is not asyncio's own."""
+    return f"event loops: {_LOOP}" if _LOOP else None
 
 
 class _CompleteResponse(aiohttp.ClientResponse):

@@ -176,8 +176,9 @@ class Pooled:
         """Enter the tracker; a failure is returned, for all who wait for it."""
         settings = self.settings
         source = settings.source
-        failed, self.tracker = self.tracker, None
         try:
+            await asyncio.sleep(0)  # an eager task would be over before it is known as the opening
+            failed, self.tracker = self.tracker, None
             if failed is not None:
                 await failed._session.leave(in_peace=False)  # noqa: SLF001 - as its block
             tracker = Tracker(
@@ -201,6 +202,7 @@ class Pooled:
             self._opening = None
 
     async def _close(self, *, in_peace: bool) -> Exception | None:
+        await asyncio.sleep(0)  # an eager task would close before others are told that it does
         self._is_closing = True
         opening, self._opening = self._opening, None
         if opening is not None:

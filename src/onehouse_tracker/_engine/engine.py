@@ -333,9 +333,13 @@ class Engine:
         tracked.asked = now
         self._roster.count_poll(tracked)
         task = polls.create_task(self._poll(tracked, now), name=f"poll {tracked.request_id}")
-        # An eager task may have had its reply by now.
+        # An eager task has begun to ask by now: it may have had its reply, or nobody may wait
+        # for one any more.
         if not task.done():
-            tracked.task = task
+            if self._roster.tracks(tracked):
+                tracked.task = task
+            else:
+                task.cancel()
             # Not a `finally` in the poll: a task cancelled before its first step runs none.
             task.add_done_callback(self._cancelled_poll)
 

@@ -73,8 +73,10 @@ class Shared(Generic[K, T]):
         if resource is None:
             resource = _Resource(self._open(key), self._linger, partial(_forget, resources, key))
             resources[key] = resource
+            resource.enter()  # an eager task would open it for nobody
             resource.start()
-        resource.enter()
+        else:
+            resource.enter()
         try:
             yield await resource.value()
         except self._spoilt_by:
