@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from onehouse_tracker.models import Outcome
@@ -262,7 +263,8 @@ class StatementsUnaccountedFor(Event):
 
 Observer = Callable[[Event], None]
 """Takes each event as it happens, on the polling path: be quick, never block.  What it
-raises is logged and otherwise ignored.  One that has a method ``listens_to``, which takes a kind
+raises is logged and otherwise ignored, but for `KeyboardInterrupt` and `SystemExit`, which leave
+the event loop a moment later.  One that has a method ``listens_to``, which takes a kind
 of event, may not be told of kinds for which that is false."""
 
 
@@ -275,12 +277,23 @@ class Emitter:
     Passes events to all observers.
 
     It is false while there are none, so that nobody builds events for nobody.
+
+    Args:
+        observers: Whom to tell.
+
+        interrupt: Gets the `KeyboardInterrupt` or `SystemExit` that an observer raised, to raise
+            it where it breaks nothing; by default it is raised once all have been told.
     """
 
-    __slots__ = ("_observers",)
+    __slots__ = ("_interrupt", "_observers")
 
-    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self,
+        observers: Iterable[Observer] = (),
+        interrupt: Callable[[BaseException], object] | None = None,
+    ) -> None:
         self._observers = tuple(observers)
+        self._interrupt = interrupt
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -292,16 +305,53 @@ class Emitter:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to events of this *kind*: then there must be one for each."""
-        return any(getattr(each, "listens_to", _always)(kind) for each in self._observers)
+        return any(_listens(observer, kind) for observer in self._observers)
 
     def add(self, observer: Observer) -> None:
         """Tell *observer* as well from now on."""
         self._observers = (*self._observers, observer)
 
     def __call__(self, event: Event) -> None:
-        """Tell everyone; one observer's exception is logged and disturbs nobody."""
+        """Tell everyone; what one observer raises is logged and disturbs nobody."""
+        ending: BaseException | None = None
         for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:  # noqa: BLE001 - whatever it is, polling goes on
-                _log.exception("an observer failed on %s", type(event).__name__)
+            ending = _told(observer, event) or ending
+        self._end(ending)
+
+    def tell(self, observer: Observer, event: Event) -> None:
+        """Tell one *observer* only, in the same way."""
+        self._end(_told(observer, event))
+
+    def _end(self, ending: BaseException | None) -> None:
+        if ending is None:
+            return
+        if self._interrupt is None:
+            raise ending
+        self._interrupt(ending)
+
+
+def _told(observer: Observer, event: Event) -> BaseException | None:
+    """Tell one; return what it raised to end the program, and log anything else."""
+    try:
+        observer(event)
+    except (KeyboardInterrupt, SystemExit) as error:
+        return error
+    except BaseException:  # noqa: BLE001 - whatever it is, polling goes on
+        _complain("an observer failed on %s", type(event).__name__)
+    return None
+
+
+def _listens(observer: Observer, kind: type[Event]) -> bool:
+    try:
+        return bool(getattr(observer, "listens_to", _always)(kind))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - it will be told, and may fail again
+        _complain("an observer failed to say whether it listens to %s", kind.__name__)
+        return True
+
+
+def _complain(message: str, name: str) -> None:
+    # The user's filters and handlers of log lines may fail as their observers do.
+    with suppress(Exception):
+        _log.exception(message, name)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 from onehouse_tracker import events
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.callbacks import Callbacks, OnResult
+from onehouse_tracker._session.feeding import tell_if_cancelled
 from onehouse_tracker._session.intake import RequestIds, check_timeout
 from onehouse_tracker._session.leaving import cancel_and_wait, release
 from onehouse_tracker._session.resumption import Resumption
@@ -266,6 +267,7 @@ class Tracker:
         wait = Wait(tee=told, acknowledge=session.acknowledge)
         callbacks = Callbacks(on_result, session, wait.fail)
         caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
+        caller.add_done_callback(partial(tell_if_cancelled, wait, "calls on_result"))
         try:
             async with session.waiting(engine, wait, request_ids, timeout, label):
                 await wait.until_over()
@@ -280,7 +282,8 @@ class Tracker:
             await cancel_and_wait(caller)
         wait.error = wait.error or callbacks.failure
         if caller.cancelled() and wait.error is None:
-            wait.error = TrackerClosedError("the tracker was closed before every callback had run")
+            what = "the tracker was closed" if engine.closed_by else "its task was cancelled"
+            wait.error = TrackerClosedError(f"{what} before every callback had run")
         wait.raise_error()
         return Results(
             wait.results().values(),
@@ -473,7 +476,7 @@ class Tracker:
             ),
             label=label,
         )
-        if session.engine is not engine:
+        if engine.closed_by is not None:
             raise TrackerClosedError(
                 f"the tracker was closed, but the statement was accepted as request"
                 f" {request.request_id}",

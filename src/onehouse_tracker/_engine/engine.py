@@ -10,18 +10,21 @@ import asyncio
 import copy
 import math
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
+from onehouse_tracker._engine.ending import why_ended
 from onehouse_tracker._engine.health import Health
 from onehouse_tracker._engine.replies import Replies
 from onehouse_tracker._engine.roster import Roster
+from onehouse_tracker._engine.sleeper import Sleeper
 from onehouse_tracker._engine.slots import SlotQueue
-from onehouse_tracker._engine.source import Source
+from onehouse_tracker._engine.source import Answer, Source
 from onehouse_tracker._engine.state import ProjectState
 from onehouse_tracker._engine.turns import Turns
 from onehouse_tracker._schedule.schedule import TICK, Schedule
-from onehouse_tracker.errors import ProjectError, ThrottledError, UnauthorizedError
+from onehouse_tracker.errors import ProjectError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker._engine.waits import Wait
+    from onehouse_tracker.errors import ThrottledError, TrackerClosedError, UnauthorizedError
     from onehouse_tracker.gates import Gate
     from onehouse_tracker.models import StatusSource
     from onehouse_tracker.policy import PollPolicy
@@ -86,16 +90,23 @@ class Engine:
         )
         if recorder is not None:
             recorder.attach(on_failure=self._journal_failed, on_written=self._wake)
-        self._sleeper: asyncio.Future[None] | None = None
-        self._closed: BaseException | None = None
+        self._sleeper = Sleeper()
+        self.closed_by: TrackerClosedError | None = None
+        """Why nothing is polled any more; `None` while it is."""
         self._polls_go_first = True
         self._max_in_flight = policy.polls_at_once(gate.limit)
         self._last_sent_at = -math.inf
-        self.in_flight = 0
+        # A set, so that no poll can be counted out twice.
+        self._in_flight: set[Tracked] = set()
         self.submitting = 0
         self.polls = 0
 
     # --- What the tracker asks for ---------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """How many polls are on the wire."""
+        return len(self._in_flight)
 
     @property
     def pending(self) -> int:
@@ -123,7 +134,10 @@ class Engine:
 
     def open(self, wait: Wait) -> None:
         """Take in a waiter; a failure of the project reaches it from now on."""
-        self._roster.open(wait)
+        if self.closed_by is None:
+            self._roster.open(wait)
+        else:
+            wait.fail(self.closed_by)
 
     def watch(self, observer: events.Observer) -> None:
         """Tell *observer* everything from now on, and at first what is followed."""
@@ -132,8 +146,11 @@ class Engine:
 
     def join(self, wait: Wait, joining: Joining) -> None:
         """Follow one more request for *wait*, which is open and does not contain it yet."""
-        self._roster.join(wait, joining, self._loop.time())
-        self._wake()
+        if self.closed_by is None:
+            self._roster.join(wait, joining, self._loop.time())
+            self._wake()
+        else:
+            wait.enter(joining.request_id, joining.label)  # what the error names as open
 
     def leave(self, wait: Wait) -> None:
         """Let a waiter go; what nobody else waits for is not asked about any more."""
@@ -158,8 +175,8 @@ class Engine:
         gives up the place; a slot that was granted already is lost.
         """
         future = self._slots.join(submission=submission, at=at)
-        if self._closed is not None:
-            self._slots.fail_all(self._closed)  # or it would wait for ever
+        if self.closed_by is not None:
+            self._slots.fail_all(self.closed_by)  # or it would wait for ever
         self._wake()
         try:
             await future
@@ -170,6 +187,10 @@ class Engine:
             raise
         except ProjectError as error:
             raise copy.copy(error) from error.__cause__
+        if (closed_by := self.closed_by) is not None:  # granted and closed in the same turn
+            if submission:
+                self.submitted()
+            raise copy.copy(closed_by) from closed_by.__cause__
 
     def submitted(self) -> None:
         """A submission that had its slot is over, whatever became of it."""
@@ -197,11 +218,19 @@ class Engine:
     def _journal_failed(self, error: ProjectError) -> None:
         self._replies.fail(error, self._loop.time())
 
-    def close(self, error: BaseException) -> None:
-        """Fail everyone who waits for anything, and who will.  For when `run` has ended."""
-        self._closed = error
+    def close(self, error: TrackerClosedError) -> None:
+        """Fail everyone who waits for anything, and who will.  The first error counts."""
+        if self.closed_by is not None:
+            return
+        self.closed_by = error
         self._slots.fail_all(error)
         self._roster.fail(error, self._loop.time())
+        self._wake()
+
+    def end(self, error: BaseException) -> None:
+        """`run` ends because of *error*: unless it was closed, everyone is told why."""
+        if self.closed_by is None:
+            self.close(why_ended(error))
 
     # --- The dispatcher --------------------------------------------------------------
 
@@ -209,12 +238,18 @@ class Engine:
         """
         Poll until cancelled, which is safe at each await: asleep, at the gate (one slot is
         lost at most), and while polls are in flight (they are cancelled and awaited).
+
+        However it ends, everyone is told at once, and not when the last poll has ended.
         """
         async with asyncio.TaskGroup() as polls:
-            while self._closed is None:
-                await self._until_slot_wanted()
-                await self._acquire()
-                self._use_slot(polls)
+            try:
+                while self.closed_by is None:
+                    await self._until_slot_wanted()
+                    await self._acquire()
+                    self._use_slot(polls)
+            except BaseException as error:
+                self.end(error)
+                raise
             raise asyncio.CancelledError  # which a library behind the gate swallowed
 
     async def _acquire(self) -> None:
@@ -236,7 +271,7 @@ class Engine:
             if wanted_at <= now + TICK:
                 return
             planned = min(wanted_at, gives_up_at, self._turns.review_at())
-            await self._sleep_until(planned)
+            await self._sleeper.sleep_until(planned)
             self._health.woke(planned, self._loop.time())
 
     def _review(self, now: float) -> None:
@@ -267,8 +302,8 @@ class Engine:
 
     def overslept(self) -> bool:
         """Whether the dispatcher sleeps while something is due: never true once all is run."""
-        sleeping = self._sleeper is not None and not self._sleeper.done()
-        return sleeping and self._slot_wanted_at(self._loop.time()) <= self._loop.time()
+        now = self._loop.time()
+        return self._sleeper.sleeps and self._slot_wanted_at(now) <= now
 
     @property
     def _on_the_wire(self) -> int:
@@ -279,25 +314,13 @@ class Engine:
         # One more would spend its time-out waiting for a connection, and seem to have failed.
         return self._on_the_wire >= self._source.max_connections
 
-    async def _sleep_until(self, when: float) -> None:
-        """Sleep until loop time *when*, or until something changes."""
-        self._sleeper = sleeper = self._loop.create_future()
-        timer = None if math.isinf(when) else self._loop.call_at(when, _resolve, sleeper)
-        try:
-            await sleeper
-        finally:
-            self._sleeper = None
-            if timer is not None:
-                timer.cancel()
-
     def _wake(self) -> None:
-        if self._sleeper is not None:
-            _resolve(self._sleeper)
+        self._sleeper.wake()
 
     def _use_slot(self, polls: asyncio.TaskGroup) -> None:
         """Give the slot that was just granted to whatever deserves it at this moment."""
         now = self._loop.time()
-        if self._closed is not None or self._gate.paused_until > now:
+        if self.closed_by is not None or self._gate.paused_until > now:
             return  # all ended, or a pause began, after the slot was granted
         self._review(now)
         poll_is_due = self._poll_wanted_at(now) <= now + TICK
@@ -328,7 +351,7 @@ class Engine:
             # Each probe looks the name up again: the server may answer at another address.
             self._source.forget_connections()
         self.polls += 1
-        self.in_flight += 1
+        self._in_flight.add(tracked)
         self._last_sent_at = now
         tracked.asked = now
         self._roster.count_poll(tracked)
@@ -341,27 +364,33 @@ class Engine:
             else:
                 task.cancel()
             # Not a `finally` in the poll: a task cancelled before its first step runs none.
-            task.add_done_callback(self._cancelled_poll)
+            task.add_done_callback(partial(self._poll_ended, tracked, now))
 
-    def _cancelled_poll(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            self._poll_over()
+    def _poll_ended(self, tracked: Tracked, sent_at: float, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            return
+        self._poll_over(tracked)
+        if tracked.task is task and self.closed_by is None and self._roster.tracks(tracked):
+            # Cancelled by somebody who does not own it, and somebody waits for its answer.
+            failure = TransportError("the poll was cancelled", request_id=tracked.request_id)
+            self._receive(tracked, failure, sent_at)
 
-    def _poll_over(self) -> None:
-        self.in_flight -= 1
+    def _poll_over(self, tracked: Tracked) -> None:
+        self._in_flight.discard(tracked)
         self._wake()
 
     # --- One poll --------------------------------------------------------------------
 
     async def _poll(self, tracked: Tracked, sent_at: float) -> None:
         answer = await self._source.ask(tracked.request_id)
-        self._poll_over()
-        if not self._roster.tracks(tracked):
-            return  # nobody waits for it any more
+        self._poll_over(tracked)
+        if self._roster.tracks(tracked):  # or else nobody waits for it any more
+            self._receive(tracked, answer, sent_at)
+
+    def _receive(self, tracked: Tracked, answer: Answer, sent_at: float) -> None:
         tracked.task = None
-        self._replies.receive(tracked, answer, sent_at, self._loop.time())
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+        try:
+            self._replies.receive(tracked, answer, sent_at, self._loop.time())
+        except BaseException as error:
+            self.end(error)
+            raise

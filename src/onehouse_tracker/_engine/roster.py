@@ -73,7 +73,7 @@ class Roster:
     def introduce(self, observer: events.Observer) -> None:
         """Tell *observer*, who comes late, of everything that is followed."""
         for tracked in self._tracked.values():
-            observer(_joined(tracked))
+            self._emit.tell(observer, _joined(tracked))
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._tracked
@@ -98,6 +98,8 @@ class Roster:
         self._tracked[request_id] = tracked
         if self._emit:
             self._emit(_joined(tracked))
+            if not self.tracks(tracked):
+                return  # an observer, told of it, let it go
         due = now + joining.first_look
         if self._recorder is None or joining.on_disk:
             self._schedule.add(tracked, due)
@@ -119,7 +121,8 @@ class Roster:
             # One by one, a million of them would hold up the end for many seconds.
             self._forget_all(now)
             return
-        for request_id in wait.open_ids():
+        # An observer, told of one of them, may do anything with this wait and with others.
+        for request_id in tuple(wait.open_ids()):
             tracked = self._tracked.get(request_id)
             if tracked is not None:
                 self._let_go(tracked, wait, now)
@@ -170,8 +173,8 @@ class Roster:
             # An earlier run knew it: what is final does not change.
             self._tell(tracked, known, now)
             return
-        for wait in tracked.waits:
-            if wait.expired:
+        for wait in tuple(tracked.waits):
+            if wait.expired and self.tracks(tracked):
                 self._time_out(tracked, wait, now)
         if self.tracks(tracked):
             self._schedule.add(tracked, due)
@@ -217,19 +220,22 @@ class Roster:
 
     def fail(self, error: BaseException, now: float) -> None:
         """Fail every waiter of this moment and forget all requests."""
-        pending = len(self._tracked)
-        closed_on_purpose = isinstance(error, TrackerClosedError) and error.__cause__ is None
-        for tracked in tuple(self._tracked.values()):
-            (self._drop if closed_on_purpose else self._forget)(tracked, now)
+        # All that is done here is done before anyone is told: an observer may do anything then.
+        followed = self._forget_all(now)
         waits, self._waits = self._waits, {}
         for wait in waits:
             wait.fail(error)
-        if self._emit and not closed_on_purpose:
-            self._emit(
-                events.ProjectFailed(
-                    at=now, error=type(error).__name__, message=str(error), pending=pending
-                )
+        if not self._emit:
+            return
+        if isinstance(error, TrackerClosedError) and error.__cause__ is None:  # on purpose
+            for tracked in followed:
+                self._tell_dropped(tracked, now)
+            return
+        self._emit(
+            events.ProjectFailed(
+                at=now, error=type(error).__name__, message=str(error), pending=len(followed)
             )
+        )
 
     def __iter__(self) -> Iterator[Tracked]:
         """Everything that is tracked, in the order in which it came."""
@@ -276,7 +282,7 @@ class Roster:
     ) -> None:
         if isinstance(tracked.waits, dict):
             tracked.waits.pop(wait, None)
-        else:
+        elif wait in tracked.waits:
             tracked.waits = ()
         if not tracked.waits:
             self._drop(tracked, now, timed_out=timed_out)
@@ -284,15 +290,18 @@ class Roster:
     def _drop(self, tracked: Tracked, now: float, *, timed_out: bool = False) -> None:
         self._forget(tracked, now)
         if self._emit:
-            self._emit(
-                events.RequestDropped(
-                    at=now,
-                    request_id=tracked.request_id,
-                    label=tracked.label,
-                    timed_out=timed_out,
-                    reason=None if tracked.error is None else tracked.error.reason or None,
-                )
+            self._tell_dropped(tracked, now, timed_out=timed_out)
+
+    def _tell_dropped(self, tracked: Tracked, now: float, *, timed_out: bool = False) -> None:
+        self._emit(
+            events.RequestDropped(
+                at=now,
+                request_id=tracked.request_id,
+                label=tracked.label,
+                timed_out=timed_out,
+                reason=None if tracked.error is None else tracked.error.reason or None,
             )
+        )
 
     def _forget(self, tracked: Tracked, now: float) -> None:
         del self._tracked[tracked.request_id]
@@ -303,15 +312,17 @@ class Roster:
         if not self._tracked:
             self._health.idle(now)
 
-    def _forget_all(self, now: float) -> None:
-        followed, self._tracked = self._tracked, {}
+    def _forget_all(self, now: float) -> list[Tracked]:
+        """Forget all requests, and return them."""
+        followed, self._tracked = list(self._tracked.values()), {}
         self._schedule.clear()
-        for tracked in followed.values():
+        for tracked in followed:
             task, tracked.task = tracked.task, None
             if task is not None:
                 task.cancel()
         if followed:
             self._health.idle(now)
+        return followed
 
     def _result(
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float

@@ -22,6 +22,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from onehouse_tracker._cancelling import is_cancelled
 from onehouse_tracker._http.body import too_large
 from onehouse_tracker._http.failures import CONNECTION_LOST
 
@@ -127,8 +128,7 @@ class Connector(aiohttp.TCPConnector):
             async with self._handshakes:
                 return await self.connect(request, kind, timeout)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_cancelled():
                 raise
             return None  # closing the connector cancels its look-ups, not those who wait for them
         except Exception:  # noqa: BLE001 - a name that is none, no thread to look it up, ...

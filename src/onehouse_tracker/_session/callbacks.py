@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from onehouse_tracker import events
+from onehouse_tracker._cancelling import is_cancelled
 from onehouse_tracker._session.inside import inside
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
@@ -133,8 +134,7 @@ class Callbacks:
                 if inspect.isawaitable(answer):
                     await answer
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_cancelled():
                 raise
             # It awaited something that others cancelled: that is its own trouble.
             failure = RuntimeError("on_result was cancelled from within")

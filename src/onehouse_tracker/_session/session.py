@@ -7,6 +7,7 @@ With the engine it starts all tasks of a tracker, and owns each of them.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -25,21 +26,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from onehouse_tracker import events
 from onehouse_tracker._engine.engine import Engine
 from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._interruption import let_out
 from onehouse_tracker._session.announcements import announced
+from onehouse_tracker._session.feeding import AT_ONCE, feed, join_in_steps, tell_if_cancelled
 from onehouse_tracker._session.inside import context_inside, refuse_inside
 from onehouse_tracker._session.intake import (
     RequestIds,
-    check,
     check_timeout,
     checked,
-    ids_of,
-    in_steps,
     joining_of,
 )
 from onehouse_tracker._session.leaving import expire, expire_after, release
 from onehouse_tracker._session.memory import Memory
 from onehouse_tracker._session.workers import Workers
-from onehouse_tracker.errors import TrackerClosedError, TrackerError
+from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request, StatusSource, check_label
@@ -53,9 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["Session", "start_task", "until_ended"]
 
 T = TypeVar("T")
-
-_AT_ONCE = 1_000
-"""Requests that join in one turn of the event loop: a hundred thousand take a second or more."""
 
 _SERVED_BY_ONE = 2
 """Requests that one connection can serve without ever being late."""
@@ -83,8 +80,10 @@ class Session:
     ) -> None:
         self.engine: Engine | None = None
         self.closed = False
+        self._failure: TrackerClosedError | None = None
+        """Why the engine ended though nobody closed it."""
         self.recorder: Recorder | None = None
-        self.emit = events.Emitter(observers)
+        self.emit = events.Emitter(observers, let_out)
         self._source = source
         self.owns_source = False
         """Whether the source is opened and closed here."""
@@ -176,29 +175,32 @@ class Session:
         engine, self.engine, self.closed = self.engine, None, True
         task.cancel()
         if engine is not None:
+            self._failure = engine.closed_by
             engine.close(TrackerClosedError("the tracker was closed; the requests go on"))
         for other in self._tasks:
             other.cancel()
-        await until_ended(task, *self._tasks)
+        try:
+            await until_ended(task, *self._tasks)
+        except BaseException:
+            self.workers.abandon()
+            raise
         await self.workers.aclose()
 
     def _engine_ended(self, engine: Engine, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        self.engine, self.closed = None, True
-        cause: BaseException = error
-        while isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[0]
-        # What is meant for people says more than the name of its class.
-        ours = isinstance(cause, TrackerError)
-        what = str(cause) if ours else f"the polling loop failed ({type(cause).__name__})"
-        failure = TrackerClosedError(f"{what}; the requests go on")
-        failure.__cause__ = cause if ours else error
-        engine.close(failure)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self.engine is engine and error is not None:
+            # Nobody has closed it: what it told those who waited, it tells those who come.
+            self.engine, self.closed = None, True
+            engine.end(error)
+            self._failure = engine.closed_by
 
     def opened(self) -> Engine:
         """The engine, for whoever may use it now; else `TrackerClosedError` says why not."""
-        if self.engine is None:
+        engine = self.engine
+        failure = self._failure if engine is None else engine.closed_by
+        if failure is not None:
+            raise copy.copy(failure) from failure.__cause__
+        if engine is None:
             raise TrackerClosedError(
                 "the tracker is closed"
                 if self.closed
@@ -209,7 +211,7 @@ class Session:
                 "the tracker is open on another event loop: a thread, such as that of a plain"
                 " on_result, reaches it with `loop.call_soon_threadsafe`"
             )
-        return self.engine
+        return engine
 
     @asynccontextmanager
     async def waiting(
@@ -226,11 +228,11 @@ class Session:
         rest: list[str | Request] = []
         if not isinstance(request_ids, AsyncIterable):
             request_ids = checked(request_ids)
-            request_ids, rest = request_ids[:_AT_ONCE], request_ids[_AT_ONCE:]
+            request_ids, rest = request_ids[:AT_ONCE], request_ids[AT_ONCE:]
         leave = self.begin(engine, wait, request_ids, None if rest else timeout, label, rest)
         timer: asyncio.TimerHandle | None = None
         try:
-            await self._join_rest(engine, wait, rest, label)
+            await join_in_steps(wait, rest, label, partial(self._join, engine, wait, label))
             if rest and timeout is not None:  # it may be over: now all can have their outcome
                 timer = asyncio.get_running_loop().call_at(began + timeout, expire, engine, wait)
             with announced(self.emit, wait, label):
@@ -239,19 +241,6 @@ class Session:
             if timer is not None:
                 timer.cancel()
             leave()
-
-    async def _join_rest(
-        self, engine: Engine, wait: Wait, rest: list[str | Request], label: str | None
-    ) -> None:
-        for number, request in enumerate(rest):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
-            if not wait.over:
-                self._join(engine, wait, request, label)
-            elif (request_id := ids_of((request,))[0]) not in wait:
-                wait.enter(request_id, label)  # the project failed: this one is open, too
-        if rest:
-            wait.fed()
 
     def begin(
         self,
@@ -269,51 +258,29 @@ class Session:
         if isinstance(request_ids, AsyncIterable):
             engine.open(wait)
             feeder = self.start(
-                self._feed(engine, wait, request_ids, label),
+                feed(wait, request_ids, partial(self._join, engine, wait, label)),
                 "onehouse-tracker feeder",
                 context_inside(self),
+            )
+            feeder.add_done_callback(
+                partial(tell_if_cancelled, wait, "reads the iterable of request IDs")
             )
         else:
             requests = checked(request_ids)
             engine.open(wait)
             for request in requests:
-                self._join(engine, wait, request, label)
+                self._join(engine, wait, label, request)
             if not more:
                 wait.fed()
         timer = expire_after(timeout, engine, wait)
         return partial(release, engine, wait, feeder, timer)
 
-    async def _feed(
-        self,
-        engine: Engine,
-        wait: Wait,
-        request_ids: AsyncIterable[str | Request],
-        label: str | None,
-    ) -> None:
-        try:
-            async for item in in_steps(request_ids):
-                if wait.over or wait.expired:
-                    return
-                self._join(engine, wait, check(item), label)
-            wait.fed()
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # It awaited something that others cancelled.  Nobody cancelled whoever waits.
-            failure = RuntimeError("the iterable of request IDs was cancelled from within")
-            failure.__cause__ = error
-            wait.fail(failure)
-        except Exception as error:  # noqa: BLE001
-            # The user's own iterable failed: whoever waits for it is told so.
-            wait.fail(error)
-
     def _join(
         self,
         engine: Engine,
         wait: Wait,
-        request: str | Request,
         label: str | None,
+        request: str | Request,
         first_look: float = 0.0,
     ) -> None:
         joining = joining_of(request, label, first_look, self._wall_clock)
@@ -352,7 +319,7 @@ class Session:
         """Follow one request, asked about first in *first_look* seconds, for a handle."""
         wait = Wait(acknowledge=self.acknowledge)
         engine.open(wait)
-        self._join(engine, wait, request, request.label, first_look)
+        self._join(engine, wait, request.label, request, first_look)
         wait.fed()
         handle = Handle(request.request_id, request.label, wait, engine.leave, self.recorder)
         if wait.over:

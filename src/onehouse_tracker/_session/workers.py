@@ -74,6 +74,11 @@ class Workers:
             for thread in self._threads:
                 thread.shutdown(wait=done)  # where it is done, it ends at once
 
+    def abandon(self) -> None:
+        """Let the threads end when what runs in them has ended; nobody waits for that."""
+        for thread in self._threads:
+            thread.shutdown(wait=False)
+
 
 def _nothing() -> None:
     """The last job of a thread."""

@@ -1,0 +1,28 @@
+"""
+Whose cancellation a `CancelledError` is.
+
+Who awaits something that others cancel gets a `CancelledError` too, though nobody cancelled
+whoever awaits: passed on, it would end a task without an error, and whoever waits for that task
+would never hear of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["is_cancelled", "is_running"]
+
+
+def is_cancelled() -> bool:
+    """Whether it is the task that runs now that was cancelled, and not what it awaited."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def is_running() -> bool:
+    """Whether this runs on an event loop; a coroutine that is thrown away may not."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
