@@ -81,6 +81,7 @@ class Health:
         "proven",
         "suspicion",
         "tried",
+        "wary",
     )
 
     def __init__(self, patience: float) -> None:
@@ -98,6 +99,8 @@ class Health:
         self.proven = False
         self.tried = False
         """Whether a poll was sent since."""
+        self.wary = False
+        """Whether a request was refused for the rate, and no witness was asked since."""
         self.outage = False
         self.suspicion: Suspicion | None = None
         self.next_probe_at = -math.inf

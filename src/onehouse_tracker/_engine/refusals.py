@@ -5,11 +5,12 @@ A server may refuse one request for ever, whatever the rate (gRPC says RESOURCE_
 of an answer that is too large).  Taken for the project's, its refusals would slow everybody
 down.  So a request that is refused again and again is compared with the others:
 
-    chance = (share of the others' polls that were refused meanwhile) ** (its refusals in a row)
+    chance = product over its refusals of (share of the others' polls refused since the one before)
 
-where only those others count whose poll before was not refused: the rest may be sick in the
-same way.  Below 2 % it is no coincidence, and the refusals are its own.  Ten answers and no
-refusal of others are enough to say so of the second refusal: (1 / 12) ** 2 is 0.7 %.
+where the first counts as the second, and only those others count whose poll before was not
+refused: the rest may be sick in the same way.  Below 2 % it is no coincidence, and the refusals
+are its own.  Ten answers and no refusal of others are enough to say so of the second refusal:
+(1 / 12) ** 2 is 0.7 %.
 
 Bookkeeping only: no clock, no I/O, no tasks.
 """
@@ -24,10 +25,12 @@ COINCIDENCE = 0.02
 """The chance to be refused so often in a row, below which a request is refused for itself."""
 
 LEAST_ANSWERS = 10
-"""Polls of others that must have been answered since the first refusal of the row."""
+"""Answers to others since the last refusal that are enough, if none was refused."""
 
 MOST_REFUSED = 0.5
 """While a larger share of these others is refused, refusals are the project's."""
+
+_SECOND = 2
 
 _MEMORY = 0.95
 """Weight of what came before, for the share of late that was refused: about twenty replies."""
@@ -36,16 +39,18 @@ _MEMORY = 0.95
 class RefusalRow:
     """The refusals of one request or statement in a row, with no answer between them."""
 
-    __slots__ = ("answers", "count", "own", "refused", "since", "steps")
+    __slots__ = ("answers", "chance", "count", "own", "refused", "since", "steps")
 
     def __init__(self, since: float, answers: int, refused: int) -> None:
         self.since = since
         """When the first of them was sent for."""
         self.answers = answers
-        """Answers to all others, when the row began."""
+        """Answers to all others, until the last refusal."""
         self.refused = refused
-        """Refusals of all others, when the row began."""
+        """Refusals of all others, until then."""
         self.count = 0
+        self.chance = 1.0
+        """The chance that all these refusals are for the rate of the project."""
         self.own = False
         """Whether they are known to be its own."""
         self.steps = 0
@@ -87,19 +92,22 @@ class Refusals:
         if row is None:
             row = RefusalRow(sent_at, self._answers, self._refused)
         row.count += 1
-        row.own = row.own or self._is_own(row)
         if row.count == 1:
             self._refused += 1
             self._share = 1.0 - _MEMORY * (1.0 - self._share)
+        else:
+            self._doubt(row)
+        row.answers, row.refused = self._answers, self._refused
         if not row.own and sent_at >= self._reacted_at:
             self._reacted_at = now
             row.steps += 1
         return row
 
-    def _is_own(self, row: RefusalRow) -> bool:
-        answers = self._answers - row.answers
-        if row.count < 2 or answers < LEAST_ANSWERS or self._share > MOST_REFUSED:  # noqa: PLR2004
-            return False
-        others = self._refused - row.refused - 1
-        share = (others + 1) / (others + answers + 2)
-        return bool(share**row.count < COINCIDENCE)
+    def _doubt(self, row: RefusalRow) -> None:
+        """It was refused once more: how likely is that, if the others say how often it happens?"""
+        answers, refused = self._answers - row.answers, self._refused - row.refused
+        share = (refused + 1) / (refused + answers + 2)
+        row.chance *= share * share if row.count == _SECOND else share
+        enough = refused > 0 or answers >= LEAST_ANSWERS
+        if enough and row.chance < COINCIDENCE and self._share <= MOST_REFUSED:
+            row.own = True

@@ -291,6 +291,7 @@ class Replies:
                 self._gate.forgive(row.steps)
                 row.steps = 0
             return row
+        self._health.wary = True
         self._gate.throttled(sent_at, error.retry_after)
         if error.retry_after is not None:
             # What we rest beyond that is our own choice, and silence like any other.

@@ -35,6 +35,7 @@ class Turns:
     project             the next poll
     ==================  ==============================================================
     fine                what the schedule says
+    refused (429)       once a request that was answered last time
     not proven          the same at first, then requests at random that were never asked;
                         one on the wire at a time (see `SLOW_POLL`)
     under suspicion     a witness, at once; three at most
@@ -130,13 +131,23 @@ class Turns:
         elif health.outage:
             tracked = self._probe()
             health.probe_sent(now)
+        elif not health.proven:
+            tracked = self._first_impression() or self._schedule.pop(now)
         else:
-            tracked = None if health.proven else self._first_impression()
-            if tracked is None:
-                return self._schedule.pop(now)
+            tracked = self._unrefused_for_rate() or self._schedule.pop(now)
         if tracked is not None:
             self._schedule.take(tracked)
         return tracked
+
+    def _unrefused_for_rate(self) -> Tracked | None:
+        """
+        After a refusal for the rate, once: a request that was answered last time.
+
+        Requests that are always refused may stand side by side.  Without an answer between
+        theirs, they would look like a rate that is exceeded ever more.
+        """
+        wary, self._health.wary = self._health.wary, False
+        return self._witnesses.next((), ()) if wary else None
 
     def _first_impression(self) -> Tracked | None:
         """
