@@ -35,7 +35,7 @@ class Turns:
     project             the next poll
     ==================  ==============================================================
     fine                what the schedule says
-    refused (429)       once a request that was answered last time
+    refused (429)       once another request that nothing is wrong with, at random
     not proven          the same at first, then requests at random that were never asked;
                         one on the wire at a time (see `SLOW_POLL`)
     under suspicion     a witness, at once; three at most
@@ -134,20 +134,21 @@ class Turns:
         elif not health.proven:
             tracked = self._first_impression() or self._schedule.pop(now)
         else:
-            tracked = self._unrefused_for_rate() or self._schedule.pop(now)
+            tracked = self._after_refusal() or self._schedule.pop(now)
         if tracked is not None:
             self._schedule.take(tracked)
         return tracked
 
-    def _unrefused_for_rate(self) -> Tracked | None:
+    def _after_refusal(self) -> Tracked | None:
         """
-        After a refusal for the rate, once: a request that was answered last time.
+        After a refusal for the rate, once: another request at random that nothing is wrong with.
 
         Requests that are always refused may stand side by side.  Without an answer between
         theirs, they would look like a rate that is exceeded ever more.
         """
         wary, self._health.wary = self._health.wary, False
-        return self._witnesses.next((), ()) if wary else None
+        other = self._roster.pick(self._random(), prefer=_is_well) if wary else None
+        return other if other is not None and _is_well(other) else None
 
     def _first_impression(self) -> Tracked | None:
         """
@@ -191,6 +192,10 @@ class Turns:
 
     def _was_not_refused(self, tracked: Tracked) -> bool:
         return not self._was_refused(tracked)
+
+
+def _is_well(tracked: Tracked) -> bool:
+    return tracked.faults is None
 
 
 def _was_never_asked(tracked: Tracked) -> bool:
