@@ -185,6 +185,7 @@ class Replies:
         self, tracked: Tracked, error: ThrottledError, sent_at: float, now: float
     ) -> None:
         tracked.answered = False
+        tracked.error = error
         faults = tracked.faulty()
         faults.rate = self.throttled(faults.rate, sent_at, error, now)
         if faults.rate.own:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Faults", "Joining", "Tracked"]
 
 
+OFTEN = 5
+"""Refusals 429 of one request in a row that are no chance, while others were answered."""
+
+
 class Joining(NamedTuple):
     """A request that is to be followed, with what is known about it."""
 
@@ -83,8 +87,10 @@ class Faults:
 
     @property
     def since(self) -> float:
-        """When the first poll was sent that failed or was refused 429, with no answer since."""
-        return min(self.failing_since, math.inf if self.rate is None else self.rate.since)
+        """When the first poll was sent that failed or was refused 429 often, unanswered since."""
+        if self.rate is None or self.rate.count < OFTEN:
+            return self.failing_since
+        return min(self.failing_since, self.rate.since)
 
     def fail(self, sent_at: float, now: float) -> int:
         """Count one more failure; return how many there were in a row."""
