@@ -47,6 +47,7 @@ EXAMPLES: list[errors.TrackerError] = [
     errors.ProjectError("stop", results=Results([FAILED]), pending=("r-2", "r-3")),
     errors.AuthenticationError("no", results=Results([FAILED]), pending=("r-2",)),
     errors.OutageError("down", results=Results([FAILED]), pending=("r-2",)),
+    errors.SourceError("broken", results=Results([FAILED]), pending=("r-2",)),
     errors.TrackerClosedError("shut", results=Results([FAILED]), pending=("r-2",)),
     *(
         kind("full", path="/data/j.db", results=Results([FAILED]), pending=("r-2",))
@@ -79,6 +80,7 @@ PARENTS = {
     errors.ProjectError: (errors.TrackerError,),
     errors.AuthenticationError: (errors.ProjectError,),
     errors.OutageError: (errors.ProjectError,),
+    errors.SourceError: (errors.ProjectError,),
     errors.TrackerClosedError: (errors.ProjectError,),
     errors.JournalError: (errors.ProjectError,),
     errors.JournalLockedError: (errors.JournalError,),

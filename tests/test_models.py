@@ -10,18 +10,18 @@ import json
 import pickle
 import unicodedata
 from dataclasses import FrozenInstanceError
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from onehouse_tracker._checks import MAX_ID_LENGTH, check_request_id, check_statement
 from onehouse_tracker.errors import InvalidRequestError, RejectedError, TransportError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.journal import Journal
 from onehouse_tracker.models import (
-    MAX_ID_LENGTH,
     ApiStatus,
     Outcome,
     Request,
@@ -29,8 +29,6 @@ from onehouse_tracker.models import (
     StatusReply,
     StatusSource,
     SubmissionSource,
-    check_request_id,
-    check_statement,
 )
 
 GOOD = st.text(
@@ -128,6 +126,29 @@ def test_only_text_can_be_a_request_id(value: object, message: str) -> None:
     assert str(caught.value) == message
 
 
+class NotATime(datetime):
+    """A stand-in for ``pandas.NaT``: a datetime by its class, and none by what it does."""
+
+    @classmethod
+    def nat(cls) -> NotATime:
+        """The one there is."""
+        return cls(1, 1, 1)
+
+    def utcoffset(self) -> timedelta:
+        """As ``pandas.NaT`` does."""
+        raise ValueError("NaTType does not support utcoffset")
+
+
+class Nowhere(tzinfo):
+    """A time zone of somebody's own, with a mistake in it."""
+
+    def utcoffset(self, _moment: datetime | None) -> timedelta:
+        """Fail."""
+        raise KeyError("Mars/Olympus")
+
+    tzname = dst = utcoffset  # type: ignore[assignment] # none of them is to be had
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -136,6 +157,16 @@ def test_only_text_can_be_a_request_id(value: object, message: str) -> None:
         ({"submitted_at": datetime(2026, 1, 1)}, "submitted_at needs a time zone"),  # noqa: DTZ001
         ({"submitted_at": "2026-01-01"}, "request r-1: submitted_at is a datetime, not str"),
         ({"submitted_at": 1.7e9}, "request r-1: submitted_at is a datetime, not float"),
+        (
+            {"submitted_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))},
+            r"request r-1: submitted_at is no point in time \(OverflowError: .*None where",
+        ),
+        (
+            {"submitted_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))},
+            "is no point in time",
+        ),
+        ({"submitted_at": NotATime.nat()}, "time .ValueError: NaTType does not support utcoffset"),
+        ({"submitted_at": datetime(2026, 1, 1, tzinfo=Nowhere())}, "time .KeyError"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -144,6 +175,27 @@ def test_a_request_that_makes_no_sense_is_refused(settings: dict[str, Any], mess
     """
     with pytest.raises(InvalidRequestError, match=message):
         Request("r-1", **settings)
+
+
+@pytest.mark.parametrize("response", [[], ["a"], "text", 7])
+def test_a_response_that_is_no_mapping_is_refused_where_it_is_made(response: Any) -> None:
+    """
+    The engine, and whoever reads a result, look keys up in it.
+    """
+    with pytest.raises(TypeError, match="a response is a mapping or None, not"):
+        StatusReply("PENDING", response)
+
+
+def test_a_response_that_cannot_be_looked_into_has_no_reason() -> None:
+    """
+    A mapping of a source's own may raise what it likes.
+    """
+
+    class Odd(dict[str, Any]):
+        def get(self, *_: object) -> Any:
+            raise ConnectionError
+
+    assert Result(request_id="a", outcome=Outcome.FAILED, response=Odd()).reason == ""
 
 
 def test_a_request_takes_any_time_zone() -> None:

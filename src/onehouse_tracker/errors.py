@@ -20,6 +20,7 @@ Every error this package raises.
     └── ProjectError             nothing more can be learnt; carries results and pending
         ├── AuthenticationError  the server refuses our credentials
         ├── OutageError          no good reply for patience seconds
+        ├── SourceError          the status source cannot be used as it is
         ├── TrackerClosedError   used outside async with, or the engine failed
         └── JournalError         the journal cannot be used; names the file and what to do
             ├── JournalLockedError   another process, or another tracker, writes to it
@@ -55,6 +56,7 @@ __all__ = [
     "ProjectError",
     "RejectedError",
     "RequestFailedError",
+    "SourceError",
     "StaleConnectionError",
     "StatusError",
     "SubmissionError",
@@ -321,6 +323,16 @@ class AuthenticationError(ProjectError):
 
 class OutageError(ProjectError):
     """Nothing answered for ``PollPolicy.patience`` seconds; the requests go on at the server."""
+
+
+class SourceError(ProjectError):
+    """
+    The status source cannot be used as it is: it is not open, or its own code is broken.
+
+    Raised for a client that was not entered, and for a source of your own that raised an error
+    such as `NameError` or `TypeError` before anything was ever answered.  The message names the
+    error and its place, and ``__cause__`` is the error itself.
+    """
 
 
 class TrackerClosedError(ProjectError):

@@ -7,17 +7,16 @@ Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_h
 from __future__ import annotations
 
 import copy
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from onehouse_tracker._checks import check_label, check_request_id, check_submitted_at
 from onehouse_tracker._own_response import OwnResponse
 from onehouse_tracker._text import one_line
-from onehouse_tracker.errors import InvalidRequestError, StatusError
+from onehouse_tracker.errors import StatusError
 
 __all__ = [
     "ApiStatus",
@@ -29,13 +28,6 @@ __all__ = [
     "StatusSource",
     "SubmissionSource",
 ]
-
-MAX_ID_LENGTH = 256
-_SURROGATE = re.compile("[\ud800-\udfff]")
-# Cc: control characters.  Cf: what is invisible or turns text around.  Cs: lone surrogates, which
-# cannot be encoded for the wire.  Zl, Zp: line breaks.  None could be printed and read again.
-_NOT_IN_ID = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
 class ApiStatus(StrEnum):
@@ -104,73 +96,6 @@ _FINAL = _OK | {Outcome.FAILED, Outcome.INVALID}
 _UNFINISHED = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 
 
-def check_request_id(value: object) -> str:
-    """Return *value* if it can be a request ID, else raise `InvalidRequestError` at once."""
-    if not isinstance(value, str):
-        raise InvalidRequestError(
-            f"a request ID is a str, not {type(value).__name__}: {_shorten(repr(value))}"
-        )
-    if not value:
-        raise InvalidRequestError("a request ID cannot be empty")
-    if len(value) > MAX_ID_LENGTH:
-        raise InvalidRequestError(
-            f"a request ID has at most {MAX_ID_LENGTH} characters, this one {len(value)}:"
-            f" {_shorten(repr(value))}"
-        )
-    if not value.isascii() or not value.isprintable():
-        for character in value:
-            if unicodedata.category(character) in _NOT_IN_ID:
-                raise InvalidRequestError(
-                    "a request ID has no control characters, no line breaks and nothing"
-                    f" invisible: {_shorten(repr(value))}"
-                )
-    if value[0].isspace() or value[-1].isspace():
-        # A list that is read again would make another ID of it.
-        raise InvalidRequestError(f"a request ID has no spaces around it: {_shorten(repr(value))}")
-    return value
-
-
-def check_label(label: object, of: str = "") -> None:
-    """Raise `InvalidRequestError` unless *label* is text or `None`; *of* begins its message."""
-    if label is None:
-        return
-    if not isinstance(label, str):
-        raise InvalidRequestError(f"{of}a label is a str, not {type(label).__name__}")
-    if _SURROGATE.search(label):
-        # It could be neither printed nor written down.
-        raise InvalidRequestError(f"{of}a label is text in Unicode")
-
-
-def check_statement(statement: object) -> str:
-    """
-    Return *statement* if it can be sent as SQL, else raise `InvalidRequestError`.
-
-    It is sent as it is, so what cannot be SQL and is there by accident must not pass: bytes that
-    are not Unicode, what is left of another encoding, marks that nobody sees.
-    """
-    if not isinstance(statement, str):
-        raise InvalidRequestError(f"a statement is a str, not {type(statement).__name__}")
-    if found := _UNFIT.search(statement):
-        what = "a NUL character" if found[0] == "\0" else "bytes that are not Unicode text"
-        raise InvalidRequestError(
-            f"a statement cannot have {what} in it (character {found.start() + 1})"
-        )
-    bare = statement.replace(";", " ").strip()
-    if not bare:
-        raise InvalidRequestError("a statement cannot be empty")
-    for character, place in ((bare[0], "begin"), (bare[-1], "end")):
-        if unicodedata.category(character) in {"Cc", "Cf"}:
-            raise InvalidRequestError(
-                f"a statement cannot {place} with an invisible character (U+{ord(character):04X}):"
-                " remove it"
-            )
-    return statement
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """
@@ -178,7 +103,7 @@ class Request:
 
     Raises:
         InvalidRequestError: The ID is not 1 to 256 visible characters without spaces around
-            them, the label is no text, or ``submitted_at`` is no datetime with a time zone.
+            them, the label is no text, or ``submitted_at`` is no point in time with a time zone.
     """
 
     request_id: str
@@ -195,18 +120,8 @@ class Request:
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
         check_label(self.label, f"request {self.request_id}: ")
-        if self.submitted_at is None:
-            return
-        if not isinstance(self.submitted_at, datetime):
-            raise InvalidRequestError(
-                f"request {self.request_id}: submitted_at is a datetime,"
-                f" not {type(self.submitted_at).__name__}"
-            )
-        if self.submitted_at.utcoffset() is None:
-            raise InvalidRequestError(
-                f"request {self.request_id}: submitted_at needs a time zone,"
-                " e.g. datetime.now(timezone.utc)"
-            )
+        if self.submitted_at is not None:
+            check_submitted_at(self.submitted_at, f"request {self.request_id}: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +130,8 @@ class StatusReply:
     What one poll brought: the server's word, and its answer if there is one.
 
     Raises:
-        TypeError: The status is neither a str nor `None`.
+        TypeError: The status is neither a str nor `None`, or the response neither a mapping nor
+            `None`.
     """
 
     status: str | None
@@ -228,6 +144,11 @@ class StatusReply:
         # Here, where a source of your own makes it: the engine compares and cuts the word.
         if self.status is not None and not isinstance(self.status, str):
             raise TypeError(f"a status is a str or None, not {type(self.status).__name__}")
+        if self.response is not None and not isinstance(self.response, Mapping):
+            raise TypeError(
+                f"a response is a mapping or None, not {type(self.response).__name__}:"
+                " put it into one"
+            )
 
 
 class StatusSource(Protocol):
@@ -243,7 +164,12 @@ class StatusSource(Protocol):
 
         Raises:
             StatusError: Its subclass decides what happens next, see `errors`.  Any other
-                exception counts as a `TransportError`.
+                exception counts as a `TransportError`.  Before anything was ever answered,
+                one that shows a mistake in the source's own code (`NameError`,
+                `AttributeError`, `TypeError`, `ImportError`, `NotImplementedError`) fails
+                everyone at once with a `SourceError`.
+
+            ProjectError: Nothing can be learned about any request: it fails everyone at once.
         """
 
 
@@ -383,7 +309,10 @@ def _reason_in(response: Mapping[str, Any] | None) -> str:
     if response is None:
         return ""
     for key in ("errorMessage", "message", "error", "reason"):
-        value = response.get(key)
+        try:
+            value = response.get(key)
+        except Exception:  # noqa: BLE001 - a source of the user's own may answer with any mapping
+            return ""
         if isinstance(value, str) and value:
             return one_line(value)
     return ""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from onehouse_tracker import events
 from onehouse_tracker._pooled import Pooled, Settings, close_all, credentials_of
-from onehouse_tracker._session.intake import RequestIds, check_timeout, checked, ids_of
+from onehouse_tracker._session.intake import RequestIds, check_wait, checked, ids_of
 from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError
 from onehouse_tracker.gates import Gate
-from onehouse_tracker.models import Result, StatusSource, check_label
+from onehouse_tracker.models import Result, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import PoolResults, Results
 from onehouse_tracker.stats import PoolStats
@@ -290,8 +290,7 @@ class TrackerPool:
             TrackerClosedError: The pool is not open.
         """
         self._refuse_unless_open()
-        check_timeout(timeout)
-        check_label(label)
+        check_wait(timeout, label)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         wanted: dict[str, RequestIds] = {}
         for name, ids in request_ids.items():

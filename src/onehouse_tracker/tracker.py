@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from onehouse_tracker import events
+from onehouse_tracker._checks import check_label, check_statement
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._session.callbacks import Callbacks, OnResult
 from onehouse_tracker._session.feeding import tell_if_cancelled
@@ -36,7 +37,7 @@ from onehouse_tracker.gates import Gate, LocalGate, gate_from
 from onehouse_tracker.gates._connected import ConnectedGate
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.logs import with_logs
-from onehouse_tracker.models import Request, Result, StatusSource, check_label, check_statement
+from onehouse_tracker.models import Request, Result, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats

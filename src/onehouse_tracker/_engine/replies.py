@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.roster import Roster
     from onehouse_tracker._engine.slots import SlotQueue
+    from onehouse_tracker._engine.source import Answer
     from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker._schedule.schedule import Schedule
@@ -104,13 +105,13 @@ class Replies:
 
     # --- One poll --------------------------------------------------------------------
 
-    def receive(
-        self, tracked: Tracked, answer: StatusReply | StatusError, sent_at: float, now: float
-    ) -> None:
+    def receive(self, tracked: Tracked, answer: Answer, sent_at: float, now: float) -> None:
         """Take the answer to a poll of *tracked*, which somebody still waits for."""
         if self._emit:
             self._emit(_poll_finished(tracked, answer, now, sent_at))
-        if isinstance(answer, StatusReply):
+        if isinstance(answer, ProjectError):
+            self.fail(answer, now)
+        elif isinstance(answer, StatusReply):
             self._answered(tracked, sent_at, now)
             self._reply(tracked, answer, sent_at, now)
         elif isinstance(answer, RejectedError):
@@ -381,9 +382,9 @@ class Replies:
 
 
 def _poll_finished(
-    tracked: Tracked, answer: StatusReply | StatusError, now: float, sent_at: float
+    tracked: Tracked, answer: Answer, now: float, sent_at: float
 ) -> events.PollFinished:
-    error = answer if isinstance(answer, StatusError) else None
+    error = None if isinstance(answer, StatusReply) else answer
     return events.PollFinished(
         at=now,
         request_id=tracked.request_id,
@@ -391,5 +392,5 @@ def _poll_finished(
         took=now - sent_at,
         status=answer.status if isinstance(answer, StatusReply) else None,
         error=None if error is None else type(error).__name__,
-        reason=None if error is None else error.reason,
+        reason=error.reason if isinstance(error, StatusError) else None,
     )

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic_core import from_json
 
+from onehouse_tracker._checks import check_request_id, check_statement
 from onehouse_tracker._http.masking import MASK, Masking
 from onehouse_tracker._http.mending import MAX_MENDED, mended
 from onehouse_tracker.errors import (
@@ -34,7 +35,7 @@ from onehouse_tracker.errors import (
     TransportError,
     UnauthorizedError,
 )
-from onehouse_tracker.models import StatusReply, check_request_id, check_statement
+from onehouse_tracker.models import StatusReply
 
 __all__ = [
     "SUBMISSION_PATH",

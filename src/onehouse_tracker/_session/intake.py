@@ -9,12 +9,22 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
+from onehouse_tracker._checks import check_label, check_request_id
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._numbers import is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
-from onehouse_tracker.models import Request, check_request_id
+from onehouse_tracker.models import Request
 
-__all__ = ["RequestIds", "check", "check_timeout", "checked", "ids_of", "in_steps", "joining_of"]
+__all__ = [
+    "RequestIds",
+    "check",
+    "check_timeout",
+    "check_wait",
+    "checked",
+    "ids_of",
+    "in_steps",
+    "joining_of",
+]
 
 T = TypeVar("T")
 
@@ -61,6 +71,12 @@ def check_timeout(timeout: float | None) -> None:
     """Raise `ConfigError` unless it is `None` or a number of seconds."""
     if timeout is not None and not is_number(timeout):
         raise ConfigError(f"timeout is None or seconds from 0, not {timeout!r}")
+
+
+def check_wait(timeout: float | None, label: str | None) -> None:
+    """Check what a wait was given beside its requests, as `check_timeout` and `check_label` do."""
+    check_timeout(timeout)
+    check_label(label)
 
 
 def joining_of(

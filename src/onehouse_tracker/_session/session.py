@@ -17,7 +17,7 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from datetime import datetime
 from functools import partial
@@ -33,6 +33,7 @@ from onehouse_tracker._session.inside import context_inside, refuse_inside
 from onehouse_tracker._session.intake import (
     RequestIds,
     check_timeout,
+    check_wait,
     checked,
     joining_of,
 )
@@ -42,7 +43,7 @@ from onehouse_tracker._session.workers import Workers
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
-from onehouse_tracker.models import Request, StatusSource, check_label
+from onehouse_tracker.models import Request, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 
@@ -252,8 +253,7 @@ class Session:
         more: Sequence[str | Request] = (),
     ) -> Callable[[], None]:
         """Start waiting, and return what ends it; *more* are to join afterwards."""
-        check_timeout(timeout)
-        check_label(label)
+        check_wait(timeout, label)
         feeder: asyncio.Task[None] | None = None
         if isinstance(request_ids, AsyncIterable):
             engine.open(wait)
@@ -301,7 +301,7 @@ class Session:
         warm_up = self._warm_up_source
         if warm_up is not None and engine.pending > _SERVED_BY_ONE:
             self._warm_up_source = None
-            self.start(warm_up(), "onehouse-tracker warm-up", context_inside(self))
+            self.start(_warmed(warm_up), "onehouse-tracker warm-up", context_inside(self))
 
     def handed_out(self, wait: Wait) -> Results:
         """The results of *wait*, which the user has from now on."""
@@ -350,6 +350,11 @@ def start_task(
 async def until_ended(*tasks: asyncio.Task[Any]) -> None:
     """Wait until all have ended, whatever they raise.  Cancelling cancels them, and waits too."""
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _warmed(warm_up: Callable[[], Awaitable[object]]) -> None:
+    with suppress(Exception):  # whatever is wrong with the source, the polls say it better
+        await warm_up()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -9,6 +9,7 @@ import copy
 import math
 from typing import TYPE_CHECKING, cast
 
+from onehouse_tracker._checks import check_request_id
 from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
@@ -22,7 +23,6 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
     UnauthorizedError,
 )
-from onehouse_tracker.models import check_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

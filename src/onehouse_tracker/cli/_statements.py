@@ -20,11 +20,11 @@ import unicodedata
 from collections import defaultdict
 from typing import NamedTuple
 
+from onehouse_tracker._checks import check_statement
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._lexer import State, Walk
 from onehouse_tracker.cli._readings import Readings, UnaskedError
 from onehouse_tracker.errors import InvalidRequestError
-from onehouse_tracker.models import check_statement
 
 __all__ = ["Statement", "given", "label_of", "read", "split"]
 

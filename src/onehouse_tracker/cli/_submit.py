@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
+from onehouse_tracker._checks import check_label
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
 from onehouse_tracker.cli._follow import follow, open_tracker
 from onehouse_tracker.cli._ledger import Ledger
@@ -27,7 +28,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.events import Event, StatementSubmitted
 from onehouse_tracker.handles import Handle
-from onehouse_tracker.models import Request, check_label
+from onehouse_tracker.models import Request
 from onehouse_tracker.tracker import Tracker
 
 __all__ = ["submit"]

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from onehouse_tracker import errors
+from onehouse_tracker._checks import check_label, check_request_id
 from onehouse_tracker.errors import InvalidRequestError, StatusError
 from onehouse_tracker.journal._protocol import Journalled
-from onehouse_tracker.models import Outcome, Result, check_label, check_request_id
+from onehouse_tracker.models import Outcome, Result
 
 __all__ = [
     "COLUMNS",

@@ -88,7 +88,7 @@ def _response(response: Mapping[str, Any]) -> tuple[str | None, str | None]:
         # ASCII only: it may hold halves of characters, which are no UTF-8.
         written = json.dumps(response, default=_plain)
         refuse_depths(written)  # what cannot be read again would spoil the journal
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - what a source answered may raise anything
         return None, f"not kept, it is no JSON: {type(error).__name__}"
     return written, None
 

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from onehouse_tracker._checks import check_request_id
 from onehouse_tracker.errors import InvalidRequestError
-from onehouse_tracker.models import check_request_id
 
 __all__ = ["request_ids_in"]
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
 from onehouse_tracker import sync
+from onehouse_tracker._checks import check_statement
 from onehouse_tracker.errors import (
     ConfigError,
     InvalidRequestError,
@@ -41,7 +42,7 @@ from onehouse_tracker.integrations.airflow._worker import (
     submit_missing,
 )
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
-from onehouse_tracker.models import Request, check_statement
+from onehouse_tracker.models import Request
 
 __all__ = ["OnehouseSqlOperator", "OnehouseTrackOperator"]
 

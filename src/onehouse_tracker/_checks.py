@@ -1,0 +1,108 @@
+"""
+Checks values that users hand in, before anything is asked or sent.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+from onehouse_tracker.errors import InvalidRequestError
+
+__all__ = ["check_label", "check_request_id", "check_statement", "check_submitted_at"]
+
+MAX_ID_LENGTH = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Cc: control characters.  Cf: what is invisible or turns text around.  Cs: lone surrogates, which
+# cannot be encoded for the wire.  Zl, Zp: line breaks.  None could be printed and read again.
+_NOT_IN_ID = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+
+
+def check_request_id(value: object) -> str:
+    """Return *value* if it can be a request ID, else raise `InvalidRequestError` at once."""
+    if not isinstance(value, str):
+        raise InvalidRequestError(
+            f"a request ID is a str, not {type(value).__name__}: {_shorten(repr(value))}"
+        )
+    if not value:
+        raise InvalidRequestError("a request ID cannot be empty")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidRequestError(
+            f"a request ID has at most {MAX_ID_LENGTH} characters, this one {len(value)}:"
+            f" {_shorten(repr(value))}"
+        )
+    if not value.isascii() or not value.isprintable():
+        for character in value:
+            if unicodedata.category(character) in _NOT_IN_ID:
+                raise InvalidRequestError(
+                    "a request ID has no control characters, no line breaks and nothing"
+                    f" invisible: {_shorten(repr(value))}"
+                )
+    if value[0].isspace() or value[-1].isspace():
+        # A list that is read again would make another ID of it.
+        raise InvalidRequestError(f"a request ID has no spaces around it: {_shorten(repr(value))}")
+    return value
+
+
+def check_label(label: object, of: str = "") -> None:
+    """Raise `InvalidRequestError` unless *label* is text or `None`; *of* begins its message."""
+    if label is None:
+        return
+    if not isinstance(label, str):
+        raise InvalidRequestError(f"{of}a label is a str, not {type(label).__name__}")
+    if _SURROGATE.search(label):
+        # It could be neither printed nor written down.
+        raise InvalidRequestError(f"{of}a label is text in Unicode")
+
+
+def check_submitted_at(moment: object, of: str) -> None:
+    """Raise `InvalidRequestError` unless *moment* is a point in time; *of* begins its message."""
+    if not isinstance(moment, datetime):
+        raise InvalidRequestError(f"{of}submitted_at is a datetime, not {type(moment).__name__}")
+    try:
+        has_zone = moment.utcoffset() is not None
+        if has_zone:
+            moment.astimezone(UTC)  # as whoever counts the age and the journal will
+    except Exception as error:
+        # `pandas.NaT` is a datetime, the first and the last one are none in other time zones, and
+        # a zone of somebody's own may raise anything.
+        raise InvalidRequestError(
+            f"{of}submitted_at is no point in time ({type(error).__name__}: {error});"
+            " give None where it is not known"
+        ) from error
+    if not has_zone:
+        raise InvalidRequestError(
+            f"{of}submitted_at needs a time zone, e.g. datetime.now(timezone.utc)"
+        )
+
+
+def check_statement(statement: object) -> str:
+    """
+    Return *statement* if it can be sent as SQL, else raise `InvalidRequestError`.
+
+    It is sent as it is, so what cannot be SQL and is there by accident must not pass: bytes that
+    are not Unicode, what is left of another encoding, marks that nobody sees.
+    """
+    if not isinstance(statement, str):
+        raise InvalidRequestError(f"a statement is a str, not {type(statement).__name__}")
+    if found := _UNFIT.search(statement):
+        what = "a NUL character" if found[0] == "\0" else "bytes that are not Unicode text"
+        raise InvalidRequestError(
+            f"a statement cannot have {what} in it (character {found.start() + 1})"
+        )
+    bare = statement.replace(";", " ").strip()
+    if not bare:
+        raise InvalidRequestError("a statement cannot be empty")
+    for character, place in ((bare[0], "begin"), (bare[-1], "end")):
+        if unicodedata.category(character) in {"Cc", "Cf"}:
+            raise InvalidRequestError(
+                f"a statement cannot {place} with an invisible character (U+{ord(character):04X}):"
+                " remove it"
+            )
+    return statement
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth
