@@ -112,14 +112,14 @@ class _Power(Durations):
 
 
 class _Equal(Durations):
-    """Thinks everybody equally likely to have ended."""
+    """Assumes that every request is equally likely to have ended."""
 
     def chance(self, label: Label, place: Factor, since: float, until: float) -> float:  # noqa: ARG002
         return 1.0
 
 
 class _EarlyInTurn(Ranking):
-    """Looks early at whoever waited longest."""
+    """Spends extra polls on the request that waited longest."""
 
     def __init__(self, *, stale: float = STALE) -> None:
         super().__init__(stale=stale)
@@ -156,10 +156,10 @@ IDEAS: dict[str, Idea] = {
         patches={_LEARNS: _OnePlace},
     ),
     "chance from the present age only": Idea(
-        against="a look after a long wait covers many ages", patches={_LEARNS: _PresentAge}
+        against="a poll after a long wait covers many ages", patches={_LEARNS: _PresentAge}
     ),
     "half octaves of age": Idea(
-        against="twice the accounts, each with half the evidence",
+        against="twice the statistics, each with half the evidence",
         patches={
             "_schedule.durations.OCTAVES": _HALVES,
             "_schedule.durations._EDGES": _HALF_EDGES,
@@ -174,23 +174,23 @@ IDEAS: dict[str, Idea] = {
         patches={"_schedule.durations.PRIOR": 2.0},
     ),
     "floor 0.1 instead of 0.25": Idea(
-        against="whoever is thought unlikely to end waits much longer",
+        against="requests that seldom end soon wait much longer",
         patches={"_schedule.durations.FLOOR": 0.1},
     ),
     "chance x wait^1.5": Idea(
-        against="closer to asking in turn", patches={_LEARNS: partial(_Power, 1.5)}
+        against="closer to polling in turn", patches={_LEARNS: partial(_Power, 1.5)}
     ),
     "chance x wait^0.7": Idea(
-        against="whoever is thought unlikely to end waits longer",
+        against="requests that seldom end soon wait longer",
         patches={_LEARNS: partial(_Power, 0.7)},
     ),
     "no limit on the longest wait": Idea(
         against="the longest wait grows", patches={"_schedule.schedule.ROUNDS": math.inf}
     ),
     "1.5 rounds instead of 1.9": Idea(
-        against="closer to asking in turn", patches={"_schedule.schedule.ROUNDS": 1.5}
+        against="closer to polling in turn", patches={"_schedule.schedule.ROUNDS": 1.5}
     ),
-    "early looks in turn": Idea(
+    "extra polls in turn": Idea(
         against="an idle budget is worth more where the chance is",
         patches={"_schedule.schedule.Ranking": _EarlyInTurn},
     ),
