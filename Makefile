@@ -61,7 +61,7 @@ test-long: $(READY)
 		|| status=1; \
 	wait $$soak || status=1; exit $$status
 
-demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
+demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
 	@$(BIN)/onehouse-tracker demo
 
 lint: $(READY)  ## Check style and formatting

@@ -1,5 +1,5 @@
 """
-Follow hundreds of Onehouse SQL requests to their outcome, within the project's rate limit.
+Track hundreds of Onehouse SQL requests to their outcome, within the project's rate limit.
 
 Names are loaded when they are first used: ``import onehouse_tracker`` alone imports neither
 the HTTP client nor the validation library.
