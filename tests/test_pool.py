@@ -731,6 +731,8 @@ def test_a_pool_is_entered_once_and_belongs_to_one_loop() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+# Another test may have left a thread in a pool: from Python 3.12 on that is worth a warning.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_is_told_to_make_its_own() -> None:
     """
     It has the parent's object and neither its loop nor the right to its connections.

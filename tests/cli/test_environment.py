@@ -119,6 +119,8 @@ def make_home(kind: str, tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+# Another test may have left a thread in a pool: from Python 3.12 on that is worth a warning.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_home_of_somebody_else_is_as_good_as_none(tmp_path: Path) -> None:
     """
     ``runAsUser`` in Kubernetes, with the home directory of root.

@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,7 @@ async def test_a_journal_that_failed_is_not_what_to_go_on_with(tmp_path: Path) -
         assert process.stdin is not None
         process.stdin.write(b"slow\ndone\n")
         await line(process)
-        with sqlite3.connect(path) as damage:
+        with closing(sqlite3.connect(path, isolation_level=None)) as damage:
             damage.execute("DROP TABLE requests")
         ended = await end(process, "more\n")
 

@@ -53,6 +53,8 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        # The client closes one and makes another in the same moment: let the end be seen first.
+        await asyncio.sleep(0.001)
         self.open += 1
         self.most = max(self.most, self.open)
         try:
@@ -268,9 +270,11 @@ async def test_look_up_that_fails_in_any_way_is_tried_again(problem: BaseExcepti
         async def resolve(
             self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
         ) -> list[ResolveResult]:
-            """Fail twice."""
+            """Fail a few times."""
             found = await super().resolve(host, port, family)
-            if self.asked <= 2:
+            # From Python 3.12 on nobody shares a look-up that does not wait, so the two that
+            # come ahead of the first poll fail alone.
+            if self.asked <= 5:
                 raise problem
             return found
 
