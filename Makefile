@@ -23,12 +23,13 @@ DOCS := .venv-docs
 DOCS_READY := $(DOCS)/.ready
 FUZZ := .venv-fuzz
 FUZZ_READY := $(FUZZ)/.ready
+NEWER_PYTHONS := 3.12 3.13 3.14
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install test test-all test-long demo bench lint format types \
 	imports cover check bench-isolation \
-	docs test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
+	docs test-pythons test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
 
@@ -61,7 +62,43 @@ test-long: $(READY)
 		|| status=1; \
 	wait $$soak || status=1; exit $$status
 
+<<<<<<< HEAD
 demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
+=======
+# A Python of version $(1): on the PATH, or where pyenv keeps its own.
+python = $(shell for python in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python; do \
+	"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(1)")' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+FOUND = $(foreach version,$(NEWER_PYTHONS),$(if $(call python,$(version)),$(version)))
+
+LIVES_ON_TASKS := tests/engine tests/http tests/schedule tests/sync \
+	tests/test_eager_tasks.py tests/test_pool.py
+
+# Two at a time, and what each of them says in one piece.
+test-pythons:  ## Run the engine, http and sync tests on every newer Python that is here
+	@for version in $(filter-out $(FOUND),$(NEWER_PYTHONS)); do \
+		echo "skipped: Python $$version is not here"; done
+	@$(if $(FOUND),$(MAKE) -s --jobs 2 --output-sync --keep-going $(FOUND:%=test-python-%))
+
+# The oldest of them runs what has sockets on uvloop too, the newest all with eager tasks.
+test-python-%:
+	@if $(MAKE) -s .venv-py$*/.ready; then set -ex; \
+	.venv-py$*/bin/pytest -q $(LIVES_ON_TASKS) $(ARGS); \
+	$(if $(filter $*,$(firstword $(FOUND))), \
+		EVENT_LOOP=uvloop .venv-py$*/bin/pytest -q tests/http tests/sync $(ARGS);) \
+	$(if $(filter $*,$(lastword $(FOUND))), \
+		EVENT_LOOP=eager .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS) $(ARGS);) \
+	else echo "skipped: nothing can be installed for Python $* here"; fi
+
+.venv-py3.%/.ready: pyproject.toml constraints.txt
+	@echo "installing into .venv-py3.$* ..."
+	@test -x .venv-py3.$*/bin/python || "$(call python,3.$*)" -m venv .venv-py3.$*
+	@.venv-py3.$*/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
+>>>>>>> 3321c1e (Run what lives on tasks and sockets on newer Pythons too)
 	@$(BIN)/onehouse-tracker demo
 
 lint: $(READY)  ## Check style and formatting
@@ -194,7 +231,7 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) .venv-example-* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) .venv-example-* .venv-py* \
 		build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

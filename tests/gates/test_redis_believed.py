@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -211,8 +212,9 @@ async def _impostor(reply: bytes) -> AsyncIterator[str]:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            while await reader.read(65_536):
-                writer.write(reply)
+            while asked := await reader.read(65_536):
+                # Commands that are sent together may arrive together.
+                writer.write(reply * len(re.findall(rb"\*\d+\r\n", asked)))
                 await writer.drain()
         writer.close()
 

@@ -75,14 +75,16 @@ def _no_secret_in_any_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 async def follow(
     server: HostileServer, *request_ids: str, request_timeout: float = 1.0, **changes: Any
 ) -> tuple[list[Result], list[Event]]:
-    """Follow *request_ids* to their ends, in less than 2 s, with no secret in what is told."""
+    """Follow *request_ids* to their ends, within a bound, with no secret in what is told."""
     events: list[Event] = []
     client = OnehouseClient(credentials(server.url), request_timeout=request_timeout)
     start = time.monotonic()
     async with client, tracker_for(client, observers=[events.append], **changes) as tracker:
         results = await tracker.wait_all(request_ids or ["r1"])
 
-    assert time.monotonic() - start < 2
+    # uvloop reads up to two megabytes before it looks at its timers: a second of parsing here.
+    is_own = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+    assert time.monotonic() - start < (2 if is_own else 8)
     assert MARK not in f"{events!r} {results!r} {client!r} {tracker!r}"
     for result in results.values():
         assert MARK not in f"{result!r} {result.reason} {result.error!r} {result.error}"
@@ -516,8 +518,8 @@ MEMORY: dict[str, bytes | Act] = {
 }
 
 
-LONGEST_STOP = 0.3
-"""Seconds of the processor's time; twice what the worst of them takes."""
+LONGEST_STOP = 0.5
+"""Seconds of the processor's time; twice what the worst of them takes on the slowest Python."""
 
 
 @pytest.mark.parametrize("name", MEMORY)
