@@ -257,6 +257,30 @@ async def test_a_good_reply_makes_the_next_pause_short_for_all(redis_server: Red
             assert float(client.hget(BUDGET, "backoff") or 0) == 0.2
 
 
+async def test_what_was_no_matter_of_the_rate_is_taken_back_for_all(
+    redis_server: RedisServer,
+) -> None:
+    """
+    One request was refused for itself: the others need not go slower for it.
+    """
+    async with _gates(redis_server, 2) as (one, other):
+        await one.acquire()
+        one.throttled(_time(), None)
+        one.throttled(_time() + 0.01, None)
+        await one.acquire()
+        await other.acquire()
+        assert other.stats().margin == pytest.approx(0.04)
+        one.forgive(1)
+        await one.acquire()
+        await other.acquire()
+        assert other.stats().margin == pytest.approx(0.03)
+        one.forgive(7)
+        await one.acquire()
+        await one.acquire()
+        await other.acquire()
+        assert other.stats().margin == pytest.approx(0.02)
+
+
 async def test_an_absurd_retry_after_is_bounded(redis_server: RedisServer) -> None:
     """
     One bad header must not stop a project for a year.
@@ -280,7 +304,22 @@ async def test_redis_learns_as_the_local_gate_does(redis_server: RedisServer, se
     with redis_server.client() as client:
 
         def ask(sent: str = "", retry: str = "", good: str = "") -> list[Any]:
-            arguments = ["10", "me", "", "0", "0", sent, retry, "0", good, "120", "e", "3600"]
+            arguments = [
+                "10",
+                "me",
+                "",
+                "0",
+                "0",
+                sent,
+                retry,
+                "0",
+                good,
+                "120",
+                "e",
+                "3600",
+                "0.25",
+                "0",
+            ]
             reply: list[Any] = client.eval(SCRIPT, 3, BUDGET, QUEUE, PROCESSES, *arguments)
             return reply
 

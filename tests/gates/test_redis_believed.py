@@ -28,7 +28,23 @@ RECORD = ("next", "margin", "refused", "reacted", "backoff", "paused", "epoch", 
 
 def _ask(client: redis.Redis, *, me: str = "me", wants: str = "1") -> list[float]:
     """Call the script as a newcomer; the reply without the name of the record."""
-    arguments = ["10", me, "", wants, "0", "", "", "0", "", "120", "fresh", str(HOUR)]
+    arguments = [
+        "10",
+        me,
+        "",
+        wants,
+        "0",
+        "",
+        "",
+        "0",
+        "",
+        "120",
+        "fresh",
+        str(HOUR),
+        "0.25",
+        "0",
+        "1",
+    ]
     reply: Any = client.eval(SCRIPT, 3, BUDGET, QUEUE, PROCESSES, *arguments)
     return [float(value) for value in (*reply[:9], reply[10])]
 
@@ -209,8 +225,12 @@ async def test_a_key_of_another_kind_is_said(
 @contextlib.asynccontextmanager
 async def _impostor(reply: bytes) -> AsyncIterator[str]:
     """Something that answers to whatever it is asked with *reply*."""
+    busy: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        busy.add(task)
         with contextlib.suppress(ConnectionError):
             while asked := await reader.read(65_536):
                 # Commands that are sent together may arrive together.
@@ -224,6 +244,7 @@ async def _impostor(reply: bytes) -> AsyncIterator[str]:
         yield f"redis://{host}:{port}"
     finally:
         server.close()
+        await asyncio.wait(busy)
 
 
 def _bulk(*values: object) -> bytes:
@@ -344,6 +365,7 @@ async def test_what_refuses_us_steers_no_terminal() -> None:
         ("unix:///tmp/x?ssl_ca_certs=x", "names an option"),
         ("redis://127.0.0.1?db=x", "cannot be read"),
         ("redis://[::1", "cannot be read"),
+        ("redis://redis..example", "cannot be read"),
         ("redis://127.0.0.1:99999", "cannot be read"),
         ("rediss://127.0.0.1?ssl_keyfile=/not/there", "names a file as ssl_keyfile"),
         ("rediss://127.0.0.1?ssl_ca_certs=/not/there", "names a file as ssl_ca_certs"),

@@ -21,10 +21,30 @@ from onehouse_tracker.gates._pace import (
 )
 from onehouse_tracker.gates._shared import SILENCE
 
-__all__ = ["HORIZON", "SCRIPT", "SCRIPT_SHA", "Answer", "Question", "StrangeReplyError", "keys_of"]
+__all__ = [
+    "HORIZON",
+    "MOST_AHEAD",
+    "MOST_SLOTS",
+    "SCRIPT",
+    "SCRIPT_SHA",
+    "Answer",
+    "Question",
+    "StrangeReplyError",
+    "keys_of",
+]
 
 HORIZON: Final = 0.25
-"""Seconds.  No slot is booked further ahead: what is booked knows nothing of later pauses."""
+"""Seconds.  No slot is booked further ahead: what is booked knows nothing of later pauses.  It is
+more for those to whom an answer takes long."""
+
+MOST_AHEAD: Final = 0.95
+"""Seconds.  Nobody books further ahead: after `SILENCE` all that was booked is over."""
+
+MOST_SLOTS: Final = 1_000
+"""No call books more."""
+
+_FAR = 5
+"""Seconds for which all may book further ahead after somebody did."""
 
 _KEPT = 3600
 """Seconds until Redis forgets a budget that nobody uses."""
@@ -43,9 +63,11 @@ _ROUNDING = 0.001
 
 # The rules of the margin are those of `Pace`; a test compares the two.
 SCRIPT: Final = f"""
-local limit, me, known, wanted, lead = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local limit, me, known = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local wanted, lead = tonumber(ARGV[4]), tonumber(ARGV[5])
 local refused_sent, retry_after, spread, good_sent = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local max_pause, fresh_epoch, horizon = tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[12])
+local ahead, forgiven, waits = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 
@@ -112,6 +134,16 @@ if refused_sent ~= '' then
   end
 end
 
+if forgiven > 0 then
+  margin = math.max({MARGIN_FLOOR}, margin_now() - forgiven * {MARGIN_STEP})
+end
+
+-- One who is far away books further ahead, and so may all the others then: who may not would
+-- never find a slot that is free soon enough.
+local far = tonumber(redis.call('HGET', KEYS[1], 'far') or '') or {_NEVER}
+if ahead > {HORIZON} then far = now end
+if far <= now and far > now - {_FAR} then ahead = {MOST_AHEAD} end
+
 redis.call('ZADD', KEYS[3], now, me)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - {_SEEN})
 redis.call('ZREMRANGEBYSCORE', KEYS[3], now + 1, '+inf')
@@ -119,28 +151,28 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], now + 1, '+inf')
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 1)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], latest + 1, '+inf')
 local granted, wait, slot = 0, 0, 0
-if wanted == '1' then
+if wanted > 0 then
   local interval = 1 / (limit * (1 - margin_now()))
-  slot = math.max(next, paused, now + tonumber(lead))
+  slot = math.max(next, paused, now + lead)
   -- First come, first served: who is sent away gets a time to come back, which is its place
   -- in the queue.
   local place = redis.call('ZSCORE', KEYS[2], me)
   local before = redis.call('ZCOUNT', KEYS[2], now - 0.01, place and '(' .. place or '+inf')
-  if before == 0 and slot - now <= {HORIZON} then
-    granted = 1
-    next = slot + interval
+  if before == 0 and slot - now <= ahead then
+    granted = math.min(wanted, 1 + math.floor((now + ahead - slot) / interval))
+    next = slot + granted * interval
     redis.call('ZREM', KEYS[2], me)
   else
-    wait = math.max(slot + before * interval - {HORIZON} - now, 0.005)
+    wait = math.max(slot + before * interval - ahead - now, 0.005)
     wait = math.min(wait, horizon)
-    redis.call('ZADD', KEYS[2], now + wait, me)
+    if waits == '1' then redis.call('ZADD', KEYS[2], now + wait, me) end
   end
 end
 
 local function text(number) return string.format('%.7f', number) end
 redis.call('HSET', KEYS[1], 'next', text(next), 'margin', text(margin),
   'refused', text(refused), 'reacted', text(reacted), 'backoff', text(backoff),
-  'paused', text(paused), 'epoch', epoch, 'born', text(born), 'at', text(now))
+  'paused', text(paused), 'epoch', epoch, 'born', text(born), 'at', text(now), 'far', text(far))
 for i = 1, 3 do redis.call('EXPIRE', KEYS[i], {_KEPT}) end
 return {{granted, text(now), text(wait), text(slot), text(margin), text(refused),
   text(reacted), text(backoff), text(paused), epoch, redis.call('ZCARD', KEYS[3])}}
@@ -168,7 +200,15 @@ class Question:
     epoch: str
     """The record we know; empty if we know none."""
 
-    wants_slot: bool
+    slots: int
+    """How many are wanted, one after the other."""
+
+    waits: bool
+    """Whether to take a place in the queue where there is none to be had yet."""
+
+    ahead: float
+    """Seconds; no slot is booked further ahead."""
+
     lead: float
     """Seconds before which a slot would be past when we hear of it."""
 
@@ -176,6 +216,9 @@ class Question:
     retry_after: float | None
     spread: float
     good_sent_at: float | None
+    forgiven: int
+    """Episodes that were no matter of the rate, see `Pace.forgive`."""
+
     max_pause: float
     fresh_epoch: str
     """The name of the record if this call begins one."""
@@ -189,7 +232,7 @@ class Question:
             repr(self.limit),
             self.process,
             self.epoch,
-            "1" if self.wants_slot else "0",
+            str(self.slots),
             f"{self.lead:.6f}",
             _text(self.refused_sent_at),
             _text(self.retry_after),
@@ -198,6 +241,9 @@ class Question:
             repr(self.max_pause),
             self.fresh_epoch,
             repr(self.horizon),
+            f"{self.ahead:.6f}",
+            str(self.forgiven),
+            "1" if self.waits else "0",
         ]
 
 
@@ -205,13 +251,15 @@ class Question:
 class Answer:
     """What the script says.  Times are seconds on the clock of Redis."""
 
-    granted: bool
+    granted: int
+    """How many slots were booked, at an even pace."""
+
     now: float
     wait: float
     """Seconds until the call is worth repeating, where nothing was granted."""
 
     slot: float
-    """When the slot is that was granted."""
+    """When the first slot is that was granted."""
 
     pace: PaceState
     epoch: str
@@ -247,7 +295,7 @@ class Answer:
         granted, now, wait, slot, *state, epoch, processes = reply
         margin, refused, reacted, backoff, paused = (float(value) for value in state)
         return cls(
-            granted=granted == 1,
+            granted=int(granted),
             now=float(now),
             wait=float(wait),
             slot=float(slot),
@@ -270,6 +318,7 @@ def _is_sane(answer: Answer, horizon: float) -> bool:
     pace, latest = answer.pace, answer.now + horizon + _ROUNDING
     return (
         0 < answer.now < math.inf
+        and 0 <= answer.granted <= MOST_SLOTS
         and 0 <= answer.wait <= horizon
         and 0 <= answer.slot <= latest
         and MARGIN_FLOOR <= pace.margin <= MARGIN_CEILING

@@ -36,7 +36,9 @@ def check_url(url: str) -> None:
     if not url.startswith(_SCHEMES):
         raise ConfigError("the URL of Redis begins with redis://, rediss:// or unix://")
     try:
-        options = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # as a look-up does: no label is empty or too long
+        options = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         raise ConfigError("the URL of Redis cannot be read") from None
     allowed = _OPTIONS | _TLS_OPTIONS if url.startswith("rediss://") else _OPTIONS

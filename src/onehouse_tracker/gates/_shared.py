@@ -13,9 +13,9 @@ from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.gates._protocol import GateStats
 from onehouse_tracker.gates._users import OpenedByUsers
 
-__all__ = ["SILENCE", "Refusal", "SharedGate", "horizon_of", "shifted"]
+__all__ = ["LATE", "SILENCE", "Refusal", "SharedGate", "horizon_of", "shifted"]
 
-_LATE: Final = 0.010
+LATE: Final = 0.010
 """Seconds.  A slot that is used later than this would come too close to the next one, which
 may be another process's: it is dropped.  The margin of 2 % leaves room for twice as much."""
 
@@ -156,7 +156,7 @@ class SharedGate(OpenedByUsers):
         now = asyncio.get_running_loop().time()
         if self._pace.paused_until > now:
             return False
-        if now - slot > _LATE:
+        if now - slot > LATE:
             self._dropped += 1
             return False
         return True
