@@ -5,7 +5,6 @@ One gate that several trackers of a process use: it is open as long as one of th
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -162,7 +161,7 @@ def test_gate_that_is_in_use_on_another_loop_is_refused(make_gate: MakeGate) -> 
     in_real_time(afterwards())
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # lost sockets
+@pytest.mark.parametrize("make_gate", ["local", "host"], indirect=True)  # a lost socket warns
 def test_users_of_a_loop_that_is_gone_count_no_more(make_gate: MakeGate) -> None:
     """
     A script whose loop was torn down without closing opens the same gate on its next loop.
@@ -182,4 +181,3 @@ def test_users_of_a_loop_that_is_gone_count_no_more(make_gate: MakeGate) -> None
 
     in_real_time(lost())
     in_real_time(next_one())
-    gc.collect()
