@@ -62,9 +62,6 @@ test-long: $(READY)
 		|| status=1; \
 	wait $$soak || status=1; exit $$status
 
-<<<<<<< HEAD
-demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
-=======
 # A Python of version $(1): on the PATH, or where pyenv keeps its own.
 python = $(shell for python in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python; do \
 	"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(1)")' 2>/dev/null \
@@ -97,8 +94,7 @@ test-python-%:
 	@.venv-py3.$*/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[test]'
 	@touch $@
 
-demo: $(READY)  ## Watch 150 simulated statements being followed; needs no credentials
->>>>>>> 3321c1e (Run what lives on tasks and sockets on newer Pythons too)
+demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
 	@$(BIN)/onehouse-tracker demo
 
 lint: $(READY)  ## Check style and formatting
