@@ -41,6 +41,7 @@ from onehouse_tracker._http.failures import (
     words_of,
 )
 from onehouse_tracker._http.masking import Masking
+from onehouse_tracker._http.under_way import UnderWay
 from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker._settings.hidden import hide_environment, hide_settings
 from onehouse_tracker.config import Credentials, SecretLike
@@ -130,6 +131,7 @@ class OnehouseClient:
         self._kept: Connector | Kept = Kept()
         self._idle = 0  # as far as can be told from outside, in a session that is not ours
         self._forgot_at = -math.inf
+        self._under_way = UnderWay()
 
     @classmethod
     def from_env(
@@ -201,7 +203,6 @@ class OnehouseClient:
             self._kept.clients += 1
         self._open_session()
         self._users += 1
-
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -212,15 +213,16 @@ class OnehouseClient:
 
     async def aclose(self) -> None:
         """
-        Close the session at once, unless it was given; calls under way fail.
+        Close the session at once, unless it was given; calls without a connection yet fail.
 
         Closing twice does no harm, and ``async with`` opens it again.
         """
         session, self._session = self._session, None
         if session is not None:
             self._kept.clients -= 1
-        if session is not None and session is not self._foreign:
-            await session.close()
+            self._under_way.end()
+            if session is not self._foreign:
+                await session.close()
 
     async def fetch(self, request_id: str) -> StatusReply:
         """
@@ -240,7 +242,6 @@ class OnehouseClient:
         """
         path = wire.status_path(request_id)
         reply = await self._exchange("GET", path, failed=partial(not_polled, request_id))
-
         return wire.read_status(reply, request_id, now=time.time())
 
     async def submit(self, statement: str) -> str:
@@ -266,7 +267,6 @@ class OnehouseClient:
         """
         body = json.dumps(wire.submission_body(statement)).encode()
         reply = await self._exchange("POST", wire.SUBMISSION_PATH, body, failed=not_submitted)
-
         return wire.read_submission(reply, now=time.time())
 
     async def warm_up(self, connections: int | None = None) -> None:
@@ -328,33 +328,34 @@ class OnehouseClient:
     ) -> wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
-        kept = self._kept
         # A session of ours adds nothing of its own.
-        guard = Guard(None if isinstance(kept, Connector) else self._ours)
+        guard = Guard(None if isinstance(self._kept, Connector) else self._ours)
         use = Use(self._forgot_at)
-        use.begin()
         # Where the connector does not tell: a reply that was read whole leaves a connection
         # behind, and a request takes one away if there is any.
         had_idle = self._idle > 0
         self._idle -= had_idle
         try:
-            async with session.request(
-                method,
-                self._url(path),
-                data=body,
-                # In no variable: tools that show those of each frame would show the secrets.
-                headers=self._get_headers if body is None else self._post_headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=False,  # it has no bound; see `decode_body`
-                max_line_size=_MAX_HEADER,
-                max_field_size=_MAX_HEADER,
-                middlewares=(guard,),
-            ) as response:
+            async with (
+                self._under_way.call(use),
+                session.request(
+                    method,
+                    self._url(path),
+                    data=body,
+                    # In no variable: tools that show those of each frame would show the secrets.
+                    headers=self._get_headers if body is None else self._post_headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=False,  # it has no bound; see `decode_body`
+                    max_line_size=_MAX_HEADER,
+                    max_field_size=_MAX_HEADER,
+                    middlewares=(guard,),
+                ) as response,
+            ):
                 reply = await self._read(response)
         except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
-            sent = not isinstance(error, NOTHING_SENT)
+            sent = not isinstance(error, NOTHING_SENT) and use.connected is not False
             lost = guard.refused or isinstance(error, CONNECTION_LOST)
             reason = self._masking.line(words_of(guard.lost or error, self._timeout))
             # Only a connection that had served can be stale: a new one that is lost is a failure,
@@ -396,5 +397,4 @@ class OnehouseClient:
         if len(data) > _LARGE:
             # Masking and parsing take a tenth of a second each, at worst: not in one piece.
             await asyncio.sleep(0)
-
         return reply

@@ -473,6 +473,7 @@ class Tracker:
                 timeout=self._policy.poll_timeout,
                 label=label,
                 recorder=session.recorder,
+                under_way=session.submissions,
                 accepted=partial(self._accepted, label),
             ),
             label=label,

@@ -99,6 +99,10 @@ class Recorder:
         """
         await self._writer.aclose()
 
+    def abandon(self) -> None:
+        """Write what has gathered, and close the journal, while nobody waits for that."""
+        self._writer.abandon()
+
     # --- Requests ------------------------------------------------------------------------
 
     def add(

@@ -171,16 +171,22 @@ class Writer:
                 # Its thread has nothing left to do: this waits for microseconds.
                 self._own_executor.shutdown()
         except asyncio.CancelledError:
-            if executor is not None:
-                batch = list(self._queue)
-                self._queue.clear()
-                self._close_behind(partial(self._end_alone, [entry for entry, _ in batch]))
-                # It is very likely written, but those who wait for it will not hear of it.
-                path = self._journal.name
-                self._go_on(batch, JournalWriteError(f"journal {path}: closed", path=path))
+            self.abandon()
             raise
         finally:
             self._release()
+
+    def abandon(self) -> None:
+        """Write what has gathered, and close the journal, behind what runs; nobody waits."""
+        self.closed = True
+        if self._executor is not None:
+            batch = list(self._queue)
+            self._queue.clear()
+            self._close_behind(partial(self._end_alone, [entry for entry, _ in batch]))
+            # It is very likely written, but those who wait for it will not hear of it.
+            path = self._journal.name
+            self._go_on(batch, JournalWriteError(f"journal {path}: closed", path=path))
+        self._release()
 
     async def _close(self, executor: SerialExecutor) -> None:
         try:

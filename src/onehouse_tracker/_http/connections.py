@@ -44,7 +44,7 @@ _HANDSHAKES = 16
 start together, the server and our own loop get no burst of 200."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Use:
     """
     What one request, and all that follow in its task, may know and must know of its connection.
@@ -56,6 +56,8 @@ class Use:
     made_after: float = -math.inf
     reused: bool | None = None
     """Whether the connection had served before; `None` where its connector does not tell."""
+    connected: bool | None = None
+    """Whether there is a connection: without one, nothing was sent; `None` as above."""
 
     def begin(self) -> None:
         """The requests of this task are those that are meant, until the next call."""
@@ -135,6 +137,16 @@ class Connector(aiohttp.TCPConnector):
             return None
         finally:
             self._opening -= 1
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Get a connection, as aiohttp does, and take note for the call that it has one."""
+        use = _use.get() or Use()
+        use.connected = False
+        connection = await super().connect(req, traces, timeout)
+        use.connected = True
+        return connection
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         # Nor is there one to ask for a new connection while others are idle;

@@ -21,6 +21,7 @@ from onehouse_tracker.errors import (
 __all__ = [
     "CONNECTION_LOST",
     "NOTHING_SENT",
+    "ClosedError",
     "Failure",
     "Translate",
     "not_polled",
@@ -35,12 +36,18 @@ CONNECTION_LOST = (
     aiohttp.ClientConnectionResetError,
 )
 
+
+class ClosedError(Exception):
+    """The client or its session was closed while a call waited for a name or a connection."""
+
+
 # All of them are raised before the first byte of a request is written.
 NOTHING_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
+    ClosedError,
 )
 
 _QUOTED = re.compile(r"""[:'"\n]""")

@@ -39,6 +39,7 @@ from onehouse_tracker._session.intake import (
 )
 from onehouse_tracker._session.leaving import expire, expire_after, release
 from onehouse_tracker._session.memory import Memory
+from onehouse_tracker._session.submission import Submissions
 from onehouse_tracker._session.workers import Workers
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.gates import Gate
@@ -102,6 +103,7 @@ class Session:
         """Closes the live pages."""
         # In order, so that a run on a virtual clock can be repeated.
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        self.submissions = Submissions()
         self.workers = Workers(self)
         self._memory = Memory()
 
@@ -110,14 +112,16 @@ class Session:
         if self.closed or self.engine is not None:
             raise TrackerClosedError("a tracker can be entered only once; make a new one")
         async with AsyncExitStack() as stack:
-            if self.owns_source:
-                # Only `from_env` sets it, and its client is a context manager.
-                await stack.enter_async_context(cast("Any", self._source))
             await self._gate.start()
             stack.push_async_callback(self._gate.aclose)
             recorder = await self._open_journal(stack)
             # Closed after the engine: the last that a page tells is how it all ended.
             self.pages = await stack.enter_async_context(AsyncExitStack())
+            if self.owns_source:
+                # Closed before the journal, which is told what became of statements on the wire.
+                stack.push_async_callback(self.submissions.until_all_ended)
+                # Only `from_env` and pools set it, and their clients are context managers.
+                await stack.enter_async_context(cast("Any", self._source))
             engine = Engine(
                 self._source,
                 self._gate,
@@ -162,9 +166,18 @@ class Session:
         )
         await recorder.open()
         # Pushed before the engine, so closed after it: its last words are written.
-        stack.push_async_callback(recorder.aclose)
+        stack.push_async_callback(self._close_journal, recorder)
         self.recorder = recorder
         return recorder
+
+    async def _close_journal(self, recorder: Recorder) -> None:
+        """Let what will not be sent be written down as such.  Cancelling ends the waiting."""
+        try:
+            await self.submissions.until_none_waits()
+        except BaseException:
+            recorder.abandon()
+            raise
+        await recorder.aclose()
 
     async def _stop(self, task: asyncio.Task[None]) -> None:
         """

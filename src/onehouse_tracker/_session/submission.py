@@ -1,5 +1,5 @@
 """
-Sends one statement within the budget, once, and never without a trace.
+Sends statements within the budget, each once, and never without a trace.
 """
 
 from __future__ import annotations
@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from onehouse_tracker._cancelling import is_cancelled
 from onehouse_tracker._checks import check_request_id
 from onehouse_tracker.errors import (
     AuthenticationError,
@@ -33,7 +35,49 @@ if TYPE_CHECKING:
     from onehouse_tracker.journal import Fate
     from onehouse_tracker.models import StatusSource, SubmissionSource
 
-__all__ = ["submit_once"]
+__all__ = ["Submissions", "submit_once"]
+
+_GRACE = 1.0
+"""Seconds, at closing, for the answers to what is on the wire of a client that was closed."""
+
+
+class Submissions:
+    """
+    The statements of one tracker that are under way, and leave a trace in its journal.
+
+    What becomes of them must be written down before the journal closes.
+    """
+
+    def __init__(self) -> None:
+        self._attempts: dict[_Attempt, None] = {}
+        self._news = asyncio.Event()
+
+    def begin(self, recorder: Recorder) -> _Attempt:
+        """One more is under way."""
+        attempt = _Attempt(recorder.sending, self._news.set)
+        self._attempts[attempt] = None
+        return attempt
+
+    def end(self, attempt: _Attempt) -> None:
+        """It is no longer."""
+        del self._attempts[attempt]
+        self._news.set()
+
+    async def until_none_waits(self) -> None:
+        """Wait until none waits for a slot, or to be written down: closing turns them away."""
+        while any(not attempt.on_the_wire for attempt in self._attempts):
+            await self._change()
+
+    async def until_all_ended(self) -> None:
+        """Wait until none is under way, but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                while self._attempts:
+                    await self._change()
+
+    async def _change(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
 
 async def submit_once(
@@ -44,6 +88,7 @@ async def submit_once(
     timeout: float,
     label: str | None = None,
     recorder: Recorder | None = None,
+    under_way: Submissions | None = None,
     accepted: Callable[[str], None] | None = None,
 ) -> str:
     """
@@ -56,38 +101,56 @@ async def submit_once(
     if not hasattr(source, "submit"):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
     submissions = cast("SubmissionSource", source)  # it has the one method
-    attempt = _Attempt(None if recorder is None else recorder.sending)
     if recorder is None:
-        return await _send(engine, submissions, statement, timeout, attempt, accepted)
+        return await _send(engine, submissions, statement, timeout, _Attempt(), accepted)
+    under_way = under_way or Submissions()
+    attempt = under_way.begin(recorder)
     last_failure = engine.last_failure
-    await attempt.take_turn()
     try:
-        if engine.last_failure is not None and engine.last_failure is not last_failure:
-            raise copy.copy(engine.last_failure)
-        key = await _intend(recorder, statement, label)
+        await attempt.take_turn()
         try:
-            request_id = await _send(engine, submissions, statement, timeout, attempt, accepted)
-        except BaseException as error:
-            fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
-            recorder.settle(key, fate, reason)
-            raise
+            if engine.last_failure is not None and engine.last_failure is not last_failure:
+                raise copy.copy(engine.last_failure)
+            if (closed_by := engine.closed_by) is not None:
+                raise copy.copy(closed_by) from closed_by.__cause__
+            key = await _intend(recorder, statement, label)
+            try:
+                request_id = await _send(
+                    engine, submissions, statement, timeout, attempt, accepted
+                )
+            except BaseException as error:
+                fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
+                recorder.settle(key, fate, reason)
+                raise
+        finally:
+            attempt.end_turn()
+        await _accept(recorder, key, request_id, label)
     finally:
-        attempt.end_turn()
-    await _accept(recorder, key, request_id, label)
+        under_way.end(attempt)
     return request_id
 
 
 class _Attempt:
     """Where one statement is."""
 
-    def __init__(self, lock: asyncio.Lock | None) -> None:
+    def __init__(
+        self, lock: asyncio.Lock | None = None, news: Callable[[], None] | None = None
+    ) -> None:
         self._lock = lock
+        self._news = news
         self.on_the_wire = False
 
     async def take_turn(self) -> None:
         """Wait until this statement is the one that waits for a slot."""
         if self._lock is not None:
             await self._lock.acquire()
+
+    def is_sent(self) -> None:
+        """It is on the wire from now on; the next statement may wait for a slot."""
+        self.on_the_wire = True
+        self.end_turn()
+        if self._news is not None:
+            self._news()
 
     def end_turn(self) -> None:
         """Let the next statement wait for a slot.  Only the first call counts."""
@@ -155,15 +218,18 @@ async def _send(
     not_before = -math.inf
     while True:
         await engine.slot(submission=True, at=not_before)
-        attempt.on_the_wire = True
-        attempt.end_turn()
+        attempt.is_sent()
         sent_at = loop.time()
         try:
             async with asyncio.timeout(timeout):
                 answer = await source.submit(statement)
-        except InvalidRequestError:
+        except (InvalidRequestError, TrackerClosedError):
             attempt.on_the_wire = False  # refused by our own side, before anything was sent
             raise
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            raise SubmissionUnknownError("the source was cancelled from within") from error
         except ThrottledError as error:
             attempt.on_the_wire = False
             row, not_before = engine.submission_throttled(row, sent_at, error)
