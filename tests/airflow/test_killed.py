@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -66,5 +67,10 @@ def test_a_task_that_is_killed_while_it_submits(
     assert labels == {"submit": 20}
     assert len(simulator.project.requests) == 20
     out, err = capfd.readouterr()
-    said = f"the task was ended, but {len(accepted)} requests go on at the server: "
-    assert said + ", ".join(accepted) in caplog.text + out + err
+    text = caplog.text + out + err
+    said = re.search(r"but (\d+) requests go on at the server: ((?:[\w-]+, )*[\w-]+)", text)
+    assert said is not None
+    listed = said[2].split(", ")
+    # The signal may come between the server's answer and our hearing of it: one less, at most.
+    assert listed == accepted[: int(said[1])]
+    assert len(accepted) - len(listed) <= 1
