@@ -23,6 +23,7 @@ from onehouse_tracker import ConfigError, Tracker, TrackerClosedError, events, p
 from onehouse_tracker._page_connections import PageConnections, most_connections
 from onehouse_tracker.page import LivePage
 from onehouse_tracker.report import Recording
+from onehouse_tracker.report._view import named_rows
 from onehouse_tracker.testing import ScriptedSource, SimulatedProject, SimulatorServer
 from tests.cli.harness import end, start
 from tests.support import FAILED, PENDING, SUCCESS
@@ -99,7 +100,10 @@ class Stream:
         """The first view in which that request has ended."""
         while True:
             _, view = await self.next()
-            if any(row[1] == request_id and row[5] is not None for row in view["rows"]):
+            if any(
+                row["request_id"] == request_id and row["ended"] is not None
+                for row in named_rows(view)
+            ):
                 return view
 
 
@@ -147,8 +151,8 @@ async def test_changes_come_after_the_whole() -> None:
         changes = await stream.until("bad")
 
     assert kind == "view"
-    assert [row[1] for row in whole["rows"]] == [f"pending-{n}" for n in range(50)]
-    assert {row[2] for row in whole["rows"]} == {"L"}
+    assert [row["request_id"] for row in named_rows(whole)] == [f"pending-{n}" for n in range(50)]
+    assert {row["label"] for row in named_rows(whole)} == {"L"}
     assert whole["live"]["rate"] == pytest.approx(9.8, abs=0.1)
     assert whole["head"]["limit"] == 10.0
     assert "since" not in whole
@@ -175,11 +179,11 @@ async def test_a_browser_that_comes_back_gets_what_it_missed() -> None:
             _, whole = await stranger.next()
             rest = await stranger.until("good")
 
-    assert "good" in {row[1] for row in by_header["rows"]}
+    assert "good" in {row["request_id"] for row in named_rows(by_header)}
     assert by_header["since"] == by_address["since"] == stream.id
     assert "since" not in whole
     assert len(whole["rows"]) == 2  # made for the first one, a moment ago: changes follow
-    assert "good" in {row[1] for row in rest["rows"]}
+    assert "good" in {row["request_id"] for row in named_rows(rest)}
 
 
 async def test_what_was_followed_before_there_was_a_page_is_on_it() -> None:
@@ -192,7 +196,7 @@ async def test_what_was_followed_before_there_was_a_page_is_on_it() -> None:
         async with watching(second.url) as other:
             _, same = await other.next()
 
-    assert [row[1] for row in view["rows"]] == ["pending-0", "pending-1"]
+    assert [row["request_id"] for row in named_rows(view)] == ["pending-0", "pending-1"]
     assert same["head"]["version"].split("-")[0] == view["head"]["version"].split("-")[0]
 
 
@@ -210,7 +214,7 @@ async def test_a_recording_among_the_observers_is_what_the_page_shows() -> None:
         view = await stream.until("bad")
 
     assert view["head"]["limit"] == 7
-    assert recording.view()["rows"][0][1] == "bad"
+    assert named_rows(recording.view())[0]["request_id"] == "bad"
 
 
 async def test_the_end_is_told_and_nothing_is_left() -> None:
@@ -229,7 +233,7 @@ async def test_the_end_is_told_and_nothing_is_left() -> None:
             rest = await stream.response.content.read()
     await asyncio.sleep(0.01)
 
-    assert {row[1]: row[6] for row in last["rows"]}["pending-0"] == "OPEN"
+    assert {row["request_id"]: row["state"] for row in named_rows(last)}["pending-0"] == "OPEN"
     assert rest == b""
     assert took < 0.5
     assert len(asyncio.all_tasks()) == tasks

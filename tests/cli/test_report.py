@@ -21,6 +21,7 @@ from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._report import recorded, report_journal
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.events import RequestJoined
+from onehouse_tracker.report._view import named_rows
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer, faults
 from tests.cli.harness import STILL_PENDING, end, run, start
 
@@ -40,7 +41,7 @@ def data(path: Path) -> dict[str, Any]:
 
 def states(path: Path) -> dict[str, str]:
     """How the requests of a report stand."""
-    return {row[1]: row[6] for row in data(path)["rows"]}
+    return {row["request_id"]: row["state"] for row in named_rows(data(path))}
 
 
 async def test_a_run_leaves_a_report(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ async def test_a_run_leaves_a_report(tmp_path: Path) -> None:
     assert ended.code == 1
     assert ended.err.endswith(f"report: {report}\n1 succeeded, 1 failed\n")
     assert states(report) == {"a": "SUCCEEDED", "b": "FAILED"}
-    assert view["rows"][1][7] == "no <cluster>"
+    assert named_rows(view)[1]["reason"] == "no <cluster>"
     assert view["head"]["limit"] == 10.0
     assert sum(view["budget"]["polls"]) == 2
 
@@ -182,9 +183,9 @@ async def test_the_demo_makes_a_report_that_knows_the_true_delays(tmp_path: Path
     )
 
     assert ended.code == 0
-    rows = data(report)["rows"]
+    rows = named_rows(data(report))
     assert len(rows) == 6
-    assert all(row[11] is not None and row[11] >= 0 for row in rows)
+    assert all(row["delay"] is not None and row["delay"] >= 0 for row in rows)
 
 
 def test_a_report_that_fails_at_the_end_does_not_hide_why_the_run_ended(

@@ -14,12 +14,11 @@ import pytest
 from onehouse_tracker import ConfigError, Outcome, Tracker, TransportError, events
 from onehouse_tracker.report import Recording, View
 from onehouse_tracker.report._series import Series
+from onehouse_tracker.report._view import named_rows
 from onehouse_tracker.testing import After, ScriptedSource
 from onehouse_tracker.testing.scripted import hang
 from tests.report.batches import NOON, batch
 from tests.support import FAILED, PENDING, SUCCESS, run
-
-STATE, REASON, POLLS = 6, 7, 8
 
 
 def joined(number: int, at: float = 100.0, label: str | None = None) -> events.RequestJoined:
@@ -71,9 +70,9 @@ def recorded(happened: Iterable[events.Event], **settings: Any) -> Recording:
     return recording
 
 
-def rows(view: View) -> dict[str, list[Any]]:
+def rows(view: View) -> dict[str, dict[str, Any]]:
     """The rows of a view by request ID."""
-    return {row[1]: row for row in view["rows"]}
+    return {row["request_id"]: row for row in named_rows(view)}
 
 
 def test_a_request_is_told_from_joining_to_its_end() -> None:
@@ -92,8 +91,21 @@ def test_a_request_is_told_from_joining_to_its_end() -> None:
 
     view = recording.view()
 
-    assert view["rows"] == [
-        [1, "r-1", "RUN JOB", 0.0, 0.5, 5.0, "FAILED", "no cluster", 3, 5.0, 0.25, None]
+    assert named_rows(view) == [
+        {
+            "number": 1,
+            "request_id": "r-1",
+            "label": "RUN JOB",
+            "joined": 0.0,
+            "first": 0.5,
+            "ended": 5.0,
+            "state": "FAILED",
+            "reason": "no cluster",
+            "polls": 3,
+            "waited": 5.0,
+            "delay_bound": 0.25,
+            "delay": None,
+        }
     ]
     assert view["head"]["started_at"] == "2026-05-04T12:00:00.000+00:00"
     assert view["head"]["now"] == 5.0
@@ -113,8 +125,8 @@ def test_what_the_outcome_says_already_is_no_reason() -> None:
 
     found = rows(recorded(happened).view())
 
-    assert found["r-1"][REASON] is None
-    assert found["r-2"][REASON] == "API_OPERATION_STATUS_NEW"
+    assert found["r-1"]["reason"] is None
+    assert found["r-2"]["reason"] == "API_OPERATION_STATUS_NEW"
 
 
 @pytest.mark.parametrize(("timed_out", "state"), [(True, "TIMED_OUT"), (False, "OPEN")])
@@ -124,7 +136,20 @@ def test_what_is_let_go_has_ended_without_an_outcome(*, timed_out: bool, state: 
     """
     found = rows(recorded([joined(1), dropped(1, 104, timed_out=timed_out)]).view())["r-1"]
 
-    assert found[3:] == [0.0, None, 4.0, state, "HTTP 503", 0, 4.0, None, None]
+    assert found == {
+        "number": 1,
+        "request_id": "r-1",
+        "label": None,
+        "joined": 0.0,
+        "first": None,
+        "ended": 4.0,
+        "state": state,
+        "reason": "HTTP 503",
+        "polls": 0,
+        "waited": 4.0,
+        "delay_bound": None,
+        "delay": None,
+    }
 
 
 def test_a_request_that_is_followed_again_goes_on_in_its_row() -> None:
@@ -143,8 +168,23 @@ def test_a_request_that_is_followed_again_goes_on_in_its_row() -> None:
     again = rows(recording.view())["r-1"]
     recording(ended(1, 120))
 
-    assert again[:10] == [1, "r-1", None, 0.0, 0.5, None, "PENDING", "TransportError", 2, None]
-    assert rows(recording.view())["r-1"][5:9] == [20.0, "SUCCEEDED", None, 4]
+    assert again == {
+        "number": 1,
+        "request_id": "r-1",
+        "label": None,
+        "joined": 0.0,
+        "first": 0.5,
+        "ended": None,
+        "state": "PENDING",
+        "reason": "TransportError",
+        "polls": 2,
+        "waited": None,
+        "delay_bound": None,
+        "delay": None,
+    }
+    at_last = rows(recording.view())["r-1"]
+    assert (at_last["ended"], at_last["state"]) == (20.0, "SUCCEEDED")
+    assert (at_last["reason"], at_last["polls"]) == (None, 4)
 
 
 def test_a_failure_of_the_project_closes_what_is_open_and_is_told() -> None:
@@ -161,12 +201,12 @@ def test_a_failure_of_the_project_closes_what_is_open_and_is_told() -> None:
 
     view = recorded(happened).view()
 
-    assert {key: row[STATE] for key, row in rows(view).items()} == {
+    assert {key: row["state"] for key, row in rows(view).items()} == {
         "r-1": "SUCCEEDED",
         "r-2": "OPEN",
     }
     assert view["head"]["failure"] == "no good reply"
-    assert view["outages"] == [[2.0, 10.0, "down"]]
+    assert view["outages"] == [{"began": 2.0, "ended": 10.0, "reason": "down"}]
 
 
 def test_a_failure_is_over_when_the_server_answers_again() -> None:
@@ -232,7 +272,10 @@ def test_an_outage_that_ended_is_told_with_its_reason() -> None:
 
     view = recorded(happened).view()
 
-    assert view["outages"] == [[3.0, 9.0, "connection refused"], [20.0, None, "HTTP 503"]]
+    assert view["outages"] == [
+        {"began": 3.0, "ended": 9.0, "reason": "connection refused"},
+        {"began": 20.0, "ended": None, "reason": "HTTP 503"},
+    ]
     assert view["head"]["now"] == 20.0
 
 
@@ -261,8 +304,11 @@ def test_memory_is_bounded_and_failures_are_kept_longest() -> None:
 
     view = recording.view()
 
-    assert [row[1] for row in view["rows"]] == ["r-0", "r-50", *(f"r-{n}" for n in range(92, 100))]
-    assert view["head"]["folded"] == [["A", "SUCCEEDED", 46], [None, "SUCCEEDED", 44]]
+    assert list(rows(view)) == ["r-0", "r-50", *(f"r-{n}" for n in range(92, 100))]
+    assert view["head"]["folded"] == [
+        {"label": "A", "state": "SUCCEEDED", "count": 46},
+        {"label": None, "state": "SUCCEEDED", "count": 44},
+    ]
 
 
 def test_what_is_followed_is_never_given_up() -> None:
@@ -273,8 +319,8 @@ def test_what_is_followed_is_never_given_up() -> None:
 
     found = rows(recorded(happened, keep=2).view())
 
-    assert sum(row[STATE] == "PENDING" for row in found.values()) == 45
-    assert [key for key, row in found.items() if row[STATE] == "FAILED"] == ["r-3", "r-4"]
+    assert sum(row["state"] == "PENDING" for row in found.values()) == 45
+    assert [key for key, row in found.items() if row["state"] == "FAILED"] == ["r-3", "r-4"]
 
 
 def test_labels_that_are_never_the_same_do_not_fill_the_memory() -> None:
@@ -289,7 +335,7 @@ def test_labels_that_are_never_the_same_do_not_fill_the_memory() -> None:
     folded = recording.view()["head"]["folded"]
 
     assert len(folded) == 201
-    assert folded[-1] == ["other labels", "SUCCEEDED", 799]
+    assert folded[-1] == {"label": "other labels", "state": "SUCCEEDED", "count": 799}
 
 
 def test_polls_of_a_long_run_take_no_memory() -> None:
@@ -334,9 +380,14 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
 # --- Changes -------------------------------------------------------------------------------
 
 
-def merged(view: View, changes: View) -> dict[int, list[Any]]:
+def by_number(view: View) -> dict[int, dict[str, Any]]:
+    """The rows of a view by their number."""
+    return {row["number"]: row for row in named_rows(view)}
+
+
+def merged(view: View, changes: View) -> dict[int, dict[str, Any]]:
     """What a page has after it took *changes* to *view*."""
-    known = {row[0]: row for row in view["rows"]} | {row[0]: row for row in changes["rows"]}
+    known = by_number(view) | by_number(changes)
     return {number: row for number, row in known.items() if number not in changes["gone"]}
 
 
@@ -351,8 +402,8 @@ def test_changes_since_a_view_are_few_and_complete() -> None:
 
     changes = recording.view(since=before["head"]["version"])
 
-    assert {row[1] for row in changes["rows"]} == {"r-3", "r-5", "r-2000"}
-    assert merged(before, changes) == {row[0]: row for row in recording.view()["rows"]}
+    assert set(rows(changes)) == {"r-3", "r-5", "r-2000"}
+    assert merged(before, changes) == by_number(recording.view())
     assert recording.view(since=changes["head"]["version"])["rows"] == []
 
 
@@ -368,7 +419,7 @@ def test_what_is_gone_is_told() -> None:
     changes = recording.view(since=before["head"]["version"])
 
     assert sorted(changes["gone"]) == list(range(1, 16))
-    assert merged(before, changes) == {row[0]: row for row in recording.view()["rows"]}
+    assert merged(before, changes) == by_number(recording.view())
 
 
 @pytest.mark.parametrize(
@@ -426,14 +477,15 @@ def test_the_engine_tells_a_recording_all_that_results_know() -> None:
     assert list(found) == list(results)
     for request_id, result in results.items():
         row = found[request_id]
-        assert (row[2], row[STATE], row[POLLS]) == (result.label, result.outcome, result.polls)
-        assert row[9:11] == [
-            round(result.waited, 3),
-            None if result.delay_bound is None else round(result.delay_bound, 3),
-        ]
-        assert row[11] == round(delays[request_id], 3)
+        assert row["label"] == result.label
+        assert (row["state"], row["polls"]) == (result.outcome, result.polls)
+        assert row["waited"] == round(result.waited, 3)
+        assert row["delay_bound"] == (
+            None if result.delay_bound is None else round(result.delay_bound, 3)
+        )
+        assert row["delay"] == round(delays[request_id], 3)
         if result.outcome is Outcome.FAILED:
-            assert row[REASON] == result.reason
+            assert row["reason"] == result.reason
     assert view["head"]["polls"] == sum(result.polls for result in results.values())
     assert sum(view["budget"]["polls"]) == view["head"]["polls"]
     assert view["head"]["refusals"] >= 1
@@ -457,7 +509,7 @@ def test_the_deadline_of_the_last_who_waits_is_told() -> None:
     run(scenario())
     found = rows(recording.view())
 
-    assert (found["a"][STATE], found["b"][STATE]) == ("SUCCEEDED", "TIMED_OUT")
+    assert (found["a"]["state"], found["b"]["state"]) == ("SUCCEEDED", "TIMED_OUT")
 
 
 def test_closing_the_tracker_leaves_requests_open() -> None:
@@ -475,7 +527,7 @@ def test_closing_the_tracker_leaves_requests_open() -> None:
 
     run(scenario())
 
-    assert [row[STATE] for row in recording.view()["rows"]] == ["OPEN", "FAILED"]
+    assert [row["state"] for row in named_rows(recording.view())] == ["OPEN", "FAILED"]
 
 
 def test_its_repr_says_how_much_it_holds() -> None:

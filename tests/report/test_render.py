@@ -27,6 +27,7 @@ from onehouse_tracker import (
     Results,
     SqliteJournal,
     Tracker,
+    report,
 )
 from onehouse_tracker.errors import SubmissionRejectedError
 from onehouse_tracker.report import (
@@ -37,6 +38,7 @@ from onehouse_tracker.report import (
     write_report,
 )
 from onehouse_tracker.report._render import page_json
+from onehouse_tracker.report._view import STATES, named_rows
 from onehouse_tracker.testing import InlineExecutor, ScriptedSource
 from onehouse_tracker.testing.scripted import hang
 from tests.report.batches import FAILING, NOON, batch
@@ -117,9 +119,9 @@ def test_nothing_that_a_server_says_becomes_markup() -> None:
 
     assert [tag for tag, _ in page.elements].count("script") == 2  # the data and ours
     assert "img" not in {tag for tag, _ in page.elements}
-    (row,) = page.data()["rows"]
-    assert row[1:3] == [EVIL.replace("\u2028", " ")] * 2
-    assert "<script>alert(1)" in row[7]
+    (row,) = named_rows(page.data())
+    assert row["request_id"] == row["label"] == EVIL.replace("\u2028", " ")
+    assert "<script>alert(1)" in row["reason"]
     assert ("h1", EVIL) in page.texts or EVIL in "".join(
         text for tag, text in page.texts if tag == "h1"
     )
@@ -218,7 +220,8 @@ def test_a_journal_tells_everything_but_the_budget(tmp_path: Path) -> None:
     run(scenario())
     view = journal_view(JournalReader(path))
 
-    states = {row[1]: (row[2], row[6]) for row in view["rows"]}
+    rows = named_rows(view)
+    states = {row["request_id"]: (row["label"], row["state"]) for row in rows}
     assert states == {
         "a": ("RUN JOB", "SUCCEEDED"),
         "b": ("<DDL>", "FAILED"),
@@ -226,11 +229,16 @@ def test_a_journal_tells_everything_but_the_budget(tmp_path: Path) -> None:
     }
     assert view["budget"] is None
     assert view["head"]["refusals"] is None
-    assert [statement[:3] for statement in view["statements"]] == [
-        ["RUN JOB", "REFUSED", "no such job"]
-    ]
-    joined, first, ended = view["rows"][0][3:6]
-    assert 0 <= joined <= first <= ended <= view["head"]["now"]
+    (statement,) = view["statements"]
+    assert statement["at"] >= 0
+    assert statement == {
+        "label": "RUN JOB",
+        "state": "REFUSED",
+        "reason": "no such job",
+        "at": statement["at"],
+    }
+    times = rows[0]
+    assert 0 <= times["joined"] <= times["first"] <= times["ended"] <= view["head"]["now"]
 
     write_report(tmp_path / "r.html", JournalReader(path))
     assert "&lt;DDL&gt;" in (tmp_path / "r.html").read_text()
@@ -256,7 +264,8 @@ def test_results_tell_when_requests_were_added_as_far_as_it_is_known() -> None:
         )
     )
 
-    assert [row[3:6] for row in view["rows"]] == [[0.0, 3.0, 9.0], [None, None, None]]
+    times = [(row["joined"], row["first"], row["ended"]) for row in named_rows(view)]
+    assert times == [(0.0, 3.0, 9.0), (None, None, None)]
     assert view["head"]["started_at"] == "2026-05-04T12:00:00.000+00:00"
 
 
@@ -347,3 +356,56 @@ def test_times_are_told_in_utc() -> None:
     result = Result(request_id="a", outcome=Outcome.SUCCEEDED, detected_at=local)
 
     assert results_view(Results([result]))["head"]["started_at"] == "2026-05-04T14:00:00.000+00:00"
+
+
+# --- What the page knows -------------------------------------------------------------------
+
+PAGE = Path(report.__file__).parent / "page"
+
+
+def test_a_page_is_told_what_its_rows_and_states_mean() -> None:
+    """
+    With every whole view: the page may be an older one that found a newer server.
+    """
+    empty = results_view(Results())
+    recording = Recording()
+    whole = recording.view()
+
+    for view in (empty, whole):
+        assert {state["name"]: state["kind"] for state in view["states"]} == {
+            **{str(outcome): "ok" if outcome.ok else "not ok" for outcome in Outcome},
+            "OPEN": "open",
+            "PENDING": "pending",
+        }
+        assert [column["title"] for column in view["columns"] if column["title"]] == [
+            "Request",
+            "Label",
+            "Outcome",
+            "Reason",
+            "Polls",
+            "Waited",
+            "Late by at most",
+            "Late by",
+        ]
+    changes = recording.view(since=whole["head"]["version"])
+    assert not {"states", "columns"} & set(changes)
+
+
+def test_no_script_names_a_state() -> None:
+    """
+    Only Python knows the outcomes: a script that named one would be a second source.
+    """
+    scripts = {path.name: path.read_text() for path in PAGE.glob("*.*js")}
+
+    assert scripts
+    for name, text in scripts.items():
+        assert not re.findall(rf"\b({'|'.join(STATES)})\b", text), name
+
+
+def test_every_color_is_that_of_a_state() -> None:
+    """
+    A state without a color of its own has that of its kind; a color of no state is a mistake.
+    """
+    style = (PAGE / "page.css").read_text()
+
+    assert set(re.findall(r"--([A-Z_]+)\b", style)) <= set(STATES)

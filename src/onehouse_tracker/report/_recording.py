@@ -14,7 +14,17 @@ from onehouse_tracker import events
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Outcome
 from onehouse_tracker.report._series import Series
-from onehouse_tracker.report._view import OPEN, PENDING, Row, View, head, told
+from onehouse_tracker.report._view import (
+    OPEN,
+    PENDING,
+    VOCABULARY,
+    Row,
+    View,
+    head,
+    outage,
+    rounded,
+    told,
+)
 
 __all__ = ["Recording"]
 
@@ -81,7 +91,7 @@ class Recording:
         self._counts: Counter[str] = Counter()
         self._paused = 0.0
         self._paused_until = 0.0
-        self._outages: deque[list[Any]] = deque(maxlen=_OUTAGES)
+        self._outages: deque[dict[str, Any]] = deque(maxlen=_OUTAGES)
         self._failure: str | None = None
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.RequestJoined: self._join,
@@ -164,10 +174,11 @@ class Recording:
                 failure=self._failure,
                 folded=self._folded,
             ),
-            "outages": [list(outage) for outage in self._outages],
+            "outages": [dict(each) for each in self._outages],
             "statements": [],
         }
         if version is None:
+            view |= VOCABULARY
             view["budget"] = self._budget.packed()
         else:
             changed, seen_until = version
@@ -311,7 +322,7 @@ class Recording:
             self._paused_until = ends
 
     def _outage_began(self, event: events.OutageBegan) -> None:
-        self._outages.append([round(self._at(event.at), 3), None, event.reason])
+        self._outages.append(outage(self._at(event.at), None, event.reason))
 
     def _outage_ended(self, event: events.OutageEnded) -> None:
         self._end_outage(event.at)
@@ -325,8 +336,8 @@ class Recording:
                 self._close(row, self._at(event.at))
 
     def _end_outage(self, at: float) -> None:
-        if self._outages and self._outages[-1][1] is None:
-            self._outages[-1][1] = round(self._at(at), 3)
+        if self._outages and self._outages[-1]["ended"] is None:
+            self._outages[-1]["ended"] = rounded(self._at(at))
 
 
 def _is_count(text: str) -> bool:

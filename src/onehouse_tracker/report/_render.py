@@ -13,8 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.models import Outcome
-from onehouse_tracker.report._view import OPEN, PENDING, View, totals
+from onehouse_tracker.report._view import STATES, View, named_rows, totals
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -66,7 +65,7 @@ def render(view: View, *, title: str = "onehouse-tracker", live: bool = False) -
         ConfigError: Jinja2 is missing.
     """
     counts = totals(view)
-    bad = [row for row in view["rows"] if row[6] in _NOT_OK]
+    bad = [row for row in named_rows(view) if STATES[row["state"]] == "not ok"]
     return _template().render(
         title=title,
         live=live,
@@ -75,10 +74,10 @@ def render(view: View, *, title: str = "onehouse-tracker", live: bool = False) -
         script=_script(),
         data=page_json(view),
         head=view["head"],
-        counts=[(state, counts[state]) for state in _STATES if counts[state]],
+        counts=[(state, counts[state]) for state in STATES if counts[state]],
         labels=_labels(view),
         bad=bad[:_WITHOUT_SCRIPT],
-        bad_count=sum(counts[state] for state in _NOT_OK),
+        bad_count=sum(counts[state] for state, kind in STATES.items() if kind == "not ok"),
     )
 
 
@@ -99,16 +98,12 @@ def page_json(value: Any) -> str:
     return text
 
 
-_STATES: Final = (*map(str, Outcome), OPEN, PENDING)
-_NOT_OK: Final = frozenset(str(outcome) for outcome in Outcome if not outcome.ok)
-
-
 def _labels(view: View) -> list[tuple[str, Counter[str]]]:
     found: dict[str, Counter[str]] = {}
-    for row in view["rows"]:
-        found.setdefault(row[2] or "", Counter())[row[6]] += 1
-    for label, state, count in view["head"]["folded"]:
-        found.setdefault(label or "", Counter())[state] += count
+    for row in named_rows(view):
+        found.setdefault(row["label"] or "", Counter())[row["state"]] += 1
+    for folded in view["head"]["folded"]:
+        found.setdefault(folded["label"] or "", Counter())[folded["state"]] += folded["count"]
     return sorted(found.items())
 
 

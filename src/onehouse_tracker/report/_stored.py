@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 
 from onehouse_tracker.journal import JournalReader, JournalRequest
 from onehouse_tracker.models import Result
-from onehouse_tracker.report._view import PENDING, Row, View, head, told, visible
+from onehouse_tracker.report._view import (
+    PENDING,
+    VOCABULARY,
+    Row,
+    View,
+    head,
+    told,
+    visible,
+)
 from onehouse_tracker.results import Results
 
 __all__ = ["journal_view", "results_view"]
@@ -32,12 +40,12 @@ def journal_view(reader: JournalReader) -> View:
     view = _view("journal", start, rows)
     view["statements"] = [
         # Its text is not shown: it may hold secrets.
-        [
-            visible(item.label or item.kind),
-            "UNKNOWN" if item.fate_unknown else item.state.upper(),
-            visible(item.reason),
-            _since(item.intended_at, start),
-        ]
+        {
+            "label": visible(item.label or item.kind),
+            "state": "UNKNOWN" if item.fate_unknown else item.state.upper(),
+            "reason": visible(item.reason),
+            "at": _since(item.intended_at, start),
+        }
         for item in refused
     ]
     return view
@@ -57,6 +65,7 @@ def results_view(results: Results) -> View:
 def _view(source: str, start: datetime | None, rows: Sequence[Row]) -> View:
     last = max((moment for row in rows for moment in (row.joined, row.ended) if moment), default=0)
     return {
+        **VOCABULARY,
         "head": head(
             source=source, started_at=start, now=last, polls=sum(row.polls for row in rows)
         ),

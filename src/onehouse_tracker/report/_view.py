@@ -6,20 +6,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from onehouse_tracker._text import printable
 from onehouse_tracker.models import Outcome
 
 __all__ = [
+    "COLUMNS",
     "OPEN",
     "PENDING",
+    "STATES",
+    "VOCABULARY",
+    "Column",
     "Row",
     "View",
     "head",
     "iso",
+    "named_rows",
+    "outage",
     "rounded",
     "told",
     "totals",
@@ -30,14 +37,15 @@ View = dict[str, Any]
 """
 JSON-able data.  Times are seconds since ``head.started_at``.
 
+* ``columns`` and ``states``: what the page knows about rows and states, see `VOCABULARY`;
 * ``head``: what concerns the whole, see `head`;
-* ``rows``: one list for each request, see `Row.packed`;
+* ``rows``: one list for each request, its values in the order of ``columns``;
 * ``budget``: requests by time, see `Series.packed`; `None` where nobody counted them;
-* ``outages``: lists of beginning, end (`None` while it lasts) and reason;
-* ``statements``: lists of label, state, reason and time of those that were not accepted.
+* ``outages``: see `outage`;
+* ``statements``: ``label``, ``state``, ``reason`` and ``at`` of those that were not accepted.
 
 What has only changes since an earlier view has ``since``, and in ``gone`` the numbers of rows
-that are not shown any more.
+that are not shown any more.  It has no ``columns`` and no ``states``: they never change.
 """
 
 PENDING: Final = "PENDING"
@@ -82,27 +90,55 @@ class Row:
     @property
     def ok(self) -> bool:
         """Whether it did what it should, wholly or in part."""
-        return self.state in _OK
+        return STATES[self.state] == "ok"
 
     def packed(self) -> list[Any]:
-        """The fields that a page shows, in an order that the page knows."""
-        return [
-            self.number,
-            printable(self.request_id),
-            visible(self.label),
-            rounded(self.joined),
-            rounded(self.first),
-            rounded(self.ended),
-            self.state,
-            visible(self.reason),
-            self.polls,
-            rounded(self.waited),
-            rounded(self.delay_bound),
-            rounded(self.delay),
-        ]
+        """The values that a page shows, in the order of `COLUMNS`."""
+        return [encode(getattr(self, name)) for name, encode in _ENCODERS]
 
 
-_OK = frozenset(str(outcome) for outcome in Outcome if outcome.ok)
+class Column(NamedTuple):
+    """One value of every row of a page."""
+
+    name: str
+    """The attribute of `Row`, and the name of the value in the page."""
+
+    kind: Literal["text", "count", "seconds", "state"]
+    title: str | None = None
+    """What the table of requests calls it; `None` does not show it there."""
+
+    detail: bool = False
+    """Whether the table leaves it out on a narrow screen, and where no request has a value."""
+
+
+COLUMNS: Final = (
+    Column("number", "count"),
+    Column("request_id", "text", "Request"),
+    Column("label", "text", "Label"),
+    Column("joined", "seconds"),
+    Column("first", "seconds"),
+    Column("ended", "seconds"),
+    Column("state", "state", "Outcome"),
+    Column("reason", "text", "Reason"),
+    Column("polls", "count", "Polls", detail=True),
+    Column("waited", "seconds", "Waited"),
+    Column("delay_bound", "seconds", "Late by at most", detail=True),
+    Column("delay", "seconds", "Late by", detail=True),
+)
+"""All that a page knows about one request: a new value needs no change elsewhere."""
+
+STATES: Final = {
+    **{str(outcome): "ok" if outcome.ok else "not ok" for outcome in Outcome},
+    OPEN: "open",
+    PENDING: "pending",
+}
+"""What a row can be, in the order in which a page shows it, and which kind of state that is."""
+
+VOCABULARY: Final[View] = {
+    "columns": [column._asdict() for column in COLUMNS],
+    "states": [{"name": name, "kind": kind} for name, kind in STATES.items()],
+}
+"""The part of a view that tells a page what rows and states mean."""
 
 
 def head(  # noqa: PLR0913 - one for each fact
@@ -157,16 +193,28 @@ def head(  # noqa: PLR0913 - one for each fact
         "paused": rounded(paused),
         "failure": failure,
         "folded": [
-            [visible(label), state, count] for (label, state), count in (folded or {}).items()
+            {"label": visible(label), "state": state, "count": count}
+            for (label, state), count in (folded or {}).items()
         ],
     }
 
 
+def outage(began: float, ended: float | None, reason: str) -> dict[str, Any]:
+    """A time in which the server did not answer; *ended* is `None` while it lasts."""
+    return {"began": rounded(began), "ended": rounded(ended), "reason": reason}
+
+
+def named_rows(view: View) -> list[dict[str, Any]]:
+    """The rows of *view*, each value under the name of its column."""
+    names = [column.name for column in COLUMNS]
+    return [dict(zip(names, row, strict=True)) for row in view["rows"]]
+
+
 def totals(view: View) -> Counter[str]:
     """How many requests of *view* are in which state."""
-    counts = Counter(str(row[6]) for row in view["rows"])
-    for _, state, count in view["head"]["folded"]:
-        counts[state] += count
+    counts = Counter(row["state"] for row in named_rows(view))
+    for folded in view["head"]["folded"]:
+        counts[folded["state"]] += folded["count"]
     return counts
 
 
@@ -188,3 +236,16 @@ def rounded(value: float | None) -> float | None:
 def iso(moment: datetime | None) -> str | None:
     """A point in time, in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_ENCODE: Final[dict[str, Callable[[Any], Any]]] = {
+    "text": visible,
+    "count": _as_it_is,
+    "seconds": rounded,
+    "state": _as_it_is,
+}
+_ENCODERS: Final = tuple((column.name, _ENCODE[column.kind]) for column in COLUMNS)

@@ -9,9 +9,9 @@ function showLabels() {
   for (const row of model.rows) {
     const entry = of(row.label);
     entry.counts[row.state] = (entry.counts[row.state] ?? 0) + 1;
-    if (row.waited !== null && !UNDECIDED.has(row.state)) entry.waited.push(row.waited);
+    if (row.waited !== null && isDecided(row.state)) entry.waited.push(row.waited);
   }
-  for (const [label, state, number] of model.head.folded) {
+  for (const { label, state, count: number } of model.head.folded) {
     const entry = of(label ?? "");
     entry.counts[state] = (entry.counts[state] ?? 0) + number;
   }
@@ -41,7 +41,7 @@ function showLabels() {
 
 const MEASURES = [
   ["waited", "Waiting", "From adding a request to knowing its outcome."],
-  ["bound", "Known late by at most", "From the last poll that said PENDING to the outcome (delay bound)."],
+  ["delay_bound", "Known late by at most", "From the last poll that found it pending to the outcome (delay bound)."],
   ["delay", "Known late by", "From the end at the server to knowing it (true delay)."],
 ];
 
@@ -66,7 +66,7 @@ function showDistributions() {
 }
 
 const valuesOf = (field) => model.rows
-  .filter((row) => row[field] !== null && !UNDECIDED.has(row.state)).map((row) => row[field]).sort((a, b) => a - b);
+  .filter((row) => row[field] !== null && isDecided(row.state)).map((row) => row[field]).sort((a, b) => a - b);
 
 // Equal steps up to nearly the largest value; what lies far out is in one last bin.
 function binsOf(sorted) {
@@ -175,7 +175,7 @@ function budgetChart(width, description) {
   for (let value = 0; value <= end; value += step) {
     if (x(value) < width - 24 || !value) ticks.push(draw("text", { x: x(value), y: height - 5, "text-anchor": value ? "middle" : "start" }, tick(value)));
   }
-  const silent = outages.map(([from, to]) => box(from, to ?? end, 0, most)).join("");
+  const silent = outages.map(({ began, ended }) => box(began, ended ?? end, 0, most)).join("");
   return chart(width, height, description,
     draw("path", { d: silent, fill: "var(--alarm)", opacity: 0.16 }),
     draw("path", { d: shapes.paused, fill: "var(--paused)", opacity: 0.3 }),

@@ -25,7 +25,8 @@ function chart(width, height, description, ...children) {
   return draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": description }, ...children);
 }
 
-const colour = (state) => `var(--${state})`;
+// What Python names a state has a color of its own, or that of its kind.
+const color = (state) => `var(--${state}, var(--${kindOf(state) === "ok" ? "ok" : "not-ok"}))`;
 
 function swatch(paint) {
   const box = make("span", { class: "swatch", "aria-hidden": "true" });
@@ -33,7 +34,7 @@ function swatch(paint) {
   return box;
 }
 
-const stateMark = (state) => make("span", { class: "state" }, swatch(colour(state)), state);
+const stateMark = (state) => make("span", { class: "state" }, swatch(color(state)), state);
 
 // One bar, divided by state.
 function stackedBar(counts, width, height) {
@@ -45,7 +46,7 @@ function stackedBar(counts, width, height) {
     const wide = (counts[state] / total) * width;
     // What is rare must be seen all the same.
     const shown = Math.max(wide, 2);
-    parts.push(draw("rect", { x: Math.min(x, width - shown), y: 0, width: shown, height, fill: colour(state) },
+    parts.push(draw("rect", { x: Math.min(x, width - shown), y: 0, width: shown, height, fill: color(state) },
       draw("title", {}, `${state}: ${count(counts[state])}`)));
     x += wide;
   }

@@ -1,6 +1,8 @@
 // What is known, as it came from the program, and what follows from it.
 
 const model = {
+  columns: [],
+  kinds: new Map(),
   head: { source: "run", started_at: null, now: 0, version: "", folded: [] },
   rows: [],
   byNumber: new Map(),
@@ -10,9 +12,21 @@ const model = {
   live: null,
 };
 
+// The states in the order in which they are shown, and what they mean.
+let STATES = [];
+const kindOf = (state) => model.kinds.get(state);
+const isOk = (state) => kindOf(state) === "ok";
+const isBad = (state) => kindOf(state) === "not ok";
+const isDecided = (state) => isOk(state) || isBad(state);
+const countKind = (counts, kind) => sum(STATES.filter((state) => kindOf(state) === kind).map((state) => counts[state] ?? 0));
+
+// A text that nobody gave is empty; a number that nobody knows is null.
 function rowOf(packed) {
-  const [number, id, label, joined, first, ended, state, reason, polls, waited, bound, delay] = packed;
-  return { number, id, label: label ?? "", joined, first, ended, state, reason: reason ?? "", polls, waited, bound, delay };
+  const row = {};
+  model.columns.forEach(({ name, kind }, index) => {
+    row[name] = kind === "text" ? packed[index] ?? "" : packed[index];
+  });
+  return row;
 }
 
 // Take a whole view, or what changed since the last one.
@@ -22,6 +36,9 @@ function take(view) {
   model.statements = view.statements;
   model.live = view.live ?? null;
   if (view.since === undefined) {
+    model.columns = view.columns;
+    model.kinds = new Map(view.states.map(({ name, kind }) => [name, kind]));
+    STATES = [...model.kinds.keys()];
     model.rows = [];
     model.byNumber.clear();
     model.budget = view.budget;
@@ -78,7 +95,7 @@ function coarser(budget, factor) {
 function countStates(rows, folded = []) {
   const counts = {};
   for (const row of rows) counts[row.state] = (counts[row.state] ?? 0) + 1;
-  for (const [, state, number] of folded) counts[state] = (counts[state] ?? 0) + number;
+  for (const { state, count: number } of folded) counts[state] = (counts[state] ?? 0) + number;
   return counts;
 }
 

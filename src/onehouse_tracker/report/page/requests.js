@@ -4,11 +4,7 @@ const PAGE = 25;
 const PRINTED = 1000;
 const filter = { text: "", state: "", label: null, group: null };
 const table = { page: 0, sort: null, descending: false, size: PAGE };
-const COLUMNS = [
-  ["id", "Request"], ["label", "Label"], ["state", "Outcome"], ["reason", "Reason"],
-  ["polls", "Polls"], ["waited", "Waited"], ["bound", "Late by at most"], ["delay", "Late by"],
-];
-const NUMBERS = new Set(["polls", "waited", "bound", "delay"]);
+const isNumber = ({ kind }) => kind === "count" || kind === "seconds";
 
 let shown = { key: "", rows: [] };
 
@@ -25,7 +21,7 @@ function matches(row, text) {
   if (filter.state === "not ok" ? !isBad(row.state) : filter.state && row.state !== filter.state) return false;
   if (filter.label !== null && row.label !== filter.label) return false;
   if (filter.group !== null && (!isBad(row.state) || groupKey(row) !== filter.group.key)) return false;
-  return !text || row.id.toLowerCase().includes(text) || row.label.toLowerCase().includes(text)
+  return !text || row.request_id.toLowerCase().includes(text) || row.label.toLowerCase().includes(text)
     || row.reason.toLowerCase().includes(text);
 }
 
@@ -37,8 +33,8 @@ function showRequests() {
   const sorted = table.sort === null ? badFirst(rows) : rows.toSorted(compare);
   const pages = Math.max(1, Math.ceil(sorted.length / table.size));
   table.page = Math.min(table.page, pages - 1);
-  const columns = COLUMNS.filter(([field]) => field !== "delay" || model.rows.some((row) => row.delay !== null));
-  redraw($("columns"), JSON.stringify([table.sort, table.descending, columns.length]), () => columns.map(columnHead));
+  const columns = model.columns.filter(({ name, title, detail }) => title !== null && (!detail || model.rows.some((row) => row[name] !== null)));
+  redraw($("columns"), JSON.stringify([table.sort, table.descending, columns]), () => columns.map(columnHead));
   showLines(sorted.slice(table.page * table.size, (table.page + 1) * table.size), columns);
   $("page").textContent = rows.length ? `page ${count(table.page + 1)} of ${count(pages)}` : "no request matches";
   $("previous").disabled = table.page === 0;
@@ -58,37 +54,36 @@ function showLines(rows, columns) {
 
 function tableLine(row, columns, key) {
   // The roles are said, because on a narrow screen the style makes cards of the lines.
-  const line = make("tr", { role: "row" }, ...columns.map(([field]) => {
-    if (field === "id") return make("th", { scope: "row", role: "rowheader", class: "id" }, row.id);
-    if (field === "state") return make("td", { role: "cell" }, stateMark(row.state));
-    if (field === "polls") return make("td", { role: "cell", class: "number spare" }, count(row.polls));
-    if (NUMBERS.has(field)) return make("td", { role: "cell", class: field === "waited" ? "number" : "number spare" }, duration(row[field]));
-    return make("td", { role: "cell", class: field }, row[field]);
+  const line = make("tr", { role: "row" }, ...columns.map((column) => {
+    const value = row[column.name];
+    if (column.name === "request_id") return make("th", { scope: "row", role: "rowheader", class: "id" }, value);
+    if (column.kind === "state") return make("td", { role: "cell" }, stateMark(value));
+    if (column.kind === "text") return make("td", { role: "cell", class: column.name }, value);
+    return make("td", { role: "cell", class: `number${column.detail ? " spare" : ""}` }, column.kind === "count" ? count(value) : duration(value));
   }));
   line.dataset.key = key;
   return line;
 }
 
-function columnHead([field, title]) {
-  const chosen = table.sort === field;
+function columnHead(column) {
+  const chosen = table.sort === column.name;
   const arrow = chosen ? (table.descending ? " ▼" : " ▲") : "";
-  const spare = NUMBERS.has(field) && field !== "waited" ? " spare" : "";
   return make("th", {
-    scope: "col", class: `${NUMBERS.has(field) ? "number" : ""}${spare}`,
+    scope: "col", class: `${isNumber(column) ? "number" : ""}${column.detail ? " spare" : ""}`,
     "aria-sort": chosen ? (table.descending ? "descending" : "ascending") : null,
-  }, make("button", { type: "button", class: "button", id: `by-${field}`, onclick: () => sortBy(field) }, title, make("span", { "aria-hidden": "true" }, arrow)));
+  }, make("button", { type: "button", class: "button", id: `by-${column.name}`, onclick: () => sortBy(column) }, column.title, make("span", { "aria-hidden": "true" }, arrow)));
 }
 
 // Unless somebody wants another order: what went wrong is what people look for.
 const badFirst = (rows) => [...rows.filter((row) => isBad(row.state)), ...rows.filter((row) => !isBad(row.state))];
 
-function sortBy(field) {
-  if (table.sort !== field) Object.assign(table, { sort: field, descending: NUMBERS.has(field) });
-  else if (table.descending === NUMBERS.has(field)) table.descending = !table.descending;
+function sortBy(column) {
+  if (table.sort !== column.name) Object.assign(table, { sort: column.name, descending: isNumber(column) });
+  else if (table.descending === isNumber(column)) table.descending = !table.descending;
   else Object.assign(table, { sort: null, descending: false });
   table.page = 0;
   showRequests();
-  $(`by-${field}`).focus();
+  $(`by-${column.name}`).focus();
 }
 
 function compare(a, b) {
@@ -101,7 +96,7 @@ function compare(a, b) {
 
 function showChoices() {
   const counts = countStates(model.rows);
-  const bad = sum(STATES.filter(isBad).map((state) => counts[state] ?? 0));
+  const bad = countKind(counts, "not ok");
   if (filter.state && filter.state !== "not ok") counts[filter.state] ??= 0;
   const states = [["", `all (${count(model.rows.length)})`]];
   if (bad || filter.state === "not ok") states.push(["not ok", `not ok (${count(bad)})`]);

@@ -6,16 +6,18 @@ function showSummary() {
   const { head } = model;
   const counts = countStates(model.rows, head.folded);
   const total = sum(Object.values(counts));
-  const bad = sum(STATES.filter(isBad).map((state) => counts[state] ?? 0));
-  const ok = (counts.SUCCEEDED ?? 0) + (counts.PARTIALLY_SUCCEEDED ?? 0);
-  const bounds = model.rows.filter((row) => row.bound !== null).map((row) => row.bound).sort((a, b) => a - b);
+  const bad = countKind(counts, "not ok");
+  const ok = countKind(counts, "ok");
+  const pending = countKind(counts, "pending");
+  const open = countKind(counts, "open");
+  const bounds = model.rows.filter((row) => row.delay_bound !== null).map((row) => row.delay_bound).sort((a, b) => a - b);
   const tiles = [
     ["requests", count(total)],
     ["ok", count(ok)],
     ["not ok", count(bad), bad > 0],
   ];
-  if (counts.PENDING) tiles.push(["pending", count(counts.PENDING)]);
-  if (counts.OPEN) tiles.push(["still open", count(counts.OPEN)]);
+  if (pending) tiles.push(["pending", count(pending)]);
+  if (open) tiles.push(["still open", count(open)]);
   if (head.now > 0) tiles.push(["duration", duration(now())]);
   if (head.polls !== null) tiles.push(["polls", count(head.polls)]);
   if (head.refusals !== null) tiles.push(["refused for the rate", count(head.refusals), head.refusals > 0]);
@@ -31,7 +33,7 @@ function showSummary() {
   const alerts = [];
   if (head.failure) alerts.push(head.failure);
   const outage = model.outages.at(-1);
-  if (running && outage && outage[1] === null) alerts.push(`The server does not answer: ${outage[2]}`);
+  if (running && outage && outage.ended === null) alerts.push(`The server does not answer: ${outage.reason}`);
   if (running && live?.paused_for >= 1) alerts.push(`Paused for ${duration(live.paused_for)}: the server refused requests for their rate.`);
   if (running && live?.degraded) alerts.push("The shared budget is out of reach: only a static share of it is spent.");
   redraw($("alerts"), JSON.stringify(alerts), () => alerts.map((text) => make("p", { class: "alert" }, text)));
@@ -46,7 +48,7 @@ function showSummary() {
         draw("clipPath", { id: "round" }, draw("rect", { width, height: 16, rx: 5 })),
         draw("g", { "clip-path": "url(#round)" }, ...stackedBar(counts, width, 16))),
       make("ul", { class: "legend" }, ...STATES.filter((state) => counts[state]).map((state) =>
-        make("li", {}, swatch(colour(state)), `${state} ${count(counts[state])}`))),
+        make("li", {}, swatch(color(state)), `${state} ${count(counts[state])}`))),
     ];
   });
 
@@ -54,11 +56,11 @@ function showSummary() {
   if (head.started_at) facts.push(`since ${moment(head.started_at)}`);
   if (head.source === "journal") facts.push("from a journal, which keeps no use of the budget");
   if (head.source === "results") facts.push("from results, which keep no use of the budget");
-  const folded = sum(head.folded.map(([, , number]) => number));
+  const folded = sum(head.folded.map((folded) => folded.count));
   if (folded) facts.push(`the oldest ${count(folded)} are only counted`);
   redraw($("facts"), facts.join(), () => [facts.join(" · ")]);
   const isLive = document.documentElement.dataset.live === "yes";
-  if (isLive && total) document.title = `${count(total - (counts.PENDING ?? 0))}/${count(total)}${bad ? ` · ${count(bad)} not ok` : ""} · ${$("main").dataset.title}`;
+  if (isLive && total) document.title = `${count(total - pending)}/${count(total)}${bad ? ` · ${count(bad)} not ok` : ""} · ${$("main").dataset.title}`;
 }
 
 function showFailures() {
@@ -90,7 +92,7 @@ function showFailures() {
 
 function showStatements() {
   $("statements").hidden = model.statements.length === 0;
-  redraw($("statement-lines"), JSON.stringify(model.statements), () => model.statements.map(([label, state, reason, at]) =>
+  redraw($("statement-lines"), JSON.stringify(model.statements), () => model.statements.map(({ label, state, reason, at }) =>
     make("tr", {}, make("th", { scope: "row" }, label ?? ""), make("td", {}, state),
       make("td", { class: "reason" }, reason ?? ""), make("td", {}, moment(model.head.started_at, at)))));
 }

@@ -33,7 +33,7 @@ function showTimeline() {
   $("time-in").disabled = timeline.stretch >= 64;
   const states = countStates(timeline.rows);
   redraw($("legend"), JSON.stringify(Object.keys(states)), () => [
-    ...STATES.filter((state) => states[state]).map((state) => make("span", {}, swatch(colour(state)), state)),
+    ...STATES.filter((state) => states[state]).map((state) => make("span", {}, swatch(color(state)), state)),
   ]);
 }
 
@@ -72,7 +72,7 @@ function paintTimeline() {
     const path = (paths[row.state] ??= { before: [], after: [] });
     if (x1 - x0 > 0.5) path.before.push(`M${edge(x0)} ${y}H${edge(x1)}`);
     if (row.first !== null || row.ended !== null) path.after.push(`M${edge(x1)} ${y}H${edge(x2)}`);
-    if (scale.names) names.push(draw("text", { class: "name", x: 4, y: Number(y) + 3.5 }, row.label ? `${row.label} · ${row.id}` : row.id));
+    if (scale.names) names.push(draw("text", { class: "name", x: 4, y: Number(y) + 3.5 }, row.label ? `${row.label} · ${row.request_id}` : row.request_id));
   }
   const step = stepOf(scale.span, Math.max(2, Math.floor(scale.content / 90)));
   const grid = [];
@@ -89,7 +89,7 @@ function paintTimeline() {
   for (const state of [...STATES.filter((other) => !isBad(other)), ...STATES.filter(isBad)]) {
     if (!paths[state]) continue;
     const thick = isBad(state) ? Math.max(1.6, high - gap) : Math.min(HIGHEST, high * skip - gap);
-    const stroke = { stroke: colour(state), "stroke-width": thick };
+    const stroke = { stroke: color(state), "stroke-width": thick };
     lines.push(draw("path", { ...stroke, d: paths[state].before.join(""), opacity: 0.32 }), draw("path", { ...stroke, d: paths[state].after.join("") }));
   }
   const described = `Timeline of ${plural(timeline.rows.length, "request")} over ${duration(scale.span)}`;
@@ -121,7 +121,7 @@ function aimAt(event) {
   const row = timeline.rows[index];
   timeline.aimed = row ? index : null;
   $("pointed").textContent = row
-    ? [row.label, row.id, row.state, row.ended === null ? "" : `after ${duration(row.waited)}`, row.reason].filter(Boolean).join(" · ") : "";
+    ? [row.label, row.request_id, row.state, row.ended === null ? "" : `after ${duration(row.waited)}`, row.reason].filter(Boolean).join(" · ") : "";
   paintTimeline();
   return row;
 }
@@ -175,6 +175,6 @@ function startTimeline() {
   box.addEventListener("click", (event) => {
     // Clicks come in whole pixels: what was pointed at is what is meant.
     const row = timeline.aimed === null ? aimAt(event) : timeline.rows[timeline.aimed];
-    if (row) searchFor(row.id);
+    if (row) searchFor(row.request_id);
   });
 }

@@ -1,14 +1,5 @@
 // Words and numbers for people.
 
-const STATES = [
-  "SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "INVALID", "UNRECOGNISED", "NOT_FOUND",
-  "REJECTED", "UNREACHABLE", "TIMED_OUT", "OPEN", "PENDING",
-];
-const OK = new Set(["SUCCEEDED", "PARTIALLY_SUCCEEDED"]);
-const UNDECIDED = new Set(["OPEN", "PENDING"]);
-
-const isBad = (state) => !OK.has(state) && !UNDECIDED.has(state);
-
 const count = (number) => number.toLocaleString("en");
 
 const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
