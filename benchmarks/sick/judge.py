@@ -35,7 +35,7 @@ class Limits:
 
 FIFTH = Limits(1.15, 1.3)
 FIFTH_OF_FEW = Limits(1.25, 1.5)
-HALF = Limits(1.5, 2.0)
+HALF = Limits(1.5, 2.5)
 REFUSED_AT_MOST = {5: Limits(1.3, 1.4), 20: Limits(1.8, 3.0)}
 """Without Retry-After, up to so many per cent.  What is beyond, or has Retry-After and is not
 rare, is only shown: who is refused that often can hardly tell requests from project."""

@@ -763,3 +763,22 @@ def test_processes_share_one_stream_and_survive_each_other(path: Path) -> None:
     after = [later - earlier for earlier, later in pairwise(grants) if later > killed_at]
     # The slot of the one that was killed; on a busy machine, some more that came too late.
     assert max(after) <= 0.3
+
+
+def test_what_one_process_takes_back_the_others_take_back_too(path: Path) -> None:
+    """
+    The margin is shared, and so is the knowledge that one request was refused for itself.
+    """
+
+    async def scenario() -> None:
+        async with _gates(path, 2) as (one, other):
+            one.throttled(now(), None)
+            await other.acquire()
+            assert other.stats().margin == pytest.approx(0.03)
+
+            one.forgive(1)
+            await one.acquire()
+            await other.acquire()
+            assert other.stats().margin == pytest.approx(0.02)
+
+    run(scenario())

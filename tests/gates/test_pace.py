@@ -371,3 +371,19 @@ def test_an_answer_tells_whether_it_changed_anything() -> None:
     assert pace.answered(9) is False
     assert pace.answered(10) is True
     assert pace.answered(11) is False
+
+
+def test_what_was_no_matter_of_the_rate_is_taken_back() -> None:
+    """
+    One request was refused for itself: its episodes leave no margin, and never less than the
+    floor remains.
+    """
+    pace = Pace(10)
+    for now in (0, 10, 20):
+        _episode(pace, now)
+    assert pace.margin(20) == pytest.approx(0.05)
+
+    pace.forgive(20, 2)
+    assert pace.margin(20) == pytest.approx(0.03)
+    pace.forgive(20, 9)
+    assert pace.margin(20) == 0.02
