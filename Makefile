@@ -80,13 +80,14 @@ test-pythons:  ## Run the engine, http and sync tests on every newer Python that
 
 # The oldest of them runs what has sockets on uvloop too, the newest all with eager tasks.
 test-python-%:
-	@if $(MAKE) -s .venv-py$*/.ready; then set -ex; \
-	.venv-py$*/bin/pytest -q $(LIVES_ON_TASKS) $(ARGS); \
+	@status=0; try() { echo "$$@"; env "$$@" $(ARGS) || status=1; }; \
+	if $(MAKE) -s .venv-py$*/.ready; then \
+	try .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS); \
 	$(if $(filter $*,$(firstword $(FOUND))), \
-		EVENT_LOOP=uvloop .venv-py$*/bin/pytest -q tests/http tests/sync $(ARGS);) \
+		try EVENT_LOOP=uvloop .venv-py$*/bin/pytest -q tests/http tests/sync;) \
 	$(if $(filter $*,$(lastword $(FOUND))), \
-		EVENT_LOOP=eager .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS) $(ARGS);) \
-	else echo "skipped: nothing can be installed for Python $* here"; fi
+		try EVENT_LOOP=eager .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS);) \
+	else echo "skipped: nothing can be installed for Python $* here"; fi; exit $$status
 
 .venv-py3.%/.ready: pyproject.toml constraints.txt
 	@echo "installing into .venv-py3.$* ..."
