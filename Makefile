@@ -48,7 +48,7 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)  ## Run the tests, or some of them: make test ARGS='-k pause'
 	@$(BIN)/pytest $(ARGS)
 
-test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, SQL, a day of polling
+test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, cancellations, SQL, a day of polling
 
 # A test that takes more than a minute is stuck, but for these.
 test-long: $(READY)
@@ -58,6 +58,7 @@ test-long: $(READY)
 	$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 || status=1; \
 	ISOLATED_WORLDS=1000 $(BIN)/pytest -q tests/engine/test_isolated_worlds.py || status=1; \
 	KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py || status=1; \
+	EVERY_TURN=1 $(BIN)/pytest -q tests/engine/test_cancellation_fuzz.py || status=1; \
 	SQL_TEXTS=200000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/cli/test_readings.py \
 		|| status=1; \
 	wait $$soak || status=1; exit $$status
