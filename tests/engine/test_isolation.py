@@ -172,7 +172,7 @@ def test_what_began_to_fail_before_an_outage_is_not_forgiven() -> None:
 
     async def scenario() -> None:
         async with Tracker(server, observers=[seen.append], seed=1) as tracker:
-            await tracker.wait_all([*ids("sick", 3), *ids("r", 20)], timeout=150)
+            await tracker.wait_all([*ids("sick", 3), *ids("r", 20)], timeout=220)
 
     run(scenario())
     (ended,) = (event.at for event in seen if isinstance(event, OutageEnded))

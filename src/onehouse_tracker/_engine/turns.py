@@ -168,8 +168,15 @@ class Turns:
 
     def _probe(self) -> Tracked | None:
         self._probe_latest = not self._probe_latest
-        if self._probe_latest and (latest := self._witnesses.latest()) is not None:
-            return latest
+        if self._probe_latest:
+            # What has not failed since its last answer tells more than what answered last of all.
+            witness = self._witnesses.next((), ()) or self._roster.pick(
+                self._random(), prefer=_was_answered
+            )
+            if witness is not None and not witness.answered:
+                witness = self._witnesses.latest()
+            if witness is not None:
+                return witness
         return self._roster.pick(self._random(), prefer=_was_never_asked)
 
     def _doubtful(self) -> Tracked | None:
@@ -196,6 +203,10 @@ class Turns:
 
 def _is_well(tracked: Tracked) -> bool:
     return tracked.faults is None
+
+
+def _was_answered(tracked: Tracked) -> bool:
+    return tracked.answered
 
 
 def _was_never_asked(tracked: Tracked) -> bool:
