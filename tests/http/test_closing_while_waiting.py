@@ -47,15 +47,16 @@ def credentials(base_url: str) -> Credentials:
 async def slow_names(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """A look-up of one name takes as long as the test; nor is a handshake waited for before."""
     over = threading.Event()
-    look_up = socket.getaddrinfo
+    look_up = aiohttp.ThreadedResolver.resolve
 
-    def slow(host: Any, *args: Any, **settings: Any) -> Any:
+    # Not `socket.getaddrinfo`, which uvloop does not use.
+    async def slow(self: Any, host: str, *args: Any, **settings: Any) -> Any:
         if host == UNKNOWN_FOR_LONG:
-            over.wait(5)
+            await asyncio.get_running_loop().run_in_executor(None, over.wait, 5)
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
-        return look_up(host, *args, **settings)
+        return await look_up(self, host, *args, **settings)
 
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", slow)
     monkeypatch.setattr("onehouse_tracker.gates._connected._PATIENCE", 0.02)
     yield
     over.set()
