@@ -6,23 +6,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onehouse_tracker import events
 from onehouse_tracker._engine import roster
 from onehouse_tracker._engine.engine import Engine
 from onehouse_tracker._engine.recorder import Recorder
 from onehouse_tracker._engine.roster import Roster
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._engine.writer import Then
+from onehouse_tracker.events import Event, Observer
 from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.models import Result
 from onehouse_tracker.testing.worlds import BrokenPromiseError, World, main, run_world
 
-WORLDS = 500
+WORLDS = 1_000
 
 
 @pytest.mark.parametrize("start", range(0, WORLDS, 50))
@@ -205,6 +207,29 @@ def test_lost_commit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onehouse_tracker.journal.sqlite.write", write)
 
     assert_seen("were not resumed", "were owed")
+
+
+def test_an_observer_that_is_believed_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What an observer raises would end the poll that told it, or the tracker.
+    """
+
+    def told(observer: Observer, event: Event) -> None:
+        with suppress(Exception):
+            observer(event)
+
+    monkeypatch.setattr(events, "_told", told)
+
+    assert_seen("PanicError", "GeneratorExit", "counted as on the wire")
+
+
+def test_an_end_that_nobody_hears_of_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whoever waits for an engine that was cancelled would wait for ever.
+    """
+    monkeypatch.setattr(Engine, "end", lambda *_: None)
+
+    assert_seen("nothing is left to wake it", seeds=200)
 
 
 def test_file_left_open_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,8 @@ class Promises:
         self.disk = OnDisk()
         self.over = False
         self._project = project
+        self.failed_here: Counter[str] = Counter()
+        """Polls that failed on their way to the server, by request."""
         self.patience = math.inf
         """Seconds after which a request that alone fails is given up."""
         self._journalled = journalled
@@ -205,13 +207,15 @@ class Promises:
             if arrival.request_id == request_id
         )
         faults = sum(count for verdict, count in verdicts.items() if "fault" in verdict)
+        faults += self.failed_here[request_id]
         explained = {
             Outcome.TIMED_OUT: True,
             Outcome.UNRECOGNISED: truth is None or verdicts["fault:body"] >= UNRECOGNISED_AFTER,
             Outcome.NOT_FOUND: bool(verdicts["unknown"]),
             Outcome.REJECTED: bool(verdicts["fault:refuse"]),
             Outcome.UNREACHABLE: faults >= UNREACHABLE_AFTER
-            or (faults > 1 and result.waited >= self.patience),
+            # One poll that hangs may take as long.
+            or (faults > 0 and result.waited >= self.patience),
         }
         if not explained.get(outcome, False):
             self.complain(f"{result!r}, but the server says {request.status}")

@@ -10,10 +10,17 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeAlias
 
-from onehouse_tracker.errors import ProjectError, SubmissionError
+from onehouse_tracker.errors import (
+    HandleCancelledError,
+    ProjectError,
+    SubmissionError,
+    TrackerClosedError,
+    TrackerError,
+)
 from onehouse_tracker.models import Result
 from onehouse_tracker.results import Results
 from onehouse_tracker.testing._promises import ANYTHING, Promises
+from onehouse_tracker.testing._rude import Rudeness
 from onehouse_tracker.tracker import Completions, Tracker
 
 __all__ = ["Habit", "Users"]
@@ -33,15 +40,23 @@ class Users:
         promises: Is told what users want and get.
 
         dice: Decides everything.
+
+        rudeness: How rude they are, and what they have to put up with.
     """
 
     def __init__(
-        self, tracker: Tracker, ids: Sequence[str], promises: Promises, dice: Random
+        self,
+        tracker: Tracker,
+        ids: Sequence[str],
+        promises: Promises,
+        dice: Random,
+        rudeness: Rudeness,
     ) -> None:
         self.tracker = tracker
         self.ids = ids
         self.promises = promises
         self.dice = dice
+        self.rudeness = rudeness
 
     def any_habit(self) -> Habit:
         """One way to use the tracker, by chance."""
@@ -68,7 +83,7 @@ class Users:
                 results = await self.tracker.wait_all(wanted)
             except ProjectError as error:
                 known = set(error.results or ()) | set(error.pending)
-                if known != set(wanted):
+                if known != set(wanted) and not self._is_refused(error):
                     self._complain(f"{error!r} accounts for {known}, not for {wanted}")
                 raise
             self._complete(results, wanted)
@@ -96,6 +111,7 @@ class Users:
         wanted = self._some_ids()
         slow = self.dice.choice([0.0, 2.0])
         clumsy = self.dice.random() < 0.5
+        is_rude = self.rudeness.is_clumsy()
         seen: list[str] = []
 
         async def callback(result: Result) -> None:
@@ -103,6 +119,8 @@ class Users:
             self.promises.tell(result)
             seen.append(result.request_id)
             await asyncio.sleep(slow)
+            if is_rude:
+                raise self.rudeness.mistake()
             if clumsy:
                 raise ValueError(result.request_id)
 
@@ -111,7 +129,7 @@ class Users:
             self._complete(results, wanted)
             if sorted(seen) != sorted(results):
                 self._complain(f"callbacks for {seen}, results for {list(results)}")
-            if clumsy and set(results.callback_errors) != set(results):
+            if (clumsy or is_rude) and set(results.callback_errors) != set(results):
                 self._complain("an exception of a callback was lost")
 
     async def iterate(self) -> None:
@@ -127,14 +145,24 @@ class Users:
         """Give the IDs one after the other."""
         wanted = self._some_ids()
         pause = self.dice.choice([0.0, 0.5, 3.0])
+        mistake = self.rudeness.mistake() if self.rudeness.is_clumsy() else None
 
         async def produce() -> AsyncIterator[str]:
             for request_id in wanted:
                 await asyncio.sleep(pause)
                 yield request_id
+            if mistake is not None:
+                raise mistake
 
         async with self._interest(wanted):
-            results = await self.tracker.wait_all(produce())
+            try:
+                results = await self.tracker.wait_all(produce())
+            except BaseException as error:
+                if mistake is None or mistake not in {error, error.__cause__}:
+                    raise
+                return
+            if mistake is not None:
+                self._complain(f"{mistake!r} of an iterable was lost")
             self._complete(results, wanted)
 
     async def hold_a_handle(self) -> None:
@@ -142,6 +170,7 @@ class Users:
         request_id = self.dice.choice(self.ids)
         async with self._interest([request_id]):
             handle = self.tracker.track(request_id)
+            self.rudeness.handles.append(handle)
             try:
                 if self.dice.random() < 0.3:
                     await asyncio.sleep(self.dice.uniform(0, 3))
@@ -149,7 +178,11 @@ class Users:
                         return
                 self.promises.tell(await handle)
                 self.promises.tell(await handle)
+            except HandleCancelledError:
+                if not self.rudeness.cancelled:
+                    raise
             finally:
+                self.rudeness.handles.remove(handle)
                 handle.cancel()
 
     async def submit(self) -> None:
@@ -210,7 +243,11 @@ class Users:
         self.promises.want(distinct)
         try:
             yield
-        except ProjectError as error:
+        except TrackerError as error:
+            if not isinstance(error, ProjectError):
+                if type(error) is TrackerError and self.rudeness.meddled:
+                    return  # who cancelled a task of the tracker's own cost this user its results
+                raise
             known, pending = set(error.results or ()), set(error.pending)
             # A statement that was accepted while the tracker closed is named.
             if known & pending or (wanted and not known | pending <= set(distinct)):
@@ -228,6 +265,11 @@ class Users:
             if len(seen) == leaves_after:
                 break
         return seen
+
+    def _is_refused(self, error: ProjectError) -> bool:
+        """Whether the tracker had ended before, as it may in rude worlds."""
+        has_ended = self.rudeness.meddled or self.rudeness.broken
+        return has_ended and error.results is None and isinstance(error, TrackerClosedError)
 
     def _complete(self, results: Results, wanted: Sequence[str]) -> None:
         if list(results) != list(dict.fromkeys(wanted)):

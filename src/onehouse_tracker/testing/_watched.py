@@ -16,6 +16,7 @@ from onehouse_tracker.journal import Entry, SqliteJournal
 from onehouse_tracker.journal._forwarding import ForwardingJournal
 from onehouse_tracker.models import Result, StatusReply
 from onehouse_tracker.testing._promises import Promises
+from onehouse_tracker.testing._rude import Rudeness
 from onehouse_tracker.testing.faults import lognormal
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.source import SimulatedSource
@@ -50,14 +51,23 @@ class WatchedSource(SimulatedSource):
     A simulated source that reports each request at the moment of sending.
 
     Args:
+        rudeness: What it raises beside that.
+
         stubborn: Whether a poll that is cancelled swallows that, and answers late.
     """
 
     def __init__(
-        self, project: SimulatedProject, promises: Promises, *, seed: int, stubborn: bool
+        self,
+        project: SimulatedProject,
+        promises: Promises,
+        rudeness: Rudeness,
+        *,
+        seed: int,
+        stubborn: bool,
     ) -> None:
         super().__init__(project, round_trip=lognormal(0.08, 0.4), seed=seed)
         self._promises = promises
+        self._rudeness = rudeness
         self._stubborn = stubborn
 
     async def fetch(self, request_id: str) -> StatusReply:
@@ -65,6 +75,12 @@ class WatchedSource(SimulatedSource):
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         self._promises.poll(sent_at, request_id)
+        try:
+            self._rudeness.call("fetch")
+        except BaseException:
+            self._promises.poll_over(request_id)
+            self._promises.failed_here[request_id] += 1
+            raise
         try:
             reply = await super().fetch(request_id)
         except ThrottledError as error:
@@ -93,6 +109,7 @@ class WatchedSource(SimulatedSource):
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         self._promises.submit(sent_at, statement)
+        self._rudeness.call("submit")
         try:
             return await super().submit(statement)
         except ThrottledError as error:

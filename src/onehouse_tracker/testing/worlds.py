@@ -27,7 +27,6 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.testing import faults
@@ -38,6 +37,7 @@ from onehouse_tracker.testing._promises import (
     BrokenPromiseError,
     Promises,
 )
+from onehouse_tracker.testing._rude import RudeGate, Rudeness
 from onehouse_tracker.testing._users import Users
 from onehouse_tracker.testing._watched import (
     CrashError,
@@ -46,8 +46,9 @@ from onehouse_tracker.testing._watched import (
     WatchedProject,
     WatchedSource,
 )
+from onehouse_tracker.testing._weather import rules_for
 from onehouse_tracker.testing.enforcers import Enforcer, FixedWindow, SlidingLog, TokenBucket
-from onehouse_tracker.testing.faults import FaultRule, lognormal, outage
+from onehouse_tracker.testing.faults import lognormal
 from onehouse_tracker.testing.statements import Kind
 from onehouse_tracker.tracker import Tracker
 
@@ -85,12 +86,17 @@ class World:
         self.ids = [f"r{number}" for number in range(self.dice.randint(1, 20))]
         for request_id in self.ids:
             self._add(request_id)
-        self.project.rules = self._rules()
+        self.project.rules = rules_for(self.dice, self.ids)
+        self.rudeness = Rudeness(seed)
         self.journalled = self.dice.random() < JOURNALLED
         self.crashes = self.dice.choice([0, 1, 1, 2]) if self.journalled else 0
         self.promises = Promises(self.project, journalled=self.journalled)
         self.source = WatchedSource(
-            self.project, self.promises, seed=seed, stubborn=self.dice.random() < 0.05
+            self.project,
+            self.promises,
+            self.rudeness,
+            seed=seed,
+            stubborn=self.dice.random() < 0.05,
         )
         self.policy = PollPolicy(
             patience=self.dice.choice([30.0, 600.0]),
@@ -112,57 +118,6 @@ class World:
         return self.dice.choice(
             [None, SlidingLog(LIMIT), FixedWindow(LIMIT), TokenBucket(LIMIT, LIMIT)]
         )
-
-    def _rules(self) -> list[FaultRule]:
-        """Some kinds of faults by chance, sometimes an outage, seldom a revoked key."""
-        dice = self.dice
-        kinds = [
-            faults.unavailable(503),
-            faults.unavailable(500, "internal"),
-            faults.reset(),
-            faults.cut(),
-            faults.truncated(),
-            faults.hang(),
-            faults.huge(),
-            faults.body("{}"),
-            faults.body('{"apiStatus": 7}'),
-            faults.body('{"apiStatus": "API_OPERATION_STATUS_NOVEL"}'),
-            faults.body("<html>busy</html>"),
-            faults.throttled(),
-            faults.throttled(0),
-            faults.throttled(dice.choice([1, 3, 1000])),
-            faults.throttled(2, as_date=True),
-            faults.delay(lognormal(1.0, 1.0)),
-            faults.delay(lognormal(15.0, 1.0)),  # late: often nobody waits for it any more
-            faults.refuse(408, "too slow", form="empty"),
-        ]
-        rules = [
-            FaultRule(
-                fault=fault,
-                rate=dice.choice([0.01, 0.05, 0.2]),
-                on=dice.choice(["status", "any", "any", "submit"]),
-            )
-            for fault in dice.sample(kinds, k=dice.randint(0, 5))
-        ]
-        if dice.random() < 0.3:
-            start = dice.uniform(0, 20)
-            fault = dice.choice([None, faults.hang(), faults.reset()])
-            rules.insert(0, outage(start, start + dice.choice([5, 40, 120]), fault))
-        if dice.random() < 0.1:
-            start = dice.uniform(0, 20)
-            end = start + dice.choice([1, 30])
-            refusal = faults.unauthorized(dice.choice([401, 403]))
-            rules.insert(0, FaultRule(fault=refusal, start=start, end=end, on="any"))
-        if dice.random() < 0.1:
-            # Ours no more: one or two requests that we may not ask about.
-            some = dice.choices(self.ids, k=dice.randint(1, 2))
-            rules.insert(
-                0,
-                FaultRule(
-                    fault=faults.unauthorized(403), start=dice.uniform(0, 10), request_ids=some
-                ),
-            )
-        return rules
 
     def _add(self, request_id: str) -> None:
         status = self.dice.choices(
@@ -205,6 +160,7 @@ class World:
                 if path is not None:
                     _as_killed(path, path.with_name(f"{number + 1}.db"))
                 self.promises.restarted(start)
+                self.rudeness.forget()
             if home is not None:
                 self._morning_after(home / f"{self.crashes + 1}.db", start)
 
@@ -214,16 +170,19 @@ class World:
         tasks: list[asyncio.Task[None]] = []
         async with self._new_tracker(path) as tracker:
             self.tracker = tracker
-            users = Users(tracker, self.ids, self.promises, dice)
+            engine = tracker._session.engine  # noqa: SLF001
+            users = Users(tracker, self.ids, self.promises, dice, self.rudeness)
             if path is not None:
-                tasks.append(asyncio.create_task(users.resume()))
+                tasks.append(asyncio.create_task(users.resume(), name="user 0"))
                 await asyncio.sleep(0)
-            for _ in range(dice.randint(1, 6)):
-                tasks.append(asyncio.create_task(users.any_habit()()))
+            for number in range(dice.randint(1, 6)):
+                habit = users.any_habit()()
+                tasks.append(asyncio.create_task(habit, name=f"user {number + 1}"))
                 # At least one turn of the loop, so that nobody begins after the end.
                 await asyncio.sleep(dice.choice([0.0001, 0.0001, 0.05, 1.0, 5.0]))
                 if dice.random() < 0.15:
                     dice.choice(tasks).cancel()
+                self.rudeness.meddle()
             if dice.random() < 0.85:
                 await asyncio.wait(tasks)
             # Otherwise the tracker is closed under the users who are still there.
@@ -234,15 +193,17 @@ class World:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         if left:
             self.promises.complain(f"tasks are left: {left}")
+        if engine is None or engine.in_flight or engine.submitting:
+            self.promises.complain("requests are counted as on the wire, and none is")
 
     def _new_tracker(self, path: Path | None) -> Tracker:
         loop = asyncio.get_running_loop()
         return Tracker(
             self.source,
-            gate=LocalGate(LIMIT, max_pause=MAX_PAUSE),
+            gate=RudeGate(LIMIT, max_pause=MAX_PAUSE, broken=self.rudeness.breaks),
             policy=self.policy,
             journal=None if path is None else WatchedJournal(path, self.promises),
-            observers=[self.promises.observe],
+            observers=[self.rudeness.observe, self.promises.observe],
             wall_clock=lambda: _DAWN + timedelta(seconds=loop.time()),
             seed=self.seed,
         )
@@ -250,6 +211,7 @@ class World:
     def _morning_after(self, path: Path, start: float) -> None:
         """All faults are over: what is still owed is delivered, once and to the end."""
         self.project.calm_down()
+        self.rudeness.calm_down()
         owed = self.promises.disk.owed
         seen: list[str] = []
 
@@ -277,6 +239,7 @@ class World:
             self.promises.complain("the clock jumps past a poll that is due: lost wake-up")
 
     def _judged(self) -> None:
+        self.rudeness.calm_down()
         self.promises.judge_statements(self.project.executed)
         # Processes that were killed are stopped now, and whatever they do then counts no more.
         self.promises.over = True
@@ -312,7 +275,9 @@ def run_world(seed: int) -> World:
     world = World(seed)
     try:
         world.run()
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise BrokenPromiseError(f"{error!r}\n{replay_command(seed)}") from error
     left = _held()
     if left != held:
