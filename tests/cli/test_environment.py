@@ -157,6 +157,14 @@ async def fill_the_disk(process: asyncio.subprocess.Process, server: SimulatorSe
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What measures coverage in child processes could not write its file either, and says so."""
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("unmeasured")
 async def test_what_was_accepted_is_named_when_the_journal_cannot_be_written(
     tmp_path: Path,
 ) -> None:
@@ -182,6 +190,7 @@ async def test_what_was_accepted_is_named_when_the_journal_cannot_be_written(
     assert "not submitted: statement 2 of 2\n" in ended.err
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("command", ["wait", "status"])
 async def test_a_budget_file_that_cannot_be_written_is_named(command: str, tmp_path: Path) -> None:
     """
