@@ -23,11 +23,13 @@ DOCS := .venv-docs
 DOCS_READY := $(DOCS)/.ready
 FUZZ := .venv-fuzz
 FUZZ_READY := $(FUZZ)/.ready
+NODE := .node
+NODE_READY := $(NODE)/.ready
 NEWER_PYTHONS := 3.12 3.13 3.14
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-all test-long demo bench lint format types \
+.PHONY: help install test test-js test-all test-long demo bench lint lint-js format types \
 	imports cover check bench-isolation \
 	docs test-pythons test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
@@ -47,6 +49,9 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)  ## Run the tests, or some of them: make test ARGS='-k pause'
 	@$(BIN)/pytest $(ARGS)
+
+test-js:  ## Only the unit tests of the page's scripts; needs Node.js 20 and nothing else
+	@node --test tests/report/page/*.test.mjs
 
 test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, cancellations, SQL, a day of polling
 
@@ -102,10 +107,17 @@ demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no cre
 lint: $(READY)  ## Check style and formatting
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@if $(MAKE) -s $(NODE_READY); then $(MAKE) -s lint-js; \
+	else echo "skipped: the page's scripts were not checked, see above" >&2; fi
+
+lint-js: $(NODE_READY)  ## Check style, formatting and types of the page's scripts; needs npm
+	@$(NODE)/node_modules/.bin/biome check --error-on-warnings
+	@$(NODE)/node_modules/.bin/tsc --project tests/report/page/tsconfig.json
 
 format: $(READY)  ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
+	@if test -e $(NODE_READY); then $(NODE)/node_modules/.bin/biome format --write; fi
 
 types: $(READY)  ## Check types
 	@$(BIN)/mypy --strict src tests benchmarks
@@ -189,6 +201,14 @@ $(DOCS_READY): pyproject.toml constraints.txt
 	@$(DOCS)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[docs]'
 	@touch $@
 
+# What the page's scripts are checked with; the page itself needs nothing of it.
+$(NODE_READY): tests/report/page/package.json
+	@command -v npm > /dev/null || { echo "there is no npm: install Node.js 20 or newer" >&2; exit 1; }
+	@echo "installing into $(NODE) ..."
+	@mkdir -p $(NODE) && cp $< $(NODE)
+	@npm install --prefix $(NODE) --no-package-lock --no-audit --no-fund --loglevel=error > /dev/null
+	@touch $@
+
 # Each example in an environment of its own, with ours installed beside it.
 EXAMPLES := fastapi celery dagster prefect ray
 
@@ -229,7 +249,7 @@ constraints:  ## Renew constraints.txt from a fresh environment
 	@rm -rf build/constraints
 
 clean:  ## Remove environments, caches and build products
-	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) .venv-example-* .venv-py* \
+	@rm -rf $(VENV) $(VENDOR) $(AIRFLOW) $(AIRFLOW3) $(AIRFLOW2) $(DOCS) $(FUZZ) $(NODE) .venv-example-* .venv-py* \
 		build dist site .coverage .coverage.* \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

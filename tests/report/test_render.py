@@ -395,7 +395,7 @@ def test_no_script_names_a_state() -> None:
     """
     Only Python knows the outcomes: a script that named one would be a second source.
     """
-    scripts = {path.name: path.read_text() for path in PAGE.glob("*.*js")}
+    scripts = {path.name: path.read_text() for path in PAGE.rglob("*.mjs")}
 
     assert scripts
     for name, text in scripts.items():

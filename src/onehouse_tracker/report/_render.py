@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.report._scripts import one_script
 from onehouse_tracker.report._view import STATES, View, named_rows, totals
 
 if TYPE_CHECKING:
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_renderer", "live_policy", "page_json", "render"]
 
-_SCRIPTS: Final = (
-    "words.js",
-    "model.js",
-    "drawing.js",
-    "summary.js",
-    "timeline.js",
-    "charts.js",
-    "requests.js",
-    "live.js",
-    "main.js",
-)
 _WITHOUT_SCRIPT: Final = 2_000
 """Failures that a browser without scripts shows, at most."""
 
@@ -125,9 +115,7 @@ def _style() -> str:
 
 @cache
 def _script() -> str:
-    # One function around all: nothing of it becomes a name of the page.
-    parts = "\n".join(_read(name) for name in _SCRIPTS)
-    return f'(() => {{\n"use strict";\n{parts}\n}})();'
+    return one_script("main.mjs", lambda name: _read(f"scripts/{name}"))
 
 
 def _read(name: str) -> str:

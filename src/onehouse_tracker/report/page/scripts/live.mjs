@@ -1,14 +1,26 @@
 // Follows the server that the page came from, while anybody looks at it.
 
+import { isRunning, startClock, stopClock } from "./clock.mjs";
+import { $ } from "./dom.mjs";
+import { model, take } from "./model.mjs";
+
 const RETRY = 2000;
+
+/** @type {EventSource | null} */
 let stream = null;
 let over = false;
-let again = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let again;
+let changed = () => {};
 
+/**
+ * @param {string} state
+ * @param {string} text
+ */
 function say(state, text) {
   const box = $("connection");
   box.hidden = false;
-  if (box.dataset.is !== state) Object.assign(box.dataset, { is: state });
+  if (box.dataset.is !== state) box.dataset.is = state;
   if (box.textContent !== text) box.textContent = text;
 }
 
@@ -22,7 +34,7 @@ function connect() {
     over = true;
     disconnect();
     say("over", "Ended");
-    schedule();
+    changed();
   });
   stream.addEventListener("error", () => {
     disconnect();
@@ -34,19 +46,19 @@ function connect() {
 function disconnect() {
   stream?.close();
   stream = null;
-  // The clock stands: nobody knows what goes on.
-  model.head.now = now();
-  running = false;
+  stopClock();
 }
 
+/** @param {import("./model.mjs").View} view */
 function receive(view) {
   take(view);
-  receivedAt = performance.now();
-  running = true;
-  schedule();
+  startClock();
+  changed();
 }
 
-function startLive() {
+/** @param {() => void} refresh  called after each change */
+export function startLive(refresh) {
+  changed = refresh;
   say("lost", "Connecting");
   // A browser opens few connections to one server: a page that nobody sees gives its own back.
   document.addEventListener("visibilitychange", () => {
@@ -56,7 +68,7 @@ function startLive() {
   window.addEventListener("pagehide", disconnect);
   window.addEventListener("pageshow", connect);
   setInterval(() => {
-    if (running) schedule();
+    if (isRunning()) refresh();
   }, 1000);
   connect();
 }
