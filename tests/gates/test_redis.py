@@ -493,7 +493,8 @@ async def test_without_redis_each_sends_its_share_and_comes_back_by_itself(
         assert not any(gate.stats().degraded for gate in gates)
     assert all(stats.degraded for stats in degraded)
     assert [stats.rate for stats in degraded] == [pytest.approx(19.6)] * 2
-    silent = [(a, b) for a, b in pairwise(grants) if b - a > 0.2]
+    # A little less than 0.25 s: one notices before the other, who has slots left.
+    silent = [(a, b) for a, b in pairwise(grants) if b - a > 0.12]
     assert any(killed_at - 0.05 <= a <= killed_at + 0.4 for a, _ in silent)
     assert any(back_at - 0.1 <= a <= back_at + 0.4 for a, _ in silent)
     for begin in grants:
