@@ -5,8 +5,6 @@ Closing under those who wait for a name or a connection: they are told so, and n
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.resolver import DefaultResolver
 
 from onehouse_tracker import (
     Credentials,
@@ -44,22 +43,17 @@ def credentials(base_url: str) -> Credentials:
 
 
 @pytest.fixture(autouse=True)
-async def slow_names(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """A look-up of one name takes as long as the test; nor is a handshake waited for before."""
-    over = threading.Event()
-    look_up = aiohttp.ThreadedResolver.resolve
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up of one name never ends; nor is a handshake waited for before."""
+    look_up = DefaultResolver.resolve
 
-    # Not `socket.getaddrinfo`, which uvloop does not use.
     async def slow(self: Any, host: str, *args: Any, **settings: Any) -> Any:
         if host == UNKNOWN_FOR_LONG:
-            await asyncio.get_running_loop().run_in_executor(None, over.wait, 5)
-            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+            await asyncio.get_running_loop().create_future()
         return await look_up(self, host, *args, **settings)
 
-    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", slow)
+    monkeypatch.setattr(DefaultResolver, "resolve", slow)
     monkeypatch.setattr("onehouse_tracker.gates._connected._PATIENCE", 0.02)
-    yield
-    over.set()
 
 
 class Silent:
