@@ -146,9 +146,13 @@ class Day:
 
     def cancel_all(self) -> None:
         """Cancel every task but the one that looks on."""
-        for task in asyncio.all_tasks():
-            if self.tasks and task.get_name() != "onlooker":
-                task.cancel()
+        tasks = asyncio.all_tasks()
+        names = {task.get_name() for task in tasks}
+        # Without an onlooker it is the runner's own loop, before the day or after it.
+        if "onlooker" in names:
+            for task in tasks:
+                if task.get_name() != "onlooker":
+                    task.cancel()
 
     def leave(self) -> None:
         """Let the owner leave its block under everybody."""

@@ -288,14 +288,15 @@ class Promises:
 
         Unless it was refused the last time as well: that may be a matter of its own.
         """
+        # The rest of one burst of refusals says nothing new.
+        is_news = sent_at > self._refused_at
+        self._refused_at = at
         if key in self._refused_before:
             return
         self._refused_before.add(key)
         pause = retry_after
         if pause is None:
-            # The rest of one burst of refusals says nothing new.
-            pause = _SHORTEST_PAUSE if sent_at > self._refused_at else 0.0
-        self._refused_at = at
+            pause = _SHORTEST_PAUSE if is_news else 0.0
         until = at + min(pause, MAX_PAUSE)
         if until > self._silent_until:
             if at >= self._silent_until:
