@@ -47,7 +47,7 @@ FEW = 8  # tasks that the vendor's operators are measured with: two rounds
 PATIENCE = 420.0  # seconds after which a contestant is stopped
 
 
-def _connection(url: str, gate: str) -> dict[str, Any]:
+def _connection(url: str, limiter: str) -> dict[str, Any]:
     extra = {
         "project_uid": "p",
         "user_id": "u",
@@ -56,7 +56,7 @@ def _connection(url: str, gate: str) -> dict[str, Any]:
         "link_uid": "l",
         "region": "us-west-2",
         "account_uid": "a",
-        "gate": gate,
+        "limiter": limiter,
     }
     return {"conn_type": "generic", "host": url, "extra": json.dumps(extra)}
 

@@ -3,7 +3,7 @@ How long after a request has ended do we know: ours beside what people write tod
 
 Every contestant follows the same requests of the same simulated project, which enforces a
 sliding log of 10 requests a second, over the same round trips (median 80 ms).  Ours is the
-product itself, tracker, engine, schedule and gate, on a virtual clock, so hours take seconds
+product itself, tracker, engine, schedule and limiter, on a virtual clock, so hours take seconds
 and the figures are the same on every machine.  `delay/workloads.py` says what is followed,
 `delay/contestants.py` by whom.
 

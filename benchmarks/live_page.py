@@ -30,7 +30,7 @@ from random import Random
 import aiohttp
 
 from onehouse_tracker import Credentials, OnehouseClient, Request, Tracker, events
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer
 
 REQUESTS = 500
@@ -99,8 +99,11 @@ async def follow(readers: int) -> Round:
 
     async with SimulatorServer(project, record=False) as server:
         client = OnehouseClient(Credentials.from_env(environ=server.environment()))
-        gate = LocalGate(RATE)
-        async with client, Tracker(client, gate=gate, observers=[observe], seed=1) as tracker:
+        limiter = LocalLimiter(RATE)
+        async with (
+            client,
+            Tracker(client, limiter=limiter, observers=[observe], seed=1) as tracker,
+        ):
             watchers = await start_readers((await tracker.serve_page()).url) if readers else None
             for request in requests:  # all of them begin now, whoever looks
                 project.add(request.request_id, rng.uniform(1.0, 8.0))

@@ -11,7 +11,7 @@ one under tracemalloc.  Beside it, a task per request that asks and sleeps, as p
 
 choose_us         microseconds of CPU to choose the next request, all of them being due
 schedule_us       the same with taking it back and learning from the reply
-cpu_us_per_poll   the whole engine: dispatcher, gate, task, reply
+cpu_us_per_poll   the whole engine: dispatcher, limiter, task, reply
 bytes_per_id      of Python objects per pending request that was polled (tracemalloc; of more than
                   100 k the first so many are polled, and what that adds holds for all)
 rss_per_id        of resident memory per pending request
@@ -38,7 +38,7 @@ from onehouse_tracker import PollPolicy, Tracker
 from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._schedule.schedule import Schedule
-from onehouse_tracker.gates import GateStats
+from onehouse_tracker.limiters import RateLimiterStats
 from onehouse_tracker.models import ApiStatus, StatusReply
 
 SIZES = (1_000, 5_000, 10_000, 100_000, 1_000_000)
@@ -81,8 +81,8 @@ class Source:
         await self.reached.wait()
 
 
-class OpenGate:
-    """No limit at all; every slot yields to the loop once, as a real gate does."""
+class OpenLimiter:
+    """No limit at all; every slot yields to the loop once, as a real limiter does."""
 
     limit = 1000.0  # less than the demand of what is pending: no idle looks
     paused_until = 0.0
@@ -103,9 +103,9 @@ class OpenGate:
     def answered(self, sent_at: float) -> None:
         """Nothing to learn."""
 
-    def stats(self) -> GateStats:
+    def stats(self) -> RateLimiterStats:
         """Nothing to tell."""
-        return GateStats(
+        return RateLimiterStats(
             kind="open", rate=1000.0, granted=0, waited=0, refusals=0, margin=0, paused_for=0
         )
 
@@ -149,7 +149,9 @@ async def engine(size: int, *, traced: bool) -> dict[str, float]:
     source = Source()
     ids = [f"01890a5d-ac96-774b-bcce-{number:012d}" for number in range(size)]
     memory = _memory(traced=traced)
-    async with Tracker(source, gate=OpenGate(), policy=PollPolicy(max_in_flight=100)) as tracker:
+    async with Tracker(
+        source, limiter=OpenLimiter(), policy=PollPolicy(max_in_flight=100)
+    ) as tracker:
         started = time.process_time()
         results = tracker.as_completed(ids)
         added = time.process_time() - started

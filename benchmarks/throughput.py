@@ -46,8 +46,8 @@ from yarl import URL
 from onehouse_tracker import PollPolicy, Request, StatusReply, Tracker
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.config import Credentials
-from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.journal import Added, SqliteJournal
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import (
     Answer,
     FaultRule,
@@ -198,7 +198,7 @@ async def tracked(base_url: str, ids: Sequence[str]) -> None:
     """The whole product."""
     async with (
         OnehouseClient(credentials(base_url)) as client,
-        Tracker(client, gate=LocalGate(LIFTED), policy=POLICY) as tracker,
+        Tracker(client, limiter=LocalLimiter(LIFTED), policy=POLICY) as tracker,
     ):
         results = await tracker.wait_all(ids)
     assert len(results.succeeded) == len(ids)
@@ -223,7 +223,9 @@ async def followed(
 ) -> None:
     """The tracker without a network."""
     source = FakeSource(polls_each)
-    async with Tracker(source, gate=LocalGate(LIFTED), policy=POLICY, journal=journal) as tracker:
+    async with Tracker(
+        source, limiter=LocalLimiter(LIFTED), policy=POLICY, journal=journal
+    ) as tracker:
         results = await tracker.wait_all(ids)
     assert len(results.succeeded) == len(ids)
 

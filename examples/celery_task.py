@@ -2,7 +2,7 @@
 A Celery task that waits for requests: the blocking façade, in worker processes that fork.
 
 Each worker process builds its own tracker with its first task, after the fork.  All of them
-poll one project, so they share its budget through the host gate; with workers on several
+poll one project, so they share its budget through the host limiter; with workers on several
 machines, give the URL of a Redis instead.
 
     pip install onehouse-tracker celery
@@ -32,7 +32,7 @@ app.conf.update(task_acks_late=True, broker_connection_retry_on_startup=True)
 def follow(self: Task, request_ids: list[str], timeout: float = 3600) -> dict[str, Any]:
     """Wait until every request has ended, and return how, in plain data."""
     try:
-        results = sync.wait_all(request_ids, timeout=timeout, gate="host")
+        results = sync.wait_all(request_ids, timeout=timeout, limiter="host")
     except OutageError as error:
         # Nothing is lost: the requests go on at the server, and their IDs are in the task.
         raise self.retry(exc=error, countdown=60) from error

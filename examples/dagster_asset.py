@@ -25,7 +25,7 @@ STATEMENTS = {
 def nightly_load(context: dagster.AssetExecutionContext) -> dagster.MaterializeResult:
     """Start every job.  SUCCESS of RUN JOB says that a run was started, not that it ended."""
     # Runs are processes of their own: those of one machine share the budget through a file.
-    with sync.Tracker.from_env(gate="host") as tracker:
+    with sync.Tracker.from_env(limiter="host") as tracker:
         handles = {
             name: tracker.submit(statement, label="RUN JOB")
             for name, statement in STATEMENTS.items()

@@ -5,7 +5,7 @@ The tracker lives as long as the application, so all calls draw on one budget, a
 who wait for the same ID cause one poll.  A client that hangs up ends its own waiting only.
 
     pip install onehouse-tracker fastapi uvicorn
-    uvicorn fastapi_service:app            # one process; for several, use gate="host"
+    uvicorn fastapi_service:app            # one process; for several, use limiter="host"
     curl -d '{"request_ids": ["..."]}' -H 'Content-Type: application/json' localhost:8000/outcomes
 
 Run in CI with each change.

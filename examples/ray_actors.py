@@ -7,7 +7,8 @@ Redis, which every machine must reach.  An actor that dies loses nothing but its
 are with whoever called, and can be given to another one.
 
     pip install onehouse-tracker[redis] ray
-    ONEHOUSE_GATE=redis://redis.internal:6379/0 python ray_actors.py prod=ID,ID,... staging=ID,...
+    ONEHOUSE_LIMITER=redis://redis.internal:6379/0 \
+        python ray_actors.py prod=ID,ID,... staging=ID,...
 
 The projects are profiles in ~/.onehouse/credentials, on every machine.
 
@@ -31,8 +32,8 @@ ACTORS = 3
 class Follower:
     """Waits for requests of any project; any number of calls may run at once."""
 
-    def __init__(self, gate: str) -> None:
-        self._gate = gate
+    def __init__(self, limiter: str) -> None:
+        self._limiter = limiter
         self._pool: TrackerPool | None = None
         self._opening = asyncio.Lock()
 
@@ -41,7 +42,7 @@ class Follower:
         async with self._opening:
             if self._pool is None:
                 self._pool = await TrackerPool().__aenter__()
-        self._pool.add(project, gate=self._gate)  # again and again does no harm
+        self._pool.add(project, limiter=self._limiter)  # again and again does no harm
         tracker = await self._pool.tracker(project)
         results = await tracker.wait_all(request_ids, timeout=3600)
         return {request_id: str(result.outcome) for request_id, result in results.items()}
@@ -52,9 +53,9 @@ class Follower:
             await self._pool.__aexit__(None, None, None)
 
 
-def follow(requests: Mapping[str, Sequence[str]], gate: str) -> dict[str, str]:
+def follow(requests: Mapping[str, Sequence[str]], limiter: str) -> dict[str, str]:
     """Spread the requests of each project over all actors."""
-    actors = [Follower.remote(gate) for _ in range(ACTORS)]
+    actors = [Follower.remote(limiter) for _ in range(ACTORS)]
     turn = cycle(actors)
     calls = [
         next(turn).wait.remote(project, ids[start::ACTORS])
@@ -71,5 +72,5 @@ def follow(requests: Mapping[str, Sequence[str]], gate: str) -> dict[str, str]:
 if __name__ == "__main__":
     wanted = dict(argument.split("=", 1) for argument in sys.argv[1:])
     ids = {project: listed.split(",") for project, listed in wanted.items()}
-    for request_id, outcome in follow(ids, os.environ["ONEHOUSE_GATE"]).items():
+    for request_id, outcome in follow(ids, os.environ["ONEHOUSE_LIMITER"]).items():
         print(request_id, outcome)

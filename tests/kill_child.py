@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from onehouse_tracker import OnehouseClient, PollPolicy, Result, Results, Tracker
-from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.handles import Completions
 from onehouse_tracker.journal import SqliteJournal
+from onehouse_tracker.limiters import LocalLimiter
 
 USE = 0.002
 
@@ -52,7 +52,7 @@ class Victim:
         journal = SqliteJournal(self.order["journal"])
         async with (
             client,
-            Tracker(client, gate=LocalGate(2000), policy=policy, journal=journal) as tracker,
+            Tracker(client, limiter=LocalLimiter(2000), policy=policy, journal=journal) as tracker,
         ):
             ids = self.order["ids"]
             if ids:

@@ -223,7 +223,7 @@ def test_a_value_is_sent_as_it_is_or_refused(value: str) -> None:
         ("https://api.onehouse.ai", "https://api.onehouse.ai"),
         ("HTTPS://API.onehouse.ai:443/v1/", "https://api.onehouse.ai"),
         ("staging-api.onehouse.ai/v1", "https://staging-api.onehouse.ai"),
-        ("https://gate.example:8443/onehouse/v1", "https://gate.example:8443/onehouse"),
+        ("https://limiter.example:8443/onehouse/v1", "https://limiter.example:8443/onehouse"),
         ("http://127.0.0.1:8099", "http://127.0.0.1:8099"),
         ("http://127.3.2.1:80", "http://127.3.2.1"),
         ("http://localhost:8099/", "http://localhost:8099"),

@@ -25,8 +25,8 @@ from onehouse_tracker import (
     events,
     sync,
 )
-from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.integrations.airflow._shared import Shared
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import InlineExecutor, ScriptedSource
 from tests.loops import eager_tasks, needs_eager_tasks
@@ -207,7 +207,7 @@ def test_a_poll_of_what_its_source_let_go_of_is_cancelled(eager: bool) -> None: 
     run(with_eager_tasks(scenario()) if eager else scenario())
 
 
-class FailingGate(LocalGate):
+class FailingLimiter(LocalLimiter):
     """Cannot be opened the first time; later breaks once."""
 
     def __init__(self, failures: int) -> None:
@@ -219,7 +219,7 @@ class FailingGate(LocalGate):
         """Fail, or open."""
         self.failures -= 1
         if self.failures >= 0:
-            raise ConfigError("the gate is stuck")
+            raise ConfigError("the limiter is stuck")
         await super().start()
 
     async def acquire(self) -> None:
@@ -233,19 +233,19 @@ def test_an_opening_that_fails_is_tried_again() -> None:
     """
     It has failed before the pool knows that it opens.
     """
-    gate = FailingGate(failures=2)
+    limiter = FailingLimiter(failures=2)
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            pool.add("p", source(0), gate=gate)
+            pool.add("p", source(0), limiter=limiter)
             with pytest.raises(ConfigError, match="stuck"):
                 await pool.tracker("p")
             assert "p" in (await pool.wait_all({"p": ["a"]})).errors
             assert (await pool.wait_all({"p": ["a"]})).ok
-            gate.broken = True
+            limiter.broken = True
             during = await pool.wait_all({"p": ["b"]})
             assert isinstance(during.errors["p"], TrackerClosedError)
-            gate.broken = False
+            limiter.broken = False
             assert (await pool.wait_all({"p": ["c"]})).ok
 
     run(with_eager_tasks(scenario()))
@@ -259,7 +259,7 @@ def test_who_is_told_of_a_closing_neither_opens_nor_overtakes_it(what: str, eage
     """
     late: list[asyncio.Task[Any]] = []
 
-    class SlowGate(LocalGate):
+    class SlowLimiter(LocalLimiter):
         async def aclose(self) -> None:
             await asyncio.sleep(5)
             await super().aclose()
@@ -276,7 +276,7 @@ def test_who_is_told_of_a_closing_neither_opens_nor_overtakes_it(what: str, eage
                     late.append(asyncio.create_task(act()))
 
             endless = ScriptedSource({"a": [PENDING]})
-            pool.add("p", endless, observers=[told], gate=SlowGate())
+            pool.add("p", endless, observers=[told], limiter=SlowLimiter())
             (await pool.tracker("p")).track("a")
             await asyncio.sleep(1)
             await pool.remove("p")

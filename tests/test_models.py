@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from onehouse_tracker._checks import MAX_ID_LENGTH, check_request_id, check_statement
 from onehouse_tracker.errors import InvalidRequestError, RejectedError, TransportError
-from onehouse_tracker.gates import Gate
 from onehouse_tracker.journal import Journal
+from onehouse_tracker.limiters import RateLimiter
 from onehouse_tracker.models import (
     ApiStatus,
     Outcome,
@@ -426,7 +426,7 @@ def test_what_cannot_be_sql_is_no_statement(statement: object, why: str) -> None
         check_statement(statement)
 
 
-@pytest.mark.parametrize("seam", [StatusSource, SubmissionSource, Gate, Journal])
+@pytest.mark.parametrize("seam", [StatusSource, SubmissionSource, RateLimiter, Journal])
 def test_what_users_write_may_call_its_parameters_as_it_likes(seam: type) -> None:
     """
     Type checkers compare the names of parameters, unless they can only be given by position.

@@ -12,7 +12,7 @@ import pytest
 
 from onehouse_tracker import ConfigError, Credentials, PollPolicy, Tracker
 from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.gates import HostGate, LocalGate, RedisGate
+from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RedisLimiter
 
 CREDENTIALS = Credentials(
     base_url="http://127.0.0.1:1",
@@ -26,12 +26,12 @@ CREDENTIALS = Credentials(
 )
 
 
-def _redis(**settings: Any) -> RedisGate:
-    return RedisGate("redis://127.0.0.1", project="p", **settings)
+def _redis(**settings: Any) -> RedisLimiter:
+    return RedisLimiter("redis://127.0.0.1", project="p", **settings)
 
 
-def _host(**settings: Any) -> HostGate:
-    return HostGate(path="not-opened", **settings)
+def _host(**settings: Any) -> HostLimiter:
+    return HostLimiter(path="not-opened", **settings)
 
 
 def _client(**settings: Any) -> OnehouseClient:
@@ -42,9 +42,9 @@ def _client(**settings: Any) -> OnehouseClient:
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (LocalGate, "limit"),
-        (LocalGate, "share"),
-        (LocalGate, "max_pause"),
+        (LocalLimiter, "limit"),
+        (LocalLimiter, "share"),
+        (LocalLimiter, "max_pause"),
         (_host, "limit"),
         (_redis, "share"),
         (_redis, "processes"),
@@ -83,8 +83,8 @@ def test_catching_up_is_short(value: object) -> None:
     Nothing is the default here.
     """
     with pytest.raises(ConfigError, match="catch_up"):
-        LocalGate(catch_up=value)  # type: ignore[arg-type] # that is the point
-    assert LocalGate(catch_up=0).limit == 10
+        LocalLimiter(catch_up=value)  # type: ignore[arg-type] # that is the point
+    assert LocalLimiter(catch_up=0).limit == 10
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from onehouse_tracker import (
 )
 from onehouse_tracker._http.connections import Connector
 from onehouse_tracker.errors import UnauthorizedError
-from onehouse_tracker.gates import GateStats, LocalGate
+from onehouse_tracker.limiters import LocalLimiter, RateLimiterStats
 from onehouse_tracker.testing import (
     InlineExecutor,
     ScriptedSource,
@@ -70,8 +70,8 @@ def succeeding(*request_ids: str) -> ScriptedSource:
     return ScriptedSource({request_id: [SUCCESS] for request_id in request_ids})
 
 
-class _SlowGate:
-    """A gate that takes a second to open, counts that, and may fail to open or to close."""
+class _SlowLimiter:
+    """A limiter that takes a second to open, counts that, and may fail to open or to close."""
 
     limit = 10.0
     paused_until = 0.0
@@ -82,38 +82,38 @@ class _SlowGate:
         self.starts = 0
         self.stops = 0
         self.open = 0
-        self._gate = LocalGate()
+        self._limiter = LocalLimiter()
 
     async def start(self) -> None:
         self.starts += 1
         await asyncio.sleep(1)
         if self.starts <= self.failures:
-            raise ConfigError("the gate is stuck")
+            raise ConfigError("the limiter is stuck")
         self.open += 1
-        await self._gate.start()
+        await self._limiter.start()
 
     async def acquire(self) -> None:
-        await self._gate.acquire()
+        await self._limiter.acquire()
 
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
-        self._gate.throttled(sent_at, retry_after)
+        self._limiter.throttled(sent_at, retry_after)
 
     def forgive(self, refusals: int) -> None:
         pass
 
     def answered(self, sent_at: float) -> None:
-        self._gate.answered(sent_at)
+        self._limiter.answered(sent_at)
 
-    def stats(self) -> GateStats:
-        return self._gate.stats()
+    def stats(self) -> RateLimiterStats:
+        return self._limiter.stats()
 
     async def aclose(self) -> None:
         self.stops += 1
         self.open -= 1
         await asyncio.sleep(1)
-        await self._gate.aclose()
+        await self._limiter.aclose()
         if self.bad_end:
-            raise OSError("the gate does not close")
+            raise OSError("the limiter does not close")
 
 
 # --- as if each were alone -----------------------------------------------------------------------
@@ -133,16 +133,16 @@ def test_eight_projects_do_not_notice_each_other() -> None:
 
 def test_the_comparison_notices_a_project_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A benchmark that cannot be missed proves nothing: here all projects share one gate's pace.
+    A benchmark that cannot be missed proves nothing: here all projects share one limiter's pace.
     """
     turn = asyncio.Lock()
-    acquire = LocalGate.acquire
+    acquire = LocalLimiter.acquire
 
-    async def in_turn(gate: LocalGate) -> None:
+    async def in_turn(limiter: LocalLimiter) -> None:
         async with turn:
-            await acquire(gate)
+            await acquire(limiter)
 
-    monkeypatch.setattr(LocalGate, "acquire", in_turn)
+    monkeypatch.setattr(LocalLimiter, "acquire", in_turn)
     together = benchmark.Worlds(5, 10, duration=5.0)
     run(benchmark.together(together))
     monkeypatch.undo()
@@ -262,7 +262,7 @@ def test_one_deadline_holds_for_all_and_for_the_opening() -> None:
 
     async def scenario() -> tuple[PoolResults, float]:
         async with TrackerPool() as pool:
-            pool.add("slow", succeeding("x"), gate=_SlowGate())
+            pool.add("slow", succeeding("x"), limiter=_SlowLimiter())
             pool.add("a", ScriptedSource({"x": [PENDING] * 1000}))
             results = await pool.wait_all({"slow": [Request("x")], "a": ["x"]}, timeout=10)
             at = now()
@@ -314,7 +314,7 @@ def test_an_async_iterable_feeds_one_project() -> None:
     async def scenario() -> PoolResults:
         async with TrackerPool() as pool:
             pool.add("a", succeeding("x"))
-            pool.add("b", succeeding("x"), gate=_SlowGate(failures=1))
+            pool.add("b", succeeding("x"), limiter=_SlowLimiter(failures=1))
             return await pool.wait_all({"a": produce(), "b": produce()})  # type: ignore[dict-item]
 
     results = run(scenario())
@@ -385,20 +385,20 @@ def test_a_project_has_one_tracker_under_all_its_names() -> None:
 
 def test_what_belongs_to_one_project_is_not_given_to_two(tmp_path: Path) -> None:
     """
-    A gate has one waiter, a journal one writer.
+    A limiter has one waiter, a journal one writer.
     """
     pool = TrackerPool()
-    gate, journal = LocalGate(), SqliteJournal(tmp_path / "a.db")
-    pool.add("a", credentials("a"), gate=gate, journal=journal)
+    limiter, journal = LocalLimiter(), SqliteJournal(tmp_path / "a.db")
+    pool.add("a", credentials("a"), limiter=limiter, journal=journal)
 
-    with pytest.raises(ConfigError, match="the gate is that of project 'a'"):
-        pool.add("b", credentials("b"), gate=gate)
+    with pytest.raises(ConfigError, match="the limiter is that of project 'a'"):
+        pool.add("b", credentials("b"), limiter=limiter)
     with pytest.raises(ConfigError, match="the journal is that of project 'a'"):
         pool.add("b", credentials("b"), journal=journal)
     with pytest.raises(ConfigError, match="redis"):
-        pool.add("b", credentials("b"), gate="no such gate")
-    pool.add("b", credentials("b"), gate="host")
-    pool.add("c", credentials("c"), gate="host")
+        pool.add("b", credentials("b"), limiter="no such limiter")
+    pool.add("b", credentials("b"), limiter="host")
+    pool.add("c", credentials("c"), limiter="host")
 
 
 def _profiles(directory: Path) -> Path:
@@ -450,15 +450,15 @@ def test_a_project_is_opened_once_however_many_ask() -> None:
     """
     Fifty requests of a web service come in the same moment.
     """
-    gate = _SlowGate()
+    limiter = _SlowLimiter()
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            pool.add("a", succeeding("x"), gate=gate)
+            pool.add("a", succeeding("x"), limiter=limiter)
             trackers = await asyncio.gather(*(pool.tracker("a") for _ in range(50)))
             assert len(set(map(id, trackers))) == 1
             assert now() == 1
-        assert (gate.starts, gate.stops) == (1, 1)
+        assert (limiter.starts, limiter.stops) == (1, 1)
 
     run(scenario())
 
@@ -468,18 +468,18 @@ def test_who_is_cancelled_while_it_opens_takes_nothing_from_the_others(seed: int
     """
     The first request to ask is the one whose client hangs up.
     """
-    gate = _SlowGate()
+    limiter = _SlowLimiter()
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            pool.add("a", succeeding("x"), gate=gate)
+            pool.add("a", succeeding("x"), limiter=limiter)
             first = asyncio.create_task(pool.tracker("a"))
             second = asyncio.create_task(pool.tracker("a"))
             await asyncio.sleep(0.5 * (seed % 3))
             first.cancel()
             await asyncio.wait([first, second])
             assert second.result() is await pool.tracker("a")
-        assert (gate.starts, gate.stops) == (1, 1)
+        assert (limiter.starts, limiter.stops) == (1, 1)
 
     run(scenario(), seed=seed)
 
@@ -522,7 +522,7 @@ def test_a_project_whose_engine_failed_is_opened_anew() -> None:
     the others their statistics.
     """
 
-    class Breaking(LocalGate):
+    class Breaking(LocalLimiter):
         broken = False
 
         async def acquire(self) -> None:
@@ -530,20 +530,20 @@ def test_a_project_whose_engine_failed_is_opened_anew() -> None:
                 raise OSError("no space left")
             await super().acquire()
 
-    gate = Breaking()
+    limiter = Breaking()
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            pool.add("a", ScriptedSource({"1": [SUCCESS], "2": [SUCCESS]}), gate=gate)
+            pool.add("a", ScriptedSource({"1": [SUCCESS], "2": [SUCCESS]}), limiter=limiter)
             pool.add("b", succeeding("1", "2", "3"))
             await pool.wait_all({"a": ["1"], "b": ["1"]})
-            gate.broken = True
+            limiter.broken = True
             during = await pool.wait_all({"a": ["2"], "b": ["2"]})
             assert list(during.errors) == ["a"]
             assert isinstance(during.errors["a"], TrackerClosedError)
             assert list(pool.stats().projects) == ["b"]
             assert repr(pool) == "<TrackerPool: 2 projects, 1 open>"
-            gate.broken = False
+            limiter.broken = False
 
             after = await pool.wait_all({"a": ["2"], "b": ["3"]})
 
@@ -558,12 +558,12 @@ def test_closing_while_projects_open_leaves_nothing_open(seed: int) -> None:
     """
     A service is stopped in its first second.
     """
-    gates = [_SlowGate() for _ in range(5)]
+    limiters = [_SlowLimiter() for _ in range(5)]
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            for number, gate in enumerate(gates):
-                pool.add(f"p{number}", succeeding("x"), gate=gate)
+            for number, limiter in enumerate(limiters):
+                pool.add(f"p{number}", succeeding("x"), limiter=limiter)
             waiting = [asyncio.create_task(pool.tracker(f"p{number}")) for number in range(5)]
             results = asyncio.create_task(pool.wait_all({"p0": ["x"]}))
             await asyncio.sleep(0.5 * (seed % 3))
@@ -571,7 +571,7 @@ def test_closing_while_projects_open_leaves_nothing_open(seed: int) -> None:
             with pytest.raises(TrackerClosedError):
                 await task
         # At 1 s the opening is just over: it may have ended, or not.
-        assert all(gate.open == 0 for gate in gates)
+        assert all(limiter.open == 0 for limiter in limiters)
         if not results.done():
             await asyncio.wait([results])
         with pytest.raises(TrackerClosedError, match="closed"):
@@ -584,21 +584,21 @@ def test_closing_while_projects_open_leaves_nothing_open(seed: int) -> None:
 
 def test_what_closing_raises_keeps_nothing_else_open() -> None:
     """
-    Two of five gates do not close: three are closed, and the group names the two.
+    Two of five limiters do not close: three are closed, and the group names the two.
     """
-    gates = [_SlowGate(bad_end=number in (1, 3)) for number in range(5)]
+    limiters = [_SlowLimiter(bad_end=number in (1, 3)) for number in range(5)]
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            for number, gate in enumerate(gates):
-                pool.add(f"p{number}", succeeding("x"), gate=gate)
+            for number, limiter in enumerate(limiters):
+                pool.add(f"p{number}", succeeding("x"), limiter=limiter)
             await pool.wait_all({f"p{number}": ["x"] for number in range(5)})
             began = now()
             try:
                 await pool.__aexit__(None, None, None)
             finally:
                 assert now() - began == 1  # all at once
-                assert [gate.open for gate in gates] == [0] * 5
+                assert [limiter.open for limiter in limiters] == [0] * 5
 
     with pytest.raises(ExceptionGroup) as caught:
         run(scenario())
@@ -617,13 +617,13 @@ def test_an_exception_of_the_block_goes_before_what_closing_raises(
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            pool.add("a", succeeding("x"), gate=_SlowGate(bad_end=True))
+            pool.add("a", succeeding("x"), limiter=_SlowLimiter(bad_end=True))
             await pool.tracker("a")
             raise ValueError("the user's own")
 
     with pytest.raises(ValueError, match="the user's own"):
         run(scenario())
-    assert "closing failed in project 'a': the gate does not close" in caplog.text
+    assert "closing failed in project 'a': the limiter does not close" in caplog.text
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -632,12 +632,12 @@ def test_cancelling_again_while_it_closes_leaves_nothing_open(seed: int, again: 
     """
     Ctrl-C twice: even a closing that has not begun when the second one comes is begun.
     """
-    gates = [_SlowGate() for _ in range(3)]
+    limiters = [_SlowLimiter() for _ in range(3)]
 
     async def body() -> None:
         async with TrackerPool() as pool:
-            for number, gate in enumerate(gates):
-                pool.add(f"p{number}", succeeding("x"), gate=gate)
+            for number, limiter in enumerate(limiters):
+                pool.add(f"p{number}", succeeding("x"), limiter=limiter)
                 await pool.tracker(f"p{number}")
             await asyncio.sleep(3600)
 
@@ -652,7 +652,7 @@ def test_cancelling_again_while_it_closes_leaves_nothing_open(seed: int, again: 
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert [gate.open for gate in gates] == [0] * 3
+        assert [limiter.open for limiter in limiters] == [0] * 3
 
     run(scenario(), seed=seed)
 
@@ -681,27 +681,27 @@ def test_a_removed_project_can_be_added_with_new_credentials() -> None:
     """
     Keys are rotated while the service runs.
     """
-    gate = _SlowGate()
+    limiter = _SlowLimiter()
 
     async def scenario() -> None:
         async with TrackerPool() as pool:
-            pool.add("a", credentials(), gate=gate)
-            pool.add("b", credentials(), gate=gate)
+            pool.add("a", credentials(), limiter=limiter)
+            pool.add("b", credentials(), limiter=limiter)
             old = await pool.tracker("a")
             removing = asyncio.create_task(pool.remove("b"))
             await asyncio.sleep(0.5)
             with pytest.raises(TrackerClosedError, match="'a' was closed"):
                 await pool.tracker("a")
             with pytest.raises(TrackerClosedError, match="being removed"):
-                pool.add("a", credentials(), gate=gate)
+                pool.add("a", credentials(), limiter=limiter)
             removing.cancel()  # ends the waiting, not the closing
             await asyncio.sleep(1)
-            assert gate.open == 0
-            pool.add("a", credentials(key="rotated"), gate=gate)
+            assert limiter.open == 0
+            pool.add("a", credentials(key="rotated"), limiter=limiter)
             assert await pool.tracker("a") is not old
             with pytest.raises(KeyError):
                 await pool.remove("b")
-            gate.bad_end = True
+            limiter.bad_end = True
             with pytest.raises(OSError, match="does not close"):
                 await pool.remove("a")
 

@@ -2,7 +2,7 @@
 The contestants of the detection-delay benchmark: each follows one workload and says when it knew.
 
 They share the simulated project, which enforces a sliding log of ten requests a second, the
-round trips and, but for those "as people write them", our gate: what differs is the schedule.
+round trips and, but for those "as people write them", our limiter: what differs is the schedule.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.delay.workloads import Job, Law, Workload
 from onehouse_tracker import PollPolicy, Request, Tracker
 from onehouse_tracker._schedule.durations import Durations, Factor, Label
 from onehouse_tracker.errors import ThrottledError
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus, StatusReply
 from onehouse_tracker.testing import SimulatedProject, SimulatedSource, SlidingLog
 
@@ -114,7 +114,9 @@ def _ours(policy: PollPolicy) -> Contestant:
                 yield Request(request_id, label=job.label)
 
         loop = asyncio.get_running_loop()
-        async with Tracker(source, gate=LocalGate(LIMIT), policy=policy, seed=seed) as tracker:
+        async with Tracker(
+            source, limiter=LocalLimiter(LIMIT), policy=policy, seed=seed
+        ) as tracker:
             async for result in tracker.as_completed(requests()):
                 assert result.ok, result
                 outcome.detected[result.request_id] = loop.time()
@@ -179,10 +181,10 @@ Follower: TypeAlias = Callable[[str, Look], Awaitable[None]]
 
 
 class _Queue:
-    """Our gate for many: first come, first served; whoever the server refused keeps its turn."""
+    """Our limiter for many: first come, first served; what the server refused keeps its turn."""
 
     def __init__(self) -> None:
-        self.gate = LocalGate(LIMIT)
+        self.limiter = LocalLimiter(LIMIT)
         self._turns: deque[asyncio.Future[None]] = deque()
         self._news = asyncio.Event()
 
@@ -198,10 +200,10 @@ class _Queue:
 
     async def serve(self) -> None:
         """Hand out slots until cancelled."""
-        await self.gate.start()
+        await self.limiter.start()
         while True:
             while self._turns:
-                await self.gate.acquire()
+                await self.limiter.acquire()
                 self._turns.popleft().set_result(None)
             self._news.clear()
             await self._news.wait()
@@ -222,10 +224,10 @@ def _each(follower: Follower, *, as_people_write_it: bool = False) -> Contestant
                 try:
                     reply = await source.fetch(request_id)
                 except ThrottledError as error:
-                    queue.gate.throttled(sent_at, error.retry_after)
+                    queue.limiter.throttled(sent_at, error.retry_after)
                     refused = True
                 else:
-                    queue.gate.answered(sent_at)
+                    queue.limiter.answered(sent_at)
                     return reply.status != ApiStatus.PENDING
 
         async def naive_look(request_id: str) -> bool:
@@ -281,8 +283,8 @@ async def _round_robin(
     """Spend the whole budget at all times, on each in turn."""
     del seed
     loop = asyncio.get_running_loop()
-    gate = LocalGate(LIMIT)
-    await gate.start()
+    limiter = LocalLimiter(LIMIT)
+    await limiter.start()
     turns: deque[str] = deque()
     news = asyncio.Event()
 
@@ -291,10 +293,10 @@ async def _round_robin(
         try:
             reply = await source.fetch(request_id)
         except ThrottledError as error:
-            gate.throttled(sent_at, error.retry_after)
+            limiter.throttled(sent_at, error.retry_after)
             turns.appendleft(request_id)
         else:
-            gate.answered(sent_at)
+            limiter.answered(sent_at)
             if reply.status == ApiStatus.PENDING:
                 turns.append(request_id)
             else:
@@ -310,7 +312,7 @@ async def _round_robin(
         group.create_task(arrive())
         while len(outcome.detected) < len(jobs):
             if turns:
-                await gate.acquire()
+                await limiter.acquire()
                 group.create_task(poll(turns.popleft()))
             else:
                 news.clear()

@@ -31,10 +31,10 @@ REFUSED_LATE = 0.005
 """The share of requests that may be refused after a minute of learning."""
 
 _SHARING = {
-    "ours_host": "host gate",
-    "ours_redis": "Redis gate",
-    "ours_uncoordinated": "local gates that know nothing of each other",
-    "ours_static": "local gates with share=1/n",
+    "ours_host": "host limiter",
+    "ours_redis": "Redis limiter",
+    "ours_uncoordinated": "local limiters that know nothing of each other",
+    "ours_static": "local limiters with share=1/n",
     "throttled_redis": "throttled-py on Redis",
 }
 
@@ -225,11 +225,11 @@ def _shared(cases: dict[str, Any]) -> str:
             title = f"{_SHARING[title]}, {count} processes"
         else:
             title = {
-                "redis_away": "Redis gate, 3 processes; Redis dies and comes back",
-                "killed-host": "host gate, 3 processes; one is killed",
-                "killed-redis": "Redis gate, 3 processes; one is killed",
-                "skewed-host": "host gate, 3 processes; clocks wrong by 0.3 s",
-                "skewed-redis": "Redis gate, 3 processes; clocks wrong by 0.3 s",
+                "redis_away": "Redis limiter, 3 processes; Redis dies and comes back",
+                "killed-host": "host limiter, 3 processes; one is killed",
+                "killed-redis": "Redis limiter, 3 processes; one is killed",
+                "skewed-host": "host limiter, 3 processes; clocks wrong by 0.3 s",
+                "skewed-redis": "Redis limiter, 3 processes; clocks wrong by 0.3 s",
             }[name]
         rows.append(
             [

@@ -22,7 +22,7 @@ from benchmarks.rate.lateness import Lateness
 from benchmarks.rate.limiters import make_peer
 from onehouse_tracker import Credentials, OnehouseClient, PollPolicy, Tracker
 from onehouse_tracker.errors import StatusError, ThrottledError
-from onehouse_tracker.gates import Gate, HostGate, LocalGate, RedisGate
+from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RateLimiter, RedisLimiter
 
 _REQUESTS = 40  # followed by each member of ours: more than ten a second can ask about
 _CONCURRENT = 20  # requests of a peer on the wire at once
@@ -59,34 +59,34 @@ class Member:
                 await self._send(end)
 
     async def _track(self, begin: float, end: float) -> None:
-        gate = self._gate()
+        limiter = self._limiter()
         policy = PollPolicy(gap_max=2.0)
         loop = asyncio.get_running_loop()
         count = self._settings.get("requests", _REQUESTS)
         ids = [f"{self.name}-{number}" for number in range(count)]
-        async with Tracker(self._client, gate=gate, policy=policy) as tracker:
+        async with Tracker(self._client, limiter=limiter, policy=policy) as tracker:
             await asyncio.sleep(begin - loop.time())
             results = await tracker.wait_all(ids, timeout=end - loop.time())
             stats = tracker.stats()
         self.report |= {
             "succeeded": len(results.succeeded),
             "requests": count,
-            "margin": stats.gate.margin,
-            "granted": stats.gate.granted,
-            "dropped": stats.gate.dropped,
-            "refusals": stats.gate.refusals,
+            "margin": stats.limiter.margin,
+            "granted": stats.limiter.granted,
+            "dropped": stats.limiter.dropped,
+            "refusals": stats.limiter.refusals,
         }
 
-    def _gate(self) -> Gate:
+    def _limiter(self) -> RateLimiter:
         settings = self._settings
         share = float(settings.get("share", 1.0))
         match settings["kind"]:
             case "ours_local":
-                return LocalGate(share=share)
+                return LocalLimiter(share=share)
             case "ours_host":
-                return HostGate(path=settings["path"])
+                return HostLimiter(path=settings["path"])
             case "ours_redis":
-                return RedisGate(
+                return RedisLimiter(
                     settings["redis"], project=settings["key"], processes=settings["processes"]
                 )
             case kind:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from benchmarks.sick.ways import REFUSED, PairedSource, SickSource, now
 from onehouse_tracker import Tracker, events
 from onehouse_tracker.errors import ProjectError
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import Outcome
 from onehouse_tracker.testing import SimulatedProject, SlidingLog, VirtualClockLoop
 
@@ -116,11 +116,11 @@ async def follow_cell(cell: Cell) -> Seen:
     for job in jobs:
         duration = FOREVER if job.request_id in sick else job.end - job.start
         project.add(job.request_id, duration, submitted_at=job.start)
-    gate = LocalGate(LIMIT)
+    limiter = LocalLimiter(LIMIT)
     seen = Seen()
 
     def look() -> None:
-        seen.margin = gate.stats().margin
+        seen.margin = limiter.stats().margin
 
     source = SickSource(
         project,
@@ -131,7 +131,7 @@ async def follow_cell(cell: Cell) -> Seen:
         calm=cell.calm,
         on_first_refusal=(lambda: _later(look)) if cell.way in REFUSED else _nothing,
     )
-    await follow(jobs, source, gate, seen, sick=sick, seed=cell.seed)
+    await follow(jobs, source, limiter, seen, sick=sick, seed=cell.seed)
     return seen
 
 
@@ -174,7 +174,7 @@ def _sick(jobs: Sequence[Job], cell: Cell) -> frozenset[str]:
 async def follow(
     jobs: Sequence[Job],
     source: PairedSource,
-    gate: LocalGate,
+    limiter: LocalLimiter,
     seen: Seen,
     *,
     sick: frozenset[str] = frozenset(),
@@ -198,7 +198,7 @@ async def follow(
             seen.outages += 1
 
     observers = [note] if observer is None else [note, observer]
-    async with Tracker(source, gate=gate, seed=seed, observers=observers) as tracker:
+    async with Tracker(source, limiter=limiter, seed=seed, observers=observers) as tracker:
         try:
             async with (
                 asyncio.timeout_at(stop_at),

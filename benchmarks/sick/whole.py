@@ -29,7 +29,7 @@ from benchmarks.sick.runs import (
 from benchmarks.sick.ways import REFUSED as REFUSED_ALWAYS
 from benchmarks.sick.ways import PairedSource, SickSource, now
 from onehouse_tracker import events
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import SimulatedProject, SlidingLog, VirtualClockLoop
 from onehouse_tracker.testing.faults import (
     Fault,
@@ -150,7 +150,7 @@ async def _down(seeds: Seeds, size: int, start: float, fault: Fault, noticed: fl
         await follow(
             jobs,
             PairedSource(project, seed),
-            LocalGate(LIMIT),
+            LocalLimiter(LIMIT),
             seen,
             seed=seed,
             beyond=start + DOWN_FOR + BEYOND,
@@ -210,7 +210,7 @@ async def _key_expires(
         source = SickSource(project, seed, sick=ill, way="5xx" if ill else None)
         expired_at = now() + EXPIRES_AT
         seen = Seen()
-        await follow(jobs, source, LocalGate(LIMIT), seen, sick=frozenset(ill), seed=seed)
+        await follow(jobs, source, LocalLimiter(LIMIT), seen, sick=frozenset(ill), seed=seed)
         rejected = seen.harmed.get("REJECTED", 0) + seen.sick.get("REJECTED", 0)
         figures = {"took": now() - expired_at, "rejected": float(rejected)}
         shown.figures = _worst(shown.figures, figures)
@@ -237,7 +237,7 @@ async def _foreign(seeds: Seeds, rate: int) -> Shown:
         project = _project(jobs, seed, enforcer=limit)
         seen = Seen()
         other = asyncio.create_task(_spend(limit, rate, seed))
-        await follow(jobs, PairedSource(project, seed), LocalGate(LIMIT), seen, seed=seed)
+        await follow(jobs, PairedSource(project, seed), LocalLimiter(LIMIT), seen, seed=seed)
         other.cancel()
         sent += project.arrived
         refused += project.refused

@@ -16,7 +16,7 @@ from onehouse_tracker._session.inside import context_inside, is_inside, refuse_i
 from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
-from onehouse_tracker.gates import Gate, gate_from
+from onehouse_tracker.limiters import RateLimiter, limiter_from
 from onehouse_tracker.models import StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.tracker import OnJournalError, Tracker
@@ -34,7 +34,7 @@ class Settings:
     source: Credentials | StatusSource
     limit: float
     share: float
-    gate: Gate | str | None
+    limiter: RateLimiter | str | None
     policy: PollPolicy | None
     journal: Journal | None
     on_journal_error: OnJournalError
@@ -61,9 +61,9 @@ class Settings:
         See to it that what belongs to one project is not given to two.
 
         Raises:
-            ConfigError: The gate or the journal is that of the *other* project, called *name*.
+            ConfigError: The limiter or the journal is that of the *other* project, called *name*.
         """
-        for what in ("gate", "journal"):
+        for what in ("limiter", "journal"):
             value = getattr(self, what)
             if value is getattr(other, what) and not isinstance(value, str | None):
                 raise ConfigError(f"the {what} is that of project {name!r}: give each its own")
@@ -88,7 +88,7 @@ class Pooled:
         tasks: Of the pool; ours are among them.
 
     Raises:
-        ConfigError: There is no such gate, or a value is out of its bounds.
+        ConfigError: There is no such limiter, or a value is out of its bounds.
     """
 
     def __init__(
@@ -102,15 +102,15 @@ class Pooled:
         self._opening: asyncio.Task[Exception | None] | None = None
         self._is_closing = False
         self._tasks = tasks
-        gate = settings.gate
-        if gate is None or isinstance(gate, str):
-            gate = gate_from(
-                gate or "local",
+        limiter = settings.limiter
+        if limiter is None or isinstance(limiter, str):
+            limiter = limiter_from(
+                limiter or "local",
                 project=str(self.key),
                 limit=settings.limit,
                 share=settings.share,
             )
-        self._gate = gate
+        self._limiter = limiter
 
     @property
     def is_open(self) -> bool:
@@ -183,7 +183,7 @@ class Pooled:
                 await failed._session.leave(in_peace=False)  # noqa: SLF001 - as its block
             tracker = Tracker(
                 make_client(source) if isinstance(source, Credentials) else source,
-                gate=self._gate,
+                limiter=self._limiter,
                 policy=settings.policy,
                 journal=settings.journal,
                 on_journal_error=settings.on_journal_error,

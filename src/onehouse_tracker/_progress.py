@@ -202,7 +202,7 @@ def snapshot_of(
         complete: Whether no more requests will come.
     """
     done = sum(outcomes.values())
-    pace.note(now, stats.gate.granted, done)
+    pace.note(now, stats.limiter.granted, done)
     return Snapshot(
         total=total,
         complete=complete,
@@ -210,12 +210,12 @@ def snapshot_of(
         not_ok=sum(count for outcome, count in outcomes.items() if not outcome.ok),
         outcomes=dict(outcomes),
         sent_rate=pace.sent_rate,
-        budget=stats.gate.rate,
+        budget=stats.limiter.rate,
         refusals=stats.refusals,
         round_time=stats.round_time,
-        paused_for=stats.gate.paused_for,
+        paused_for=stats.limiter.paused_for,
         outage=stats.outage,
-        degraded=stats.gate.degraded,
+        degraded=stats.limiter.degraded,
         left=pace.left(total - done) if complete else None,
     )
 

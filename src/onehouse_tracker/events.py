@@ -173,10 +173,10 @@ class BudgetRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetDegraded(Event):
-    """A shared gate lost its shared state: it hands out its static share from now on."""
+    """A shared limiter lost its shared state: it hands out its static share from now on."""
 
-    gate: str
-    """Which kind of gate."""
+    limiter: str
+    """Which kind of limiter."""
 
     rate: float
     """Requests per second that it hands out now."""
@@ -184,10 +184,10 @@ class BudgetDegraded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRestored(Event):
-    """A shared gate shares its budget again."""
+    """A shared limiter shares its budget again."""
 
-    gate: str
-    """Which kind of gate."""
+    limiter: str
+    """Which kind of limiter."""
 
     rate: float
     """Requests per second that all who share it may send now."""

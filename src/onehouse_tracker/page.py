@@ -268,10 +268,10 @@ class LivePage:
             return None
         return {
             "in_flight": stats.in_flight,
-            "rate": round(stats.gate.rate, 2),
+            "rate": round(stats.limiter.rate, 2),
             "round_time": round(stats.round_time, 1),
-            "paused_for": round(stats.gate.paused_for, 1),
-            "degraded": stats.gate.degraded,
+            "paused_for": round(stats.limiter.paused_for, 1),
+            "degraded": stats.limiter.degraded,
         }
 
 

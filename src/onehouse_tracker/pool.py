@@ -18,7 +18,7 @@ from onehouse_tracker._session.intake import RequestIds, check_wait, checked, id
 from onehouse_tracker._session.session import start_task, until_ended
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError
-from onehouse_tracker.gates import Gate
+from onehouse_tracker.limiters import RateLimiter
 from onehouse_tracker.models import Result, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import PoolResults, Results
@@ -49,7 +49,7 @@ class TrackerPool:
     wire is bounded by its own policy, so that one that hangs takes nothing from another.
 
     A project is one that a server calls so: its UID and its base URL tell it apart, as the
-    gates do.  Two names for one project are two names for one tracker.
+    limiters do.  Two names for one project are two names for one tracker.
 
     Args:
         connect_timeout: Seconds until a connection must stand.
@@ -131,7 +131,7 @@ class TrackerPool:
         *,
         limit: float = 10.0,
         share: float = 1.0,
-        gate: Gate | str | None = None,
+        limiter: RateLimiter | str | None = None,
         policy: PollPolicy | None = None,
         journal: Journal | None = None,
         on_journal_error: OnJournalError = "raise",
@@ -154,8 +154,8 @@ class TrackerPool:
 
             share: Our part of it, more than 0 and at most 1.
 
-            gate: Hands out the budget; a word makes one of `limit` and `share`, see
-                `gate_from`.  `None` is a local one.
+            limiter: Hands out the budget; a word makes one of `limit` and `share`, see
+                `limiter_from`.  `None` is a local one.
 
             policy: When to ask again.
 
@@ -168,7 +168,7 @@ class TrackerPool:
             seed: Makes the jitter reproducible.
 
         Raises:
-            ConfigError: It, or a project of this name, is there with other settings; its gate
+            ConfigError: It, or a project of this name, is there with other settings; its limiter
                 or its journal serves another project; credentials are missing; or a value is
                 out of its bounds.
 
@@ -180,7 +180,7 @@ class TrackerPool:
             source=credentials_of(name) if source is None else source,
             limit=limit,
             share=share,
-            gate=gate,
+            limiter=limiter,
             policy=policy,
             journal=journal,
             on_journal_error=on_journal_error,
@@ -215,7 +215,7 @@ class TrackerPool:
             name: What `add` called it; for any other name, its profile is added.
 
         Raises:
-            ConfigError: There is no such profile, or its gate cannot be used.
+            ConfigError: There is no such profile, or its limiter cannot be used.
 
             JournalError: Its journal cannot be used.
 

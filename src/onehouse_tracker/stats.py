@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onehouse_tracker.gates import GateStats
+from onehouse_tracker.limiters import RateLimiterStats
 
-__all__ = ["GateStats", "PoolStats", "TrackerStats"]
+__all__ = ["PoolStats", "RateLimiterStats", "TrackerStats"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class TrackerStats:
     round_time: float
     """Seconds that one question about each pending request takes: pending / rate."""
 
-    gate: GateStats
+    limiter: RateLimiterStats
     """The budget."""
 
 

@@ -33,9 +33,9 @@ from onehouse_tracker._session.session import (
 from onehouse_tracker._session.submission import submit_once
 from onehouse_tracker._settings.hidden import hide_settings
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
-from onehouse_tracker.gates import Gate, LocalGate, gate_from
-from onehouse_tracker.gates._connected import ConnectedGate
 from onehouse_tracker.handles import Completions, Handle
+from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
+from onehouse_tracker.limiters._connected import ConnectedLimiter
 from onehouse_tracker.logs import with_logs
 from onehouse_tracker.models import Request, Result, StatusSource
 from onehouse_tracker.policy import PollPolicy
@@ -63,7 +63,7 @@ class Tracker:
     Args:
         source: Whom to ask.  It is not opened and not closed here.
 
-        gate: Hands out the budget.  `None` is a `LocalGate` of 10 requests a second.
+        limiter: Hands out the budget.  `None` is a `LocalLimiter` of 10 requests a second.
 
         policy: When to ask again.
 
@@ -83,7 +83,7 @@ class Tracker:
         self,
         source: StatusSource,
         *,
-        gate: Gate | None = None,
+        limiter: RateLimiter | None = None,
         policy: PollPolicy | None = None,
         journal: Journal | None = None,
         on_journal_error: OnJournalError = "raise",
@@ -94,13 +94,13 @@ class Tracker:
         if on_journal_error not in {"raise", "warn"}:
             raise ConfigError(f'on_journal_error is "raise" or "warn", not {on_journal_error!r}')
         self._source = source
-        self._gate = _connected(gate or LocalGate(project=_project_key(source)), source)
+        self._limiter = _connected(limiter or LocalLimiter(project=_project_key(source)), source)
         self._policy = policy or PollPolicy()
         self._wall_clock = wall_clock or _utc_now
         self._seed = seed
         self._session = Session(
             source,
-            self._gate,
+            self._limiter,
             self._policy,
             journal=journal,
             journal_is_strict=on_journal_error == "raise",
@@ -115,7 +115,7 @@ class Tracker:
         *,
         limit: float = 10.0,
         share: float = 1.0,
-        gate: Gate | str | None = None,
+        limiter: RateLimiter | str | None = None,
         policy: PollPolicy | None = None,
         journal: Journal | None = None,
         on_journal_error: OnJournalError = "raise",
@@ -133,8 +133,8 @@ class Tracker:
 
             share: Our part of it, more than 0 and at most 1.
 
-            gate: Hands out the budget.  A word makes one of `limit` and `share`: ``local`` (as
-                by default), ``host``, ``host:PATH``, or the URL of a Redis; see `gate_from`.
+            limiter: Hands out the budget.  A word makes one of `limit` and `share`: ``local`` (as
+                by default), ``host``, ``host:PATH``, or the URL of a Redis; see `limiter_from`.
 
             policy: When to ask again.
 
@@ -148,19 +148,19 @@ class Tracker:
 
         Raises:
             ConfigError: Credentials are missing, all of them are named at once; or there is
-                no such gate.
+                no such limiter.
         """
         from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
         settings = hide_settings(settings)
         client = OnehouseClient.from_env(**settings)
-        if gate is None or isinstance(gate, str):
+        if limiter is None or isinstance(limiter, str):
             key = client.credentials.project_key
-            gate = gate_from(gate or "local", project=key, limit=limit, share=share)
-        client.allow((policy or PollPolicy()).polls_at_once(gate.limit))
+            limiter = limiter_from(limiter or "local", project=key, limit=limit, share=share)
+        client.allow((policy or PollPolicy()).polls_at_once(limiter.limit))
         tracker = cls(
             client,
-            gate=gate,
+            limiter=limiter,
             policy=policy,
             journal=journal,
             on_journal_error=on_journal_error,
@@ -537,7 +537,7 @@ class Tracker:
         recordings = (each for each in session.emit.observers if isinstance(each, Recording))
         recording = next(recordings, None)
         if recording is None:
-            recording = Recording(limit=self._gate.limit, wall_clock=self._wall_clock)
+            recording = Recording(limit=self._limiter.limit, wall_clock=self._wall_clock)
             engine.watch(recording)
         page = LivePage(recording, self.stats, title=title)
         await page.start(port)
@@ -553,7 +553,7 @@ class Tracker:
         """
         session = self._session
         engine = session.opened()
-        gate = self._gate.stats()
+        limiter = self._limiter.stats()
         return TrackerStats(
             pending=engine.pending,
             in_flight=engine.in_flight,
@@ -561,15 +561,15 @@ class Tracker:
             polls=engine.polls,
             refusals=engine.refusals,
             outage=engine.outage,
-            round_time=engine.pending / gate.rate,
-            gate=gate,
+            round_time=engine.pending / limiter.rate,
+            limiter=limiter,
         )
 
 
-def _connected(gate: Gate, source: StatusSource) -> Gate:
-    """The gate, with a connection for each slot where the source has connections."""
+def _connected(limiter: RateLimiter, source: StatusSource) -> RateLimiter:
+    """The limiter, with a connection for each slot where the source has connections."""
     hold = getattr(source, "hold", None)
-    return gate if hold is None else ConnectedGate(gate, hold)
+    return limiter if hold is None else ConnectedLimiter(limiter, hold)
 
 
 def _project_key(source: StatusSource) -> str | None:

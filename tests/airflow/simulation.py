@@ -88,5 +88,5 @@ def simulated(*, limit: float = LIMIT, **settings: Any) -> Iterator[RunningSimul
 
 def connection(url: str, *, tmp_path: Path, **extra: Any) -> dict[str, Any]:
     """A connection to *url*, as JSON; the budget is in a file of the test's own."""
-    extra = {**EXTRA, "gate": f"host:{tmp_path / 'budget'}", "limit": 0.9 * LIMIT, **extra}
+    extra = {**EXTRA, "limiter": f"host:{tmp_path / 'budget'}", "limit": 0.9 * LIMIT, **extra}
     return {"conn_type": "onehouse", "host": url, "extra": json.dumps(extra)}

@@ -15,7 +15,7 @@ from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.command import Airflow, kill_tree
 from tests.airflow.simulation import LIMIT, connection
-from tests.gates.redis_server import SERVER, RedisServer
+from tests.limiters.redis_server import SERVER, RedisServer
 
 pytestmark = pytest.mark.running
 
@@ -45,7 +45,7 @@ def _wait(airflow: Airflow, pending: int, seconds: float) -> None:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[str]:
+def limiter(tmp_path: Path) -> Iterator[str]:
     """
     What both share: a Redis with Airflow 3, a file with 2.11 or where there is no Redis.
     """
@@ -62,7 +62,7 @@ def gate(tmp_path: Path) -> Iterator[str]:
 
 
 def test_one_of_two_triggerers_is_killed(
-    airflow: Airflow, simulator: RunningSimulator, gate: str, tmp_path: Path
+    airflow: Airflow, simulator: RunningSimulator, limiter: str, tmp_path: Path
 ) -> None:
     """
     The other one goes on with its triggers: every outcome arrives, nothing is submitted again,
@@ -70,7 +70,9 @@ def test_one_of_two_triggerers_is_killed(
     """
     # A quarter less than the server lets in: starting and killing triggerers stalls a machine of
     # two cores for more than a tenth of a second, and what was sent meanwhile arrives at once.
-    airflow.connect(connection(simulator.url, tmp_path=tmp_path, gate=gate, limit=0.75 * LIMIT))
+    airflow.connect(
+        connection(simulator.url, tmp_path=tmp_path, limiter=limiter, limit=0.75 * LIMIT)
+    )
     airflow.settings(
         AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="8",
         AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC="2",

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from onehouse_tracker import Request, sync
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.report import Recording
 from onehouse_tracker.testing import SimulatedProject, SimulatedSource
 from tests.browser.conftest import Visitor
@@ -44,7 +44,9 @@ def followed(
         requests.append(Request(f"r-{number}", label=label))
     recording = Recording(limit=rate)
     tracker = sync.Tracker(
-        SimulatedSource(project, round_trip=0.01), gate=LocalGate(rate), observers=[recording]
+        SimulatedSource(project, round_trip=0.01),
+        limiter=LocalLimiter(rate),
+        observers=[recording],
     )
     with tracker:
         page = tracker.serve_page(port, title="Live batch")

@@ -18,7 +18,7 @@ from tests.cli.harness import STILL_PENDING, end, line, run, start
 
 FAST = ("--limit", "1000")
 KINDS = [Kind(label="SHOW", duration=0)]
-GATE = "ONEHOUSE_TRACKER_GATE"
+LIMITER = "ONEHOUSE_TRACKER_LIMITER"
 
 
 def ended_at_once(*request_ids: str) -> SimulatedProject:
@@ -39,19 +39,19 @@ async def test_blanks_and_line_breaks_around_a_value_are_no_part_of_it(tmp_path:
     budget = tmp_path / "budget"
     async with SimulatorServer(ended_at_once("a")) as server:
         variables = {name: f" {value}\r\n" for name, value in server.environment().items()}
-        variables |= {GATE: f"\thost:{budget} \r", "ONEHOUSE_PROFILE": "default\r"}
+        variables |= {LIMITER: f"\thost:{budget} \r", "ONEHOUSE_PROFILE": "default\r"}
         ended = await run("wait", "a", *FAST, variables=variables)
 
     assert (ended.code, ended.err) == (0, "1 succeeded\n")
     assert budget.exists()
 
 
-async def test_a_gate_that_is_blank_is_none() -> None:
+async def test_a_limiter_that_is_blank_is_none() -> None:
     """
     That is how containers unset a variable.
     """
     async with SimulatorServer(ended_at_once("a")) as server:
-        ended = await run("wait", "a", *FAST, variables={**server.environment(), GATE: " \r"})
+        ended = await run("wait", "a", *FAST, variables={**server.environment(), LIMITER: " \r"})
 
     assert (ended.code, ended.err) == (0, "1 succeeded\n")
 
@@ -75,16 +75,18 @@ async def test_quotes_around_a_value_are_told_by_the_name_of_the_variable() -> N
 
 
 @pytest.mark.parametrize("value", ['"host"', "hots"])
-async def test_a_gate_of_the_environment_is_blamed_by_the_name_of_its_variable(value: str) -> None:
+async def test_a_limiter_of_the_environment_is_blamed_by_the_name_of_its_variable(
+    value: str,
+) -> None:
     """
-    There is no --gate on the command line that could be looked at.
+    There is no --limiter on the command line that could be looked at.
     """
     async with SimulatorServer() as server:
-        ended = await run("wait", "a", variables={**server.environment(), GATE: value})
+        ended = await run("wait", "a", variables={**server.environment(), LIMITER: value})
 
     assert (ended.code, server.seen) == (2, [])
     text = " ".join(ended.err.split())
-    assert f"environment variable {GATE}: a gate is local, host, " in text
+    assert f"environment variable {LIMITER}: a limiter is local, host, " in text
     assert ("remove the quotes" in text) == (value[0] == '"')
 
 
@@ -202,7 +204,14 @@ async def test_a_budget_file_that_cannot_be_written_is_named(command: str, tmp_p
         project.script(f"id{number}", [STILL_PENDING] * 1000)
     async with SimulatorServer(project) as server:
         process = await start(
-            [command, *(f"id{n}" for n in range(9)), "--gate", f"host:{budget}", "--limit", "5"],
+            [
+                command,
+                *(f"id{n}" for n in range(9)),
+                "--limiter",
+                f"host:{budget}",
+                "--limit",
+                "5",
+            ],
             server.environment(),
         )
         await fill_the_disk(process, server)

@@ -140,7 +140,7 @@ async def test_resuming_a_journal_that_is_in_use_says_by_whom_and_when_to_go_on(
     """
     journal = opened(path)
     journal.write([added("a"), added("b"), recorded("c")])
-    arguments = ["resume", "--journal", str(path), "--gate", "host", "--limit", "5"]
+    arguments = ["resume", "--journal", str(path), "--limiter", "host", "--limit", "5"]
     project = SimulatedProject()
     for name in "ab":
         project.add(name, 0)
@@ -155,7 +155,7 @@ async def test_resuming_a_journal_that_is_in_use_says_by_whom_and_when_to_go_on(
     assert refused.code == 2
     assert f"process {os.getpid()} on" in refused.err
     assert "3 still open" in refused.err
-    assert command == f"resume --limit 5 --gate host --journal {path}"
+    assert command == f"resume --limit 5 --limiter host --journal {path}"
     assert refused.out == ""
     assert resumed.code == 0
     assert set(state(path).values()) == {"acknowledged"}

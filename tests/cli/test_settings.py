@@ -1,5 +1,5 @@
 """
-``--fail-fast`` and ``--gate``, and that the command that continues never shows a password.
+``--fail-fast`` and ``--limiter``, and that the command that continues never shows a password.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.cli._settings import GATE_VARIABLE, Settings
+from onehouse_tracker.cli._settings import LIMITER_VARIABLE, Settings
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import faults
 from onehouse_tracker.testing.project import SimulatedProject
@@ -83,7 +83,7 @@ async def test_processes_share_a_budget_through_a_file(command: str, tmp_path: P
     project.add("done", 0)
     async with SimulatorServer(project) as server:
         ended = await run(
-            *(command, "done", "--gate", f"host:{tmp_path}/budget"),
+            *(command, "done", "--limiter", f"host:{tmp_path}/budget"),
             variables=server.environment(),
         )
 
@@ -92,9 +92,9 @@ async def test_processes_share_a_budget_through_a_file(command: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "gate", ["redis://:hunter2@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=hunter2"]
+    "limiter", ["redis://:hunter2@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=hunter2"]
 )
-async def test_the_password_of_a_gate_is_shown_nowhere(gate: str) -> None:
+async def test_the_password_of_a_limiter_is_shown_nowhere(limiter: str) -> None:
     """
     What stands on the screen ends in tickets; and it says how to go on without it.
     """
@@ -102,39 +102,44 @@ async def test_the_password_of_a_gate_is_shown_nowhere(gate: str) -> None:
     project.add("slow", FOREVER)
     arguments = ["wait", "slow", "--timeout", "2", "--verbose", *FAST]
     async with SimulatorServer(project) as server:
-        variables = {**server.environment(), GATE_VARIABLE: gate}
+        variables = {**server.environment(), LIMITER_VARIABLE: limiter}
         given, inherited = await asyncio.gather(
-            run(*arguments, "--gate", gate, variables=server.environment()),
+            run(*arguments, "--limiter", limiter, variables=server.environment()),
             run(*arguments, variables=variables),
         )
 
     assert given.code == inherited.code == 124
     assert "hunter2" not in given.out + given.err + inherited.out + inherited.err
-    assert "--gate 'redis://" in given.err or "--gate redis://" in given.err
+    assert "--limiter 'redis://" in given.err or "--limiter redis://" in given.err
     assert given.err.splitlines()[-1] == (
-        "the password of the gate is not shown: set ONEHOUSE_TRACKER_GATE, and omit --gate"
+        "the password of the limiter is not shown: "
+        "set ONEHOUSE_TRACKER_LIMITER, and omit --limiter"
     )
     assert inherited.err.splitlines()[-1].startswith("continue with: ")
-    assert "--gate" not in inherited.err
+    assert "--limiter" not in inherited.err
     logged = [json.loads(line) for line in given.err.splitlines() if line.startswith("{")]
     # It was really used, and said that it is alone.
-    assert "onehouse_tracker.gates.redis" in {line["event"] for line in logged}
+    assert "onehouse_tracker.limiters.redis" in {line["event"] for line in logged}
 
 
-async def test_a_gate_that_is_none_is_exit_code_2() -> None:
+async def test_a_limiter_that_is_none_is_exit_code_2() -> None:
     """
     What was given is not repeated: it may be a password in the wrong place.
     """
     async with SimulatorServer() as server:
-        ended = await run("wait", "a", "--gate", "rediss-hunter2", variables=server.environment())
+        ended = await run(
+            "wait", "a", "--limiter", "rediss-hunter2", variables=server.environment()
+        )
 
     assert ended.code == 2
-    assert ended.err.startswith("error: a gate is local, host, host:PATH, or the URL of a Redis")
+    assert ended.err.startswith(
+        "error: a limiter is local, host, host:PATH, or the URL of a Redis"
+    )
     assert "hunter2" not in ended.err
 
 
 @pytest.mark.parametrize(
-    ("gate", "shown"),
+    ("limiter", "shown"),
     [
         ("host:/tmp/x y", "host:/tmp/x y"),
         ("redis://h:1/0", "redis://h:1/0"),
@@ -144,14 +149,14 @@ async def test_a_gate_that_is_none_is_exit_code_2() -> None:
         ("redis://[secret", "..."),
     ],
 )
-def test_a_gate_is_repeated_without_its_password(gate: str, shown: str) -> None:
+def test_a_limiter_is_repeated_without_its_password(limiter: str, shown: str) -> None:
     """
     Whatever else it says is needed to go on with the same one.
     """
-    settings = Settings(gate=gate)
+    settings = Settings(limiter=limiter)
 
-    assert settings.arguments() == ["--gate", shown]
-    assert bool(settings.hints()) == ("secret" in gate)
+    assert settings.arguments() == ["--limiter", shown]
+    assert bool(settings.hints()) == ("secret" in limiter)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +175,14 @@ def test_numbers_are_repeated_with_all_their_digits(settings: Settings, shown: l
     assert settings.arguments() == shown
 
 
-def test_a_gate_that_was_chosen_against_the_variable_is_repeated(
+def test_a_limiter_that_was_chosen_against_the_variable_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
     Left out, the variable would decide the next time.
     """
-    monkeypatch.setenv(GATE_VARIABLE, "host")
+    monkeypatch.setenv(LIMITER_VARIABLE, "host")
 
-    assert Settings(gate="local").arguments() == ["--gate", "local"]
-    assert Settings(gate="host").arguments() == []
-    assert Settings(gate="local").arguments({"gate"}) == []
+    assert Settings(limiter="local").arguments() == ["--limiter", "local"]
+    assert Settings(limiter="host").arguments() == []
+    assert Settings(limiter="local").arguments({"limiter"}) == []

@@ -20,8 +20,8 @@ from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import HostGate
 from onehouse_tracker.journal import JournalReader, SqliteJournal
+from onehouse_tracker.limiters import HostLimiter
 from onehouse_tracker.models import Request
 from onehouse_tracker.report import check_report_path
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer
@@ -186,7 +186,7 @@ async def test_every_path_may_begin_with_a_tilde(tmp_path: Path) -> None:
         process = await start(
             [
                 *("wait", "--from=~/ids", "--journal=~/t.db", "--report=~/r.html"),
-                *("--gate=host:~/budget", *FAST),
+                *("--limiter=host:~/budget", *FAST),
             ],
             variables,
             cwd=work,
@@ -205,7 +205,7 @@ async def test_every_path_may_begin_with_a_tilde(tmp_path: Path) -> None:
     [
         (["wait", "--from", "~/x"], "~/x"),
         (["wait", "a", "--journal", "~/x"], "~/x"),
-        (["wait", "a", "--gate", "host:~nobody-at-all/x"], "~nobody-at-all/x"),
+        (["wait", "a", "--limiter", "host:~nobody-at-all/x"], "~nobody-at-all/x"),
         (["report", "~nobody-at-all/x"], "~nobody-at-all/x"),
     ],
 )
@@ -229,7 +229,7 @@ async def test_a_home_that_is_not_there_is_told(
 TAKERS: dict[str, Callable[[str], object]] = {
     "journal": SqliteJournal,
     "reader": JournalReader,
-    "gate": lambda path: HostGate(path=path),
+    "limiter": lambda path: HostLimiter(path=path),
     "report": check_report_path,
     "credentials": lambda path: Credentials.from_env(credentials_file=path),
 }

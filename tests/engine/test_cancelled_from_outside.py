@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from onehouse_tracker import Result, Tracker, TrackerClosedError, TrackerError
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import ScriptedSource
 from tests.support import PENDING, SUCCESS, now, run
@@ -130,20 +130,20 @@ async def _run(way: Callable[[Tracker], Awaitable[object]], tracker: Tracker) ->
     return await way(tracker)
 
 
-def test_a_gate_that_is_cancelled_from_within_is_named() -> None:
+def test_a_limiter_that_is_cancelled_from_within_is_named() -> None:
     """
     It ends the polling, and nobody but those who wait can say so.
     """
 
-    class Broken(LocalGate):
+    class Broken(LocalLimiter):
         async def acquire(self) -> None:
             await super().acquire()
             if self.stats().granted == 2:
                 raise asyncio.CancelledError
 
     async def scenario() -> None:
-        async with Tracker(ScriptedSource({"a": [PENDING]}), gate=Broken()) as tracker:
-            with pytest.raises(TrackerClosedError, match="its gate was cancelled"):
+        async with Tracker(ScriptedSource({"a": [PENDING]}), limiter=Broken()) as tracker:
+            with pytest.raises(TrackerClosedError, match="its limiter was cancelled"):
                 await tracker.wait_all(["a"])
             assert now() < 1
 

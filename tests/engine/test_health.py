@@ -199,7 +199,7 @@ def test_patience_runs_from_the_first_failure() -> None:
         (90, 130, 730),  # begun before the first failure: only the rest counts
         (50, 80, 700),  # over before
         (150, 140, 700),  # a pause that is over already
-        (150, -math.inf, 700),  # what a gate without a pause says
+        (150, -math.inf, 700),  # what a limiter without a pause says
     ],
 )
 def test_an_ordered_pause_does_not_cost_patience(

@@ -20,7 +20,7 @@ from onehouse_tracker import (
     Tracker,
     TrackerClosedError,
 )
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import InlineExecutor, ScriptedSource
 from tests.support import PENDING, SUCCESS, now, run
 
@@ -116,12 +116,12 @@ def test_an_engine_that_fails_names_the_cause() -> None:
     What the user has to mend stands in the message, and not only below it.
     """
 
-    class Broken(LocalGate):
+    class Broken(LocalLimiter):
         async def acquire(self) -> None:
             raise OSError("no space left")
 
     async def scenario() -> None:
-        async with Tracker(pending(), gate=Broken()) as tracker:
+        async with Tracker(pending(), limiter=Broken()) as tracker:
             with pytest.raises(TrackerClosedError, match=r"failed \(OSError\)"):
                 await tracker.wait_all(["a"])
 

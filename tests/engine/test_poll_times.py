@@ -1,4 +1,4 @@
-"""When polls are sent: exact times on the virtual clock, with a gate that is out of the way."""
+"""When polls are sent: exact times on the virtual clock, with a limiter that is out of the way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onehouse_tracker.errors import (
     ThrottledError,
     TransportError,
 )
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import After, ScriptedSource, hang
 from onehouse_tracker.testing.scripted import Step
@@ -27,9 +27,9 @@ NO_IDLE_LOOKS = PollPolicy(idle_share=0)
 """Where the gaps alone decide, the times are round."""
 
 
-def wide_gate() -> LocalGate:
-    """A gate that never matters here: ten thousand slots a second."""
-    return LocalGate(10_000, catch_up=0)
+def wide_limiter() -> LocalLimiter:
+    """A limiter that never matters here: ten thousand slots a second."""
+    return LocalLimiter(10_000, catch_up=0)
 
 
 def follow(
@@ -42,7 +42,7 @@ def follow(
 
     async def scenario() -> Results:
         settings = policy or NO_IDLE_LOOKS
-        async with Tracker(source, gate=wide_gate(), policy=settings, seed=1) as tracker:
+        async with Tracker(source, limiter=wide_limiter(), policy=settings, seed=1) as tracker:
             return await tracker.wait_all(ids or list(source._script), timeout=timeout)
 
     return run(scenario())
@@ -235,7 +235,7 @@ def test_hanging_poll_delays_nobody_else() -> None:
 
     async def scenario() -> None:
         policy = PollPolicy(poll_timeout=5, idle_share=0)
-        async with Tracker(source, gate=wide_gate(), policy=policy) as tracker:
+        async with Tracker(source, limiter=wide_limiter(), policy=policy) as tracker:
             b = tracker.track("b")
             a = tracker.track("a")
             assert (await b).ok
@@ -326,7 +326,7 @@ def test_result_without_a_pending_poll_has_no_bound() -> None:
 
 def test_slots_are_paced_from_the_first_request_on() -> None:
     """
-    Through the real gate: one poll in flight until the first good reply, then one slot
+    Through the real limiter: one poll in flight until the first good reply, then one slot
     each 102 ms, whichever request takes it.
     """
     source = ScriptedSource({f"r{n}": [SUCCESS] for n in range(5)}, latency=0.05)
@@ -340,8 +340,8 @@ def test_slots_are_paced_from_the_first_request_on() -> None:
     assert [at for at, _ in source.calls] == pytest.approx(expected, abs=1e-5)
 
 
-class NaiveGate(LocalGate):
-    """A gate that forgets to look at the pause again once it has waited."""
+class NaiveLimiter(LocalLimiter):
+    """A limiter that forgets to look at the pause again once it has waited."""
 
     async def acquire(self) -> None:
         """Hand out a slot every tenth of a second, whatever the server says."""
@@ -360,7 +360,7 @@ def test_slot_that_was_granted_before_a_pause_is_not_used() -> None:
     )
 
     async def scenario() -> None:
-        async with Tracker(source, gate=NaiveGate()) as tracker:
+        async with Tracker(source, limiter=NaiveLimiter()) as tracker:
             assert (await tracker.wait_all(["a", "b"])).ok
 
     run(scenario())

@@ -134,7 +134,7 @@ def test_one_request_that_is_always_refused_starves_nobody() -> None:
     async def scenario() -> Results:
         async with Tracker(source) as tracker:
             results = await tracker.wait_all(["bad", *good], timeout=60)
-            assert tracker.stats().gate.margin == pytest.approx(0.02)
+            assert tracker.stats().limiter.margin == pytest.approx(0.02)
             assert {r.request_id for r in results.succeeded} == set(good)
             return await tracker.wait_all(["bad", tracker.track("other").request_id])
 

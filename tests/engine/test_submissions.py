@@ -188,7 +188,7 @@ def test_slot_of_the_users_own_counts_against_the_budget() -> None:
                 async with tracker.slot():
                     pass
             assert now() == pytest.approx(49 / 9.8, abs=0.01)
-            assert tracker.stats().gate.granted == 50
+            assert tracker.stats().limiter.granted == 50
 
     run(scenario())
 

@@ -18,7 +18,7 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
 )
 from onehouse_tracker.events import Event, ProjectFailed
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import After, ScriptedSource, hang
 from tests.support import FAILED, PENDING, SUCCESS, now, run
@@ -550,12 +550,12 @@ async def _enter(tracker: Tracker) -> None:
         pass
 
 
-def test_closing_ends_even_if_the_gate_swallows_the_cancellation() -> None:
+def test_closing_ends_even_if_the_limiter_swallows_the_cancellation() -> None:
     """
-    A library behind a gate may do so; the tracker must not wait for ever, nor send once more.
+    A library behind a limiter may do so; the tracker must not wait for ever, nor send once more.
     """
 
-    class DeafGate(LocalGate):
+    class DeafLimiter(LocalLimiter):
         async def acquire(self) -> None:
             try:
                 await super().acquire()
@@ -565,7 +565,7 @@ def test_closing_ends_even_if_the_gate_swallows_the_cancellation() -> None:
     source = ScriptedSource({"a": [PENDING] * 100})
 
     async def scenario() -> None:
-        async with Tracker(source, gate=DeafGate(limit=1.0)) as tracker:
+        async with Tracker(source, limiter=DeafLimiter(limit=1.0)) as tracker:
             tracker.track("a")
             await asyncio.sleep(1.5)  # the next slot is being waited for
             asked = len(source.calls)
@@ -580,7 +580,7 @@ def test_engine_that_dies_takes_nobody_with_it() -> None:
     Nobody waits for a dead engine: the cause is told.
     """
 
-    class BrokenGate:
+    class BrokenLimiter:
         limit = 10.0
         paused_until = 0.0
 
@@ -589,16 +589,16 @@ def test_engine_that_dies_takes_nobody_with_it() -> None:
 
         async def acquire(self) -> None:
             await asyncio.sleep(1)
-            raise RuntimeError("the gate broke")
+            raise RuntimeError("the limiter broke")
 
         async def aclose(self) -> None:
             pass
 
     async def scenario() -> None:
-        async with Tracker(ScriptedSource({"a": [SUCCESS]}), gate=BrokenGate()) as tracker:  # type: ignore[arg-type] # as much of a gate as is needed
+        async with Tracker(ScriptedSource({"a": [SUCCESS]}), limiter=BrokenLimiter()) as tracker:  # type: ignore[arg-type] # as much of a limiter as is needed
             with pytest.raises(TrackerClosedError, match="polling loop failed") as caught:
                 await tracker.wait_all(["a"])
-            assert "the gate broke" in repr(caught.value.__cause__)
+            assert "the limiter broke" in repr(caught.value.__cause__)
             with pytest.raises(TrackerClosedError):
                 await tracker.wait_all(["a"])
 

@@ -62,7 +62,7 @@ def test_three_actors_share_the_budget_of_each_project(
     variables = {
         "TMPDIR": directory,
         "ONEHOUSE_CREDENTIALS_FILE": str(profiles),
-        "ONEHOUSE_GATE": redis_url,
+        "ONEHOUSE_LIMITER": redis_url,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": "120",  # a busy machine
     }

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from onehouse_tracker import Credentials, PollPolicy, Tracker
 from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 
 __all__ = [
     "GOOD",
@@ -187,7 +187,7 @@ def tracker_for(client: OnehouseClient, **changes: Any) -> Tracker:
     }
     return Tracker(
         client,
-        gate=LocalGate(400, catch_up=0),
+        limiter=LocalLimiter(400, catch_up=0),
         policy=PollPolicy(**{**policy, **settings}),
         **changes,
     )

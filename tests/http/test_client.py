@@ -254,11 +254,11 @@ async def test_a_base_url_may_have_a_path() -> None:
     """
     async with (
         RawServer(http()) as server,
-        OnehouseClient(credentials(f"{server.url}/gate/v1")) as client,
+        OnehouseClient(credentials(f"{server.url}/limiter/v1")) as client,
     ):
         await client.fetch("r1")
 
-    assert server.paths == ["/gate/v1/status/r1"]
+    assert server.paths == ["/limiter/v1/status/r1"]
 
 
 async def test_a_bearer_token_is_never_sent_with_the_key_pair() -> None:
@@ -342,7 +342,7 @@ async def test_a_refusal_becomes_the_error_it_means(
 
 async def test_throttling_tells_how_long(canned: aioresponses) -> None:
     """
-    The gate needs the seconds; a date counts from now.
+    The limiter needs the seconds; a date counts from now.
     """
     url = "https://api.onehouse.ai/v1/status/r1"
     canned.get(url, status=429, headers={"Retry-After": "7"})

@@ -29,7 +29,7 @@ from onehouse_tracker import (
     TransportError,
 )
 from onehouse_tracker._http.connections import Connector
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 
 UNKNOWN_FOR_LONG = "names.example"
 
@@ -53,7 +53,7 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> None:
         return await look_up(self, host, *args, **settings)
 
     monkeypatch.setattr(DefaultResolver, "resolve", slow)
-    monkeypatch.setattr("onehouse_tracker.gates._connected._PATIENCE", 0.02)
+    monkeypatch.setattr("onehouse_tracker.limiters._connected._PATIENCE", 0.02)
 
 
 class Silent:
@@ -189,7 +189,7 @@ async def from_env(
     journal: SqliteJournal, stop: asyncio.Event, opened: asyncio.Future[Any]
 ) -> None:
     """A tracker with a client of its own."""
-    tracker = Tracker.from_env(environ=_environ(), journal=journal, gate=LocalGate(200))
+    tracker = Tracker.from_env(environ=_environ(), journal=journal, limiter=LocalLimiter(200))
     async with tracker:
         opened.set_result(tracker)
         await stop.wait()
@@ -200,7 +200,7 @@ async def with_a_client(
 ) -> None:
     """A tracker with a client of the user's, which is closed first."""
     client = OnehouseClient(credentials(f"https://{UNKNOWN_FOR_LONG}"))
-    async with client, Tracker(client, journal=journal, gate=LocalGate(200)) as tracker:
+    async with client, Tracker(client, journal=journal, limiter=LocalLimiter(200)) as tracker:
         opened.set_result(tracker)
         await stop.wait()
         await client.aclose()
@@ -212,7 +212,7 @@ async def in_a_pool(
     """One project of many."""
     async with TrackerPool() as pool:
         source = credentials(f"https://{UNKNOWN_FOR_LONG}")
-        pool.add("p", source, journal=journal, gate=LocalGate(200))
+        pool.add("p", source, journal=journal, limiter=LocalLimiter(200))
         opened.set_result(await pool.tracker("p"))
         await stop.wait()
 

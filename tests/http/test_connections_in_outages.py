@@ -18,8 +18,8 @@ from onehouse_tracker import Credentials, OnehouseClient, PollPolicy, Tracker, T
 from onehouse_tracker._http.connections import Connector, open_session
 from onehouse_tracker.errors import StaleConnectionError
 from onehouse_tracker.events import Event, OutageBegan, OutageEnded
-from onehouse_tracker.gates import LocalGate
-from onehouse_tracker.gates._connected import ConnectedGate
+from onehouse_tracker.limiters import LocalLimiter
+from onehouse_tracker.limiters._connected import ConnectedLimiter
 
 PENDING = b'{"apiStatus": "API_OPERATION_STATUS_PENDING"}'
 SUCCESS = b'{"apiStatus": "API_OPERATION_STATUS_SUCCESS"}'
@@ -100,7 +100,7 @@ async def test_no_more_connections_stand_than_are_allowed(limit: int) -> None:
         async with client(server.port, max_connections=limit) as few:
             await few.warm_up()
             assert server.most <= limit
-            async with Tracker(few, gate=LocalGate(200.0)) as tracker:
+            async with Tracker(few, limiter=LocalLimiter(200.0)) as tracker:
                 assert (await tracker.wait_all([f"r{n}" for n in range(20)])).ok
                 few.forget_connections()
                 assert (await tracker.wait_all([f"s{n}" for n in range(5)])).ok
@@ -114,7 +114,10 @@ async def test_slow_server_with_few_connections_is_no_outage() -> None:
     told: list[Event] = []
     async with Server(lambda: ("200 OK", SUCCESS), delay=0.1) as server:
         few = client(server.port, max_connections=2, connect_timeout=0.15)
-        async with few, Tracker(few, gate=LocalGate(1_000.0), observers=[told.append]) as tracker:
+        async with (
+            few,
+            Tracker(few, limiter=LocalLimiter(1_000.0), observers=[told.append]) as tracker,
+        ):
             results = await tracker.wait_all([f"r{n}" for n in range(16)])
             assert tracker.stats().polls == 16
             handle = tracker.track("another")
@@ -132,7 +135,7 @@ async def test_submissions_wait_for_a_connection_too() -> None:
     """
     async with Server(lambda: ("200 OK", b'{"requestId": "r"}'), delay=0.1) as server:
         few = client(server.port, max_connections=1, connect_timeout=0.15)
-        async with few, Tracker(few, gate=LocalGate(1_000.0)) as tracker:
+        async with few, Tracker(few, limiter=LocalLimiter(1_000.0)) as tracker:
             handles = await asyncio.gather(*(tracker.submit("SHOW CLUSTERS") for _ in range(5)))
             for handle in handles:
                 handle.cancel()
@@ -187,8 +190,8 @@ async def test_outage_ends_when_the_name_leads_elsewhere() -> None:
                 if isinstance(event, OutageBegan):
                     names.port = new.port
 
-            gate = LocalGate(200.0)
-            async with moved, Tracker(moved, gate=gate, observers=[watch]) as tracker:
+            limiter = LocalLimiter(200.0)
+            async with moved, Tracker(moved, limiter=limiter, observers=[watch]) as tracker:
                 results = await tracker.wait_all([f"r{n}" for n in range(12)])
 
     assert results.ok
@@ -284,14 +287,14 @@ async def test_look_up_that_fails_in_any_way_is_tried_again(problem: BaseExcepti
         async with aiohttp.ClientSession(connector=connector) as session:
             one = client(server.port, host="localhost", session=session)
             policy = PollPolicy(failure_base=0.05)
-            async with one, Tracker(one, gate=LocalGate(200.0), policy=policy) as tracker:
+            async with one, Tracker(one, limiter=LocalLimiter(200.0), policy=policy) as tracker:
                 results = await tracker.wait_all(["r", "s", "t"])
 
     assert results.ok
     assert sum(result.polls for result in results.values()) > 3
 
 
-async def test_gate_outlives_whatever_a_source_does_before_a_slot() -> None:
+async def test_limiter_outlives_whatever_a_source_does_before_a_slot() -> None:
     """
     A source of one's own may have connections too, and trouble with them.
     """
@@ -299,7 +302,7 @@ async def test_gate_outlives_whatever_a_source_does_before_a_slot() -> None:
     async def hold() -> Callable[[], None]:
         raise ZeroDivisionError
 
-    gate = ConnectedGate(LocalGate(200.0), hold)
-    await gate.start()
-    await gate.acquire()
-    await gate.aclose()
+    limiter = ConnectedLimiter(LocalLimiter(200.0), hold)
+    await limiter.start()
+    await limiter.acquire()
+    await limiter.aclose()

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from onehouse_tracker import Outcome, PollPolicy, Tracker
 from onehouse_tracker.errors import AuthenticationError
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import (
     FaultRule,
     SimulatedProject,
@@ -36,7 +36,7 @@ def tracker_for(
     # The region of the environment is not taken: everything comes from the simulator.
     return Tracker.from_env(
         environ=server.environment(),
-        gate=LocalGate(limit, catch_up=0),
+        limiter=LocalLimiter(limit, catch_up=0),
         policy=policy or PollPolicy(gap_min=0.05, gap_max=0.2, failure_base=0.1),
     )
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from onehouse_tracker import Credentials, OnehouseClient, Tracker
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer
 from onehouse_tracker.testing.enforcers import make_enforcer
@@ -107,7 +107,7 @@ async def test_a_tracker_warms_up_for_many_and_not_for_one() -> None:
     async with SimulatorServer(project) as server:
         for ids, connections in ((["r0"], 1), ([f"r{number}" for number in range(5)], 5)):
             async with _client(server.port) as client:
-                async with Tracker(client, gate=LocalGate(100.0)) as tracker:
+                async with Tracker(client, limiter=LocalLimiter(100.0)) as tracker:
                     await tracker.wait_all(ids)
                 assert server._runner is not None
                 assert server._runner.server is not None

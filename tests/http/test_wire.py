@@ -459,7 +459,7 @@ def test_retry_after_in_both_forms(value: str | None, seconds: float | None) -> 
 )
 def test_retry_after_is_none_or_a_bounded_wait(value: str) -> None:
     """
-    The gate sleeps for this long: neither an error nor an endless pause may come of a header.
+    The limiter sleeps for this long: neither an error nor an endless pause may come of a header.
     """
     wait = wire.retry_after(value, now=NOW)
 

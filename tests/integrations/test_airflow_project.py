@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import HostGate, LocalGate, RedisGate
 from onehouse_tracker.integrations.airflow._project import Project
 from onehouse_tracker.integrations.airflow.provider import get_provider_info
+from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RedisLimiter
 
 EXTRA = {
     "account_uid": "account",
@@ -105,24 +105,24 @@ def test_a_token_replaces_the_key_pair() -> None:
 
 def test_the_budget_is_shared_on_the_machine_by_default() -> None:
     """
-    Airflow runs workers and triggerers side by side: a gate for each would spend the budget
+    Airflow runs workers and triggerers side by side: a limiter for each would spend the budget
     many times.
     """
-    assert isinstance(_project().make_gate(), HostGate)
-    assert isinstance(_project(gate="local").make_gate(), LocalGate)
-    assert isinstance(_project(gate="redis://:pw@redis.example/0").make_gate(), RedisGate)
+    assert isinstance(_project().make_limiter(), HostLimiter)
+    assert isinstance(_project(limiter="local").make_limiter(), LocalLimiter)
+    assert isinstance(_project(limiter="redis://:pw@redis.example/0").make_limiter(), RedisLimiter)
 
 
 def test_numbers_may_be_text() -> None:
     """
     The form of the connection knows text only, and stores an empty one for nothing.
     """
-    project = _project(limit="20", share="0.5", patience=900, processes="3", gate="")
+    project = _project(limit="20", share="0.5", patience=900, processes="3", limiter="")
 
     assert (project.limit, project.share, project.patience) == (20, 0.5, 900)
     assert project.processes == 3
     assert _project(limit="").limit == 10
-    assert project.make_gate().limit == 10
+    assert project.make_limiter().limit == 10
     assert project.make_policy().patience == 900
 
 
@@ -133,7 +133,7 @@ def test_numbers_may_be_text() -> None:
         {"limit": 0},
         {"share": 2},
         {"patience": -1},
-        {"gate": "file"},
+        {"limiter": "file"},
         {"processes": [1]},
     ],
     ids=str,
@@ -152,7 +152,7 @@ def test_secrets_are_not_shown() -> None:
     """
     A project is a key of a dictionary, and ends in tracebacks.
     """
-    project = _project(gate="redis://:marked-password@redis.example/0")
+    project = _project(limiter="redis://:marked-password@redis.example/0")
 
     assert "marked" not in repr(project)
 

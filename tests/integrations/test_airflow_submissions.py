@@ -24,7 +24,6 @@ from onehouse_tracker.errors import (
     SubmissionError,
     TransportError,
 )
-from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.integrations.airflow import _worker
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._submissions import (
@@ -41,6 +40,7 @@ from onehouse_tracker.integrations.airflow._worker import (
     follow_here,
     submit_missing,
 )
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus, Outcome, Request, StatusReply
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.testing import Fault, FaultKind, SimulatedProject, SimulatorServer
@@ -365,7 +365,7 @@ def _submit(
     simulator: RunningSimulator, variables: Variables, statements: Sequence[str]
 ) -> list[Known]:
     client = WatchedClient(_client(simulator))
-    with sync.Tracker(client, gate=_fast()) as tracker:
+    with sync.Tracker(client, limiter=_fast()) as tracker:
         return _submit_missing(tracker, client, variables, statements)
 
 
@@ -386,8 +386,8 @@ def _client(simulator: RunningSimulator) -> OnehouseClient:
     return OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=0.5)
 
 
-def _fast() -> LocalGate:
-    return LocalGate(500)
+def _fast() -> LocalLimiter:
+    return LocalLimiter(500)
 
 
 def test_each_is_submitted_once() -> None:
@@ -450,7 +450,7 @@ def test_a_worker_that_is_told_to_stop(rate: float, *, may_run: bool) -> None:
             OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=10)
         )
         stop = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
-        with sync.Tracker(client, gate=LocalGate(rate)) as tracker:
+        with sync.Tracker(client, limiter=LocalLimiter(rate)) as tracker:
             tracker.stats()
             stop.start()
             with pytest.raises(KeyboardInterrupt):
@@ -553,7 +553,7 @@ def test_a_task_that_is_told_to_end_gives_up_what_waits() -> None:
         client = WatchedClient(_client(simulator))
         began = time.monotonic()
         with (
-            sync.Tracker(client, gate=LocalGate(0.2)) as tracker,
+            sync.Tracker(client, limiter=LocalLimiter(0.2)) as tracker,
             _told_to_end(client, 0.4, variables) as found,
             pytest.raises(StoppedError),
         ):
@@ -581,7 +581,7 @@ def test_a_task_that_is_told_to_end_waits_for_the_answer() -> None:
             OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=5)
         )
         with (
-            sync.Tracker(client, gate=_fast()) as tracker,
+            sync.Tracker(client, limiter=_fast()) as tracker,
             _told_to_end(client, 0.4, variables),
             pytest.raises(StoppedError),
         ):
@@ -603,7 +603,7 @@ def test_a_refusal_for_the_rate_leaves_no_intent() -> None:
     with RunningSimulator(SimulatorServer(project)) as simulator:
         client = WatchedClient(_client(simulator))
         with (
-            sync.Tracker(client, gate=_fast()) as tracker,
+            sync.Tracker(client, limiter=_fast()) as tracker,
             _told_to_end(client, 0.5, variables) as found,
             pytest.raises(StoppedError),
         ):
@@ -631,7 +631,7 @@ def test_an_intent_that_took_too_long_is_not_carried_out() -> None:
         client = WatchedClient(_client(simulator))
         policy = PollPolicy(poll_timeout=0.2)
         with (
-            sync.Tracker(client, gate=_fast(), policy=policy) as tracker,
+            sync.Tracker(client, limiter=_fast(), policy=policy) as tracker,
             pytest.raises(SubmissionError),
         ):
             _submit_missing(tracker, client, variables, ["RUN JOB a"])
@@ -650,7 +650,7 @@ def test_who_waits_here_says_what_is_pending(caplog: pytest.LogCaptureFixture) -
     told: list[list[str]] = []
     with (
         RunningSimulator(SimulatorServer(project)) as simulator,
-        sync.Tracker(_client(simulator), gate=_fast()) as tracker,
+        sync.Tracker(_client(simulator), limiter=_fast()) as tracker,
     ):
         news = follow_here(
             tracker,
@@ -688,7 +688,7 @@ def test_who_waits_here_does_not_wait_for_what_cannot_be_reached(
 
     monkeypatch.setattr(_worker, "_REPORT", 0.2)
     policy = PollPolicy(failure_base=0.001, failure_max=0.01, gap_min=0.01, gap_max=0.01)
-    with sync.Tracker(Answers(), gate=LocalGate(1000), policy=policy) as tracker:
+    with sync.Tracker(Answers(), limiter=LocalLimiter(1000), policy=policy) as tracker:
         news = follow_here(
             tracker,
             [Request("bad"), Request("other")],
@@ -714,7 +714,7 @@ def test_who_waits_here_with_wrong_credentials_is_told() -> None:
             OnehouseClient(
                 Credentials.from_env(environ={**simulator.environ, "ONEHOUSE_API_KEY": "wrong"})
             ),
-            gate=_fast(),
+            limiter=_fast(),
         ) as tracker,
     ):
         news = follow_here(

@@ -57,7 +57,7 @@ ONE_OF_EACH: list[events.Event] = [
     events.RequestDropped(at=0.0, request_id="b", label="L", timed_out=False, reason=None),
     events.StatementSubmitted(at=0.0, request_id="a", label="L"),
     events.BudgetRefused(at=0.0, request_id="a", retry_after=None, paused_for=0.2, margin=0.1),
-    events.BudgetDegraded(at=0.0, gate="redis", rate=2.5),
+    events.BudgetDegraded(at=0.0, limiter="redis", rate=2.5),
     events.OutageBegan(at=0.0, reason="down"),
     events.OutageEnded(at=0.0, lasted=30.0),
     events.ProjectFailed(at=0.0, error="OutageError", message="m", pending=1),
@@ -173,11 +173,11 @@ def test_gauges_are_told_with_every_export(monkeypatch: pytest.MonkeyPatch) -> N
     collected = Collected()
     assert "onehouse.tracker.outage" not in collected.metrics()
     collected.observer(events.OutageBegan(at=0.0, reason="down"))
-    collected.observer(events.BudgetDegraded(at=0.0, gate="redis", rate=2.5))
+    collected.observer(events.BudgetDegraded(at=0.0, limiter="redis", rate=2.5))
     for _ in range(3):
         assert collected.points("onehouse.tracker.outage") == [({}, 1)]
         assert collected.points("onehouse.tracker.budget") == [
-            ({"onehouse.tracker.gate": "redis"}, 2.5)
+            ({"onehouse.tracker.limiter": "redis"}, 2.5)
         ]
     collected.observer(events.OutageEnded(at=0.0, lasted=30.0))
     assert collected.points("onehouse.tracker.outage") == [({}, 0)]

@@ -8,7 +8,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from onehouse_tracker import Request, Results, Tracker
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.report import Recording
 from onehouse_tracker.testing import FaultRule, SimulatedProject, SimulatedSource, faults, outage
@@ -72,9 +72,9 @@ def batch(
     known_at: dict[str, float] = {}
 
     async def scenario() -> Results:
-        gate = LocalGate(10)
+        limiter = LocalLimiter(10)
         source = SimulatedSource(project)
-        async with Tracker(source, gate=gate, observers=[recording], seed=seed) as tracker:
+        async with Tracker(source, limiter=limiter, observers=[recording], seed=seed) as tracker:
             results = await tracker.wait_all(requests, timeout=timeout)
         for request_id, result in results.items():
             if result.outcome.finished:

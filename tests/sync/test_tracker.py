@@ -99,7 +99,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 def test_the_functions_share_one_tracker(settings: dict[str, Any]) -> None:
     """
-    Calls in a row must not open a client, a gate and a thread each.
+    Calls in a row must not open a client, a limiter and a thread each.
     """
     first = sync.wait_all(["r-1", "bad"], **settings)
     second = sync.wait_all(["r-2"], label="SHOW", **settings)

@@ -20,7 +20,7 @@ from onehouse_tracker._engine.roster import Roster
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._engine.writer import Then
 from onehouse_tracker.events import Event, Observer
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import Result
 from onehouse_tracker.testing.worlds import BrokenPromiseError, World, main, run_world
 
@@ -138,10 +138,10 @@ def test_result_of_another_request_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_ignored_pause_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The gate and the engine both look at the pause: only without either is it broken.
+    The limiter and the engine both look at the pause: only without either is it broken.
     """
-    monkeypatch.setattr(LocalGate, "paused_until", float("-inf"))
-    monkeypatch.setattr("onehouse_tracker.gates._pace.Pace.paused_until", Forgetful())
+    monkeypatch.setattr(LocalLimiter, "paused_until", float("-inf"))
+    monkeypatch.setattr("onehouse_tracker.limiters._pace.Pace.paused_until", Forgetful())
 
     assert_seen("sent in a pause")
 
@@ -160,7 +160,7 @@ def test_spent_budget_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     One request a second too many is what the server would refuse.
     """
-    monkeypatch.setattr("onehouse_tracker.gates._pace.Pace.rate", lambda *_: 11.5)
+    monkeypatch.setattr("onehouse_tracker.limiters._pace.Pace.rate", lambda *_: 11.5)
 
     assert_seen("requests within one second")
 

@@ -22,8 +22,10 @@ def why_ended(error: BaseException) -> TrackerClosedError:
     if ours:
         what = str(cause)
     elif isinstance(cause, asyncio.CancelledError):
-        # What the loop awaits is the gate.
-        who = "was cancelled from outside" if is_cancelled() else "ended: its gate was cancelled"
+        # What the loop awaits is the limiter.
+        who = (
+            "was cancelled from outside" if is_cancelled() else "ended: its limiter was cancelled"
+        )
         what = f"the polling loop {who}, though nobody closed the tracker"
     else:
         what = f"the polling loop failed ({type(cause).__name__})"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.errors import ThrottledError, TrackerClosedError, UnauthorizedError
-    from onehouse_tracker.gates import Gate
+    from onehouse_tracker.limiters import RateLimiter
     from onehouse_tracker.models import StatusSource
     from onehouse_tracker.policy import PollPolicy
 
@@ -47,13 +47,13 @@ class Engine:
     Follows any number of requests with one dispatcher task and one task per poll in flight.
 
     `run` owns all tasks: no poll outlives it.  Everything that needs a slot waits in the
-    dispatcher, and it alone waits on the gate.
+    dispatcher, and it alone waits on the limiter.
     """
 
     def __init__(
         self,
         source: StatusSource,
-        gate: Gate,
+        limiter: RateLimiter,
         policy: PollPolicy,
         *,
         emit: events.Emitter,
@@ -63,9 +63,9 @@ class Engine:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._source = Source(source, policy)
-        self._gate = gate
+        self._limiter = limiter
         self._emit = emit
-        self._schedule = Schedule(policy, gate.limit)
+        self._schedule = Schedule(policy, limiter.limit)
         state = ProjectState(Health(policy.patience))
         self._health = state.health
         self._roster = Roster(
@@ -83,7 +83,7 @@ class Engine:
             self._schedule,
             self._roster,
             self._slots,
-            gate=gate,
+            limiter=limiter,
             policy=policy,
             emit=self._emit,
             random=draw,
@@ -94,7 +94,7 @@ class Engine:
         self.closed_by: TrackerClosedError | None = None
         """Why nothing is polled any more; `None` while it is."""
         self._polls_go_first = True
-        self._max_in_flight = policy.polls_at_once(gate.limit)
+        self._max_in_flight = policy.polls_at_once(limiter.limit)
         self._last_sent_at = -math.inf
         # A set, so that no poll can be counted out twice.
         self._in_flight: set[Tracked] = set()
@@ -199,7 +199,7 @@ class Engine:
 
     def accepted(self, sent_at: float, row: RefusalRow | None = None) -> None:
         """The server answered a submission sent at *sent_at*, after the refusals in *row*."""
-        self._gate.answered(sent_at)
+        self._limiter.answered(sent_at)
         self._replies.good(sent_at, self._loop.time(), row)
         self._wake()
 
@@ -236,7 +236,7 @@ class Engine:
 
     async def run(self) -> None:
         """
-        Poll until cancelled, which is safe at each await: asleep, at the gate (one slot is
+        Poll until cancelled, which is safe at each await: asleep, at the limiter (one slot is
         lost at most), and while polls are in flight (they are cancelled and awaited).
 
         However it ends, everyone is told at once, and not when the last poll has ended.
@@ -250,13 +250,13 @@ class Engine:
             except BaseException as error:
                 self.end(error)
                 raise
-            raise asyncio.CancelledError  # which a library behind the gate swallowed
+            raise asyncio.CancelledError  # which a library behind the limiter swallowed
 
     async def _acquire(self) -> None:
-        planned = max(self._loop.time(), self._gate.paused_until)
-        await self._gate.acquire()
+        planned = max(self._loop.time(), self._limiter.paused_until)
+        await self._limiter.acquire()
         now = self._loop.time()
-        self._health.woke(max(planned, self._gate.paused_until), now)
+        self._health.woke(max(planned, self._limiter.paused_until), now)
         self._replies.note_budget(now)
 
     async def _until_slot_wanted(self) -> None:
@@ -320,7 +320,7 @@ class Engine:
     def _use_slot(self, polls: asyncio.TaskGroup) -> None:
         """Give the slot that was just granted to whatever deserves it at this moment."""
         now = self._loop.time()
-        if self.closed_by is not None or self._gate.paused_until > now:
+        if self.closed_by is not None or self._limiter.paused_until > now:
             return  # all ended, or a pause began, after the slot was granted
         self._review(now)
         poll_is_due = self._poll_wanted_at(now) <= now + TICK

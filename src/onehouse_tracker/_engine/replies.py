@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker._schedule.schedule import Schedule
-    from onehouse_tracker.gates import Gate
+    from onehouse_tracker.limiters import RateLimiter
     from onehouse_tracker.policy import PollPolicy
 
 __all__ = ["Replies"]
@@ -67,7 +67,7 @@ class Replies:
         roster: Roster,
         slots: SlotQueue,
         *,
-        gate: Gate,
+        limiter: RateLimiter,
         policy: PollPolicy,
         emit: events.Emitter,
         random: Callable[[], float],
@@ -80,7 +80,7 @@ class Replies:
         self._refusals = state.refusals
         self._roster = roster
         self._slots = slots
-        self._gate = gate
+        self._limiter = limiter
         self._policy = policy
         self._emit = emit
         self._random = random
@@ -96,12 +96,12 @@ class Replies:
         if not self._emit or now < self._next_look:
             return
         self._next_look = now + _LOOK
-        stats = self._gate.stats()
+        stats = self._limiter.stats()
         if stats.degraded is self._degraded:
             return
         self._degraded = stats.degraded
         event = events.BudgetDegraded if stats.degraded else events.BudgetRestored
-        self._emit(event(at=now, gate=stats.kind, rate=stats.rate))
+        self._emit(event(at=now, limiter=stats.kind, rate=stats.rate))
 
     # --- One poll --------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Replies:
             self._failed(tracked, answer, sent_at, now)
 
     def _answered(self, tracked: Tracked, sent_at: float, now: float) -> None:
-        self._gate.answered(sent_at)
+        self._limiter.answered(sent_at)
         faults = tracked.faults
         self.good(sent_at, now, None if faults is None else faults.rate)
         tracked.answered = True
@@ -198,11 +198,11 @@ class Replies:
 
     def _after_refusal(self, row: RefusalRow, error: ThrottledError, now: float) -> float:
         """When to send again what was refused for its rate."""
-        resumed_at = max(now, self._gate.paused_until)
+        resumed_at = max(now, self._limiter.paused_until)
         wait = backoff(row.count - 1, self._policy, self._random()) if row.count > 1 else 0.0
         if len(self._roster):
             # The others go first: enough of them to tell whose fault it is.
-            wait = max(wait, 1.5 * LEAST_ANSWERS / self._gate.limit)
+            wait = max(wait, 1.5 * LEAST_ANSWERS / self._limiter.limit)
         return max(resumed_at + wait, now + least_wait(error))
 
     def _denied(
@@ -290,17 +290,17 @@ class Replies:
         self._health.refused(now, error)
         if row.own:
             if row.steps:
-                self._gate.forgive(row.steps)
+                self._limiter.forgive(row.steps)
                 row.steps = 0
             return row
         self._health.wary = True
-        self._gate.throttled(sent_at, error.retry_after)
+        self._limiter.throttled(sent_at, error.retry_after)
         if error.retry_after is not None:
             # What we rest beyond that is our own choice, and silence like any other.
-            until = min(self._gate.paused_until, now + error.retry_after)
+            until = min(self._limiter.paused_until, now + error.retry_after)
             self._health.paused(now, until)
         if self._emit:
-            stats = self._gate.stats()
+            stats = self._limiter.stats()
             self._emit(
                 events.BudgetRefused(
                     at=now,

@@ -42,8 +42,8 @@ from onehouse_tracker._session.memory import Memory
 from onehouse_tracker._session.submission import Submissions
 from onehouse_tracker._session.workers import Workers
 from onehouse_tracker.errors import TrackerClosedError
-from onehouse_tracker.gates import Gate
 from onehouse_tracker.handles import Handle
+from onehouse_tracker.limiters import RateLimiter
 from onehouse_tracker.models import Request, StatusSource
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
@@ -71,7 +71,7 @@ class Session:
     def __init__(
         self,
         source: StatusSource,
-        gate: Gate,
+        limiter: RateLimiter,
         policy: PollPolicy,
         *,
         journal: Journal | None,
@@ -89,7 +89,7 @@ class Session:
         self._source = source
         self.owns_source = False
         """Whether the source is opened and closed here."""
-        self._gate = gate
+        self._limiter = limiter
         self._policy = policy
         self._journal = journal
         self._journal_is_strict = journal_is_strict
@@ -112,8 +112,8 @@ class Session:
         if self.closed or self.engine is not None:
             raise TrackerClosedError("a tracker can be entered only once; make a new one")
         async with AsyncExitStack() as stack:
-            await self._gate.start()
-            stack.push_async_callback(self._gate.aclose)
+            await self._limiter.start()
+            stack.push_async_callback(self._limiter.aclose)
             recorder = await self._open_journal(stack)
             # Closed after the engine: the last that a page tells is how it all ended.
             self.pages = await stack.enter_async_context(AsyncExitStack())
@@ -124,7 +124,7 @@ class Session:
                 await stack.enter_async_context(cast("Any", self._source))
             engine = Engine(
                 self._source,
-                self._gate,
+                self._limiter,
                 self._policy,
                 emit=self.emit,
                 wall_clock=self._wall_clock,

@@ -22,7 +22,7 @@ from onehouse_tracker.cli._statements import label_of
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.config import Credentials
-from onehouse_tracker.gates import LocalGate
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import Outcome, Request
 from onehouse_tracker.testing.enforcers import SlidingLog
 from onehouse_tracker.testing.faults import Draw
@@ -124,11 +124,13 @@ async def demo(
                 f"which allows {_LIMIT} requests a second, and following them to their end ..."
             )
             client = OnehouseClient(Credentials.from_env(environ=server.environment()))
-            gate = LocalGate(_LIMIT)
+            limiter = LocalLimiter(_LIMIT)
             began = loop.time()
             async with (
                 client,
-                Tracker(client, gate=gate, observers=[observe, *recordings], seed=seed) as tracker,
+                Tracker(
+                    client, limiter=limiter, observers=[observe, *recordings], seed=seed
+                ) as tracker,
                 served(terminal, tracker, page, title="onehouse-tracker demo"),
                 live(terminal, ledger, tracker.stats),
             ):

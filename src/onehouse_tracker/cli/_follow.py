@@ -185,7 +185,7 @@ def open_tracker(
         profile=settings.profile,
         limit=settings.limit,
         share=settings.share,
-        gate=settings.gate,
+        limiter=settings.limiter,
         journal=journal or _journal(settings, patient=False),
         observers=observers,
     )

@@ -129,7 +129,7 @@ async def request(credentials: Credentials) -> Finding:
             state=State.WARNING,
             found="the project's budget is used up at the moment, so nothing else was learnt",
             advice="try again when less is going on; whoever else polls this project (--share,"
-            " --gate) draws on the same 10 requests a second",
+            " --limiter) draws on the same 10 requests a second",
         )
     except RejectedError as error:
         return _refused(error)

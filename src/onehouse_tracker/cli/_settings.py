@@ -18,9 +18,9 @@ from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
 from onehouse_tracker.errors import ConfigError
 
-__all__ = ["GATE_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
+__all__ = ["LIMITER_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
 
-GATE_VARIABLE = "ONEHOUSE_TRACKER_GATE"
+LIMITER_VARIABLE = "ONEHOUSE_TRACKER_LIMITER"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -45,21 +45,21 @@ def _seconds(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-def _gate(context: typer.Context, text: str) -> str:
+def _limiter(context: typer.Context, text: str) -> str:
     """Take what stands in the variable as other variables are taken, and blame it by its name."""
-    source = context.get_parameter_source("gate")
+    source = context.get_parameter_source("limiter")
     if source is None or source.name != "ENVIRONMENT":
         return text
     value = plain(text)
     if not value:
-        return Settings().gate
-    from onehouse_tracker.gates import check_gate  # noqa: PLC0415 - loads the limiters
+        return Settings().limiter
+    from onehouse_tracker.limiters import check_limiter  # noqa: PLC0415 - loads the limiters
 
     try:
-        check_gate(value)
+        check_limiter(value)
     except ConfigError as error:
         advice = "; remove the quotes around it" if is_quoted(value) else ""
-        text = f"environment variable {GATE_VARIABLE}: {error}{advice}"
+        text = f"environment variable {LIMITER_VARIABLE}: {error}{advice}"
         raise typer.BadParameter(text) from None
     return value
 
@@ -91,12 +91,12 @@ class Settings:
     share: Annotated[
         float, typer.Option(metavar="PART", help="Our part of that, up to 1.", callback=_part)
     ] = 1.0
-    gate: Annotated[
+    limiter: Annotated[
         str,
         typer.Option(
-            metavar="GATE",
-            envvar=GATE_VARIABLE,
-            callback=_gate,
+            metavar="LIMITER",
+            envvar=LIMITER_VARIABLE,
+            callback=_limiter,
             help="Who shares the budget: 'local': this process alone; 'host': all on this"
             " machine, through a file, or through the one that 'host:PATH' names;"
             " 'redis://...': all that use this Redis.",
@@ -154,38 +154,40 @@ class Settings:
     def arguments(self, without: Collection[str] = ()) -> list[str]:
         """The arguments that give these settings again, for the command that continues."""
         left_out = {*_OF_THE_MOMENT, *without}
-        set_to = plain(os.environ.get(GATE_VARIABLE, ""))
-        if self.gate == set_to:
-            left_out.add("gate")  # it is there the next time too
-        given = arguments_of(replace(self, gate=_without_password(self.gate)), left_out)
-        if set_to and self.gate == Settings().gate != set_to and "gate" not in left_out:
-            given += ["--gate", self.gate]  # a default that was chosen, against the variable
+        set_to = plain(os.environ.get(LIMITER_VARIABLE, ""))
+        if self.limiter == set_to:
+            left_out.add("limiter")  # it is there the next time too
+        given = arguments_of(replace(self, limiter=_without_password(self.limiter)), left_out)
+        if set_to and self.limiter == Settings().limiter != set_to and "limiter" not in left_out:
+            given += ["--limiter", self.limiter]  # a default that was chosen, against the variable
         return given
 
     def hints(self) -> list[str]:
         """What has to be said about `arguments`."""
-        if _without_password(self.gate) == self.gate or self.gate == plain(
-            os.environ.get(GATE_VARIABLE, "")
+        if _without_password(self.limiter) == self.limiter or self.limiter == plain(
+            os.environ.get(LIMITER_VARIABLE, "")
         ):
             return []
-        return [f"the password of the gate is not shown: set {GATE_VARIABLE}, and omit --gate"]
+        return [
+            f"the password of the limiter is not shown: set {LIMITER_VARIABLE}, and omit --limiter"
+        ]
 
 
 OF_FOLLOWING = frozenset({"timeout", "journal", "report", "page", "fail_fast"})
 """Options of whoever follows requests to their end."""
 
-OF_POLLING = frozenset({"limit", "share", "gate", "profile", "label", "verbose"})
+OF_POLLING = frozenset({"limit", "share", "limiter", "profile", "label", "verbose"})
 """Options of whoever asks about requests."""
 
 _OF_THE_MOMENT = frozenset({"fail_fast", "quiet", "verbose"})
 """What says nothing about the next time: whoever goes on wants to know the rest."""
 
 
-def _without_password(gate: str) -> str:
-    if gate == "local" or gate.partition(":")[0] == "host":
-        return gate
+def _without_password(limiter: str) -> str:
+    if limiter == "local" or limiter.partition(":")[0] == "host":
+        return limiter
     try:
-        parts = urlsplit(gate)
+        parts = urlsplit(limiter)
     except ValueError:
         return "..."
     user, at, place = parts.netloc.rpartition("@")

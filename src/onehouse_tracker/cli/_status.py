@@ -25,7 +25,7 @@ from onehouse_tracker.errors import (
     ThrottledError,
     UnauthorizedError,
 )
-from onehouse_tracker.gates import Gate, gate_from
+from onehouse_tracker.limiters import RateLimiter, limiter_from
 from onehouse_tracker.models import ApiStatus, Outcome, Request, Result, StatusReply
 
 __all__ = ["status"]
@@ -57,8 +57,8 @@ async def status(
     configure(verbose=settings.verbose)
     requests = await requests_from(arguments, given)
     client = OnehouseClient.from_env(profile=settings.profile)
-    gate = gate_from(
-        settings.gate,
+    limiter = limiter_from(
+        settings.limiter,
         project=client.credentials.project_key,
         limit=settings.limit,
         share=settings.share,
@@ -72,11 +72,11 @@ async def status(
 
     try:
         async with client:
-            await gate.start()
+            await limiter.start()
             try:
-                await _Survey(client, gate, settings.label, show).run(requests)
+                await _Survey(client, limiter, settings.label, show).run(requests)
             finally:
-                await gate.aclose()
+                await limiter.aclose()
     finally:
         standings.sort(key=lambda standing: standing.number)
         items = [Item(standing.to_dict(), standing.row()) for standing in standings]
@@ -154,12 +154,12 @@ class _Survey:
     def __init__(
         self,
         client: OnehouseClient,
-        gate: Gate,
+        limiter: RateLimiter,
         label: str | None,
         show: Callable[[_Standing], Coroutine[Any, Any, None]],
     ) -> None:
         self._client = client
-        self._gate = gate
+        self._limiter = limiter
         self._label = label
         self._show = show
         self._answered = False
@@ -172,7 +172,7 @@ class _Survey:
                 number = 0
                 async for request in _each(requests):
                     number += 1
-                    await self._gate.acquire()
+                    await self._limiter.acquire()
                     question = questions.create_task(self._ask(number, request))
                     if not self._answered:
                         await asyncio.wait([question])
@@ -194,14 +194,14 @@ class _Survey:
             try:
                 reply = await self._client.fetch(request.request_id)
             except ThrottledError as refusal:
-                self._gate.throttled(sent_at, refusal.retry_after)
+                self._limiter.throttled(sent_at, refusal.retry_after)
                 error = refusal
             except StatusError as failure:
                 error = failure
             again = isinstance(error, ThrottledError | StaleConnectionError)
             if not again or polls > _REFUSALS_BORNE:
                 break
-            await self._gate.acquire()
+            await self._limiter.acquire()
         await self._show(
             _Standing(
                 number=number,

@@ -45,10 +45,10 @@ class _Now:
         return [] if self.outage is None else [metrics.Observation(self.outage)]
 
     def budgets(self) -> list[metrics.Observation]:
-        """The rate of each kind of gate whose budget was lost or found again."""
+        """The rate of each kind of limiter whose budget was lost or found again."""
         return [
-            metrics.Observation(rate, {"onehouse.tracker.gate": gate})
-            for gate, rate in self.rates.copy().items()
+            metrics.Observation(rate, {"onehouse.tracker.limiter": limiter})
+            for limiter, rate in self.rates.copy().items()
         ]
 
 
@@ -194,7 +194,7 @@ class OpenTelemetryObserver:
         self._pauses.record(event.paused_for)
 
     def _budget_changed(self, event: events.BudgetDegraded | events.BudgetRestored) -> None:
-        self._now.rates[event.gate] = event.rate
+        self._now.rates[event.limiter] = event.rate
 
     def _outage_began(self, _: events.OutageBegan) -> None:
         self._now.outage = 1

@@ -7,8 +7,8 @@ Errors are those of `onehouse_tracker`.
 
 After ``fork()`` the child has none of its parent's threads: trackers that were open, and
 what they handed out, raise `TrackerClosedError` there, while the functions of this module
-build anew.  Processes that poll at the same time need a gate that they share,
-``gate="host"``.
+build anew.  Processes that poll at the same time need a limiter that they share,
+``limiter="host"``.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def _lease(settings: Mapping[str, Any]) -> Iterator[Tracker]:
 
 
 def _close_idle(project_key: str) -> None:
-    """Close what nobody uses any more of a project: two gates would spend twice its budget."""
+    """Close what nobody uses any more of a project: two limiters would spend twice its budget."""
     for key, shared in tuple(_trackers.items()):
         if key[0].project_key != project_key:
             continue

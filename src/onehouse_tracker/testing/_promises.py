@@ -32,7 +32,7 @@ ANYTHING = "*"
 """In place of a request ID: whatever there is."""
 
 MAX_PAUSE = 10.0
-"""Seconds that one Retry-After can make the gate pause."""
+"""Seconds that one Retry-After can make the limiter pause."""
 
 _SHORTEST_PAUSE = 0.2
 _MOMENT = 1e-6  # seconds that the virtual clock may creep while one thing happens

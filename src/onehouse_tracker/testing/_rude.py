@@ -9,10 +9,10 @@ from collections.abc import Callable
 from random import Random
 
 from onehouse_tracker.events import Event
-from onehouse_tracker.gates import LocalGate
 from onehouse_tracker.handles import Handle
+from onehouse_tracker.limiters import LocalLimiter
 
-__all__ = ["PanicError", "RudeGate", "Rudeness"]
+__all__ = ["PanicError", "RudeLimiter", "Rudeness"]
 
 
 class PanicError(BaseException):
@@ -46,7 +46,7 @@ class Rudeness:
 
         cancelled: Whether a handle was.
 
-        broken: Whether a gate is.
+        broken: Whether a limiter is.
 
         meddled: Whether a task was cancelled that is not the user's own; then whoever depended on
             it has an error that says so.
@@ -77,7 +77,7 @@ class Rudeness:
         return self._hits(0.2)
 
     def breaks(self) -> bool:
-        """Whether a gate breaks now."""
+        """Whether a limiter breaks now."""
         self.broken = self._hits(0.0005) or self.broken
         return self.broken
 
@@ -119,8 +119,8 @@ def _is_safe(task: asyncio.Task[object]) -> bool:
     return not task.get_name().startswith(("onehouse-tracker", "poll ", "user "))
 
 
-class RudeGate(LocalGate):
-    """A gate that breaks now and then, which ends its tracker."""
+class RudeLimiter(LocalLimiter):
+    """A limiter that breaks now and then, which ends its tracker."""
 
     def __init__(self, limit: float, *, max_pause: float, broken: Callable[[], bool]) -> None:
         super().__init__(limit, max_pause=max_pause)
@@ -128,7 +128,7 @@ class RudeGate(LocalGate):
         self._kinds = (asyncio.CancelledError, PanicError, OSError)
 
     async def acquire(self) -> None:
-        """As a `LocalGate`, mostly."""
+        """As a `LocalLimiter`, mostly."""
         await super().acquire()
         if self._broken():
             raise self._kinds[self.stats().granted % len(self._kinds)]

@@ -37,7 +37,7 @@ from onehouse_tracker.testing._promises import (
     BrokenPromiseError,
     Promises,
 )
-from onehouse_tracker.testing._rude import RudeGate, Rudeness
+from onehouse_tracker.testing._rude import RudeLimiter, Rudeness
 from onehouse_tracker.testing._users import Users
 from onehouse_tracker.testing._watched import (
     CrashError,
@@ -200,7 +200,7 @@ class World:
         loop = asyncio.get_running_loop()
         return Tracker(
             self.source,
-            gate=RudeGate(LIMIT, max_pause=MAX_PAUSE, broken=self.rudeness.breaks),
+            limiter=RudeLimiter(LIMIT, max_pause=MAX_PAUSE, broken=self.rudeness.breaks),
             policy=self.policy,
             journal=None if path is None else WatchedJournal(path, self.promises),
             observers=[self.rudeness.observe, self.promises.observe],

@@ -14,7 +14,7 @@ from onehouse_tracker._settings.hidden import hide, tell
 from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import Gate, gate_from
+from onehouse_tracker.limiters import RateLimiter, limiter_from
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.tracker import Tracker
 
@@ -57,8 +57,8 @@ class Project:
     """
 
     credentials: Credentials
-    gate: str = field(default="host", repr=False)
-    """What hands out the budget, see ``gates.gate_from``: ``host`` because a machine that runs
+    limiter: str = field(default="host", repr=False)
+    """The rate limiter, see ``limiters.limiter_from``: ``host`` because a machine that runs
     Airflow runs many processes.  It may hold the password of a Redis."""
     limit: float = 10.0
     share: float = 1.0
@@ -82,22 +82,22 @@ class Project:
         credentials = Credentials(**given)
         project = cls(
             credentials=credentials,
-            gate=tell(extra.get("gate")) or cls.gate,
+            limiter=tell(extra.get("limiter")) or cls.limiter,
             limit=_number(extra, "limit", cls.limit),
             share=_number(extra, "share", cls.share),
             processes=int(_number(extra, "processes", cls.processes)),
             patience=_number(extra, "patience", cls.patience),
         )
         # Refused here, and not by the first task that uses it.
-        project.make_gate()
+        project.make_limiter()
         project.make_policy()
 
         return project
 
-    def make_gate(self) -> Gate:
-        """Make the gate; it is opened by who uses it."""
-        return gate_from(
-            self.gate,
+    def make_limiter(self) -> RateLimiter:
+        """Make the limiter; it is opened by who uses it."""
+        return limiter_from(
+            self.limiter,
             project=self.credentials.project_key,
             limit=self.limit,
             share=self.share,
@@ -113,13 +113,13 @@ class Project:
         """Open a tracker, and the client that belongs to it."""
         async with (
             self.client() as client,
-            Tracker(client, gate=self.make_gate(), policy=self.make_policy()) as tracker,
+            Tracker(client, limiter=self.make_limiter(), policy=self.make_policy()) as tracker,
         ):
             yield tracker
 
     def blocking_tracker(self) -> sync.Tracker:
         """Make a tracker for callers that block; use it with ``with``."""
-        return sync.Tracker(self.client(), gate=self.make_gate(), policy=self.make_policy())
+        return sync.Tracker(self.client(), limiter=self.make_limiter(), policy=self.make_policy())
 
     def client(self) -> OnehouseClient:
         """Make a client; it is opened by who uses it."""
@@ -130,7 +130,7 @@ class Project:
 
 def _hidden(extra: Mapping[str, Any]) -> dict[str, Any]:
     """The extra field, in which nothing that may be secret is empty or shows itself."""
-    secret = {*_CREDENTIALS, "gate"}
+    secret = {*_CREDENTIALS, "limiter"}
     return {
         name: hide(value) if name in secret else value
         for name, value in extra.items()

@@ -29,7 +29,7 @@ class OnehouseHook(BaseHook):
     extra field holds ``project_uid``, ``api_key``, ``api_secret``, ``link_uid``, ``region`` and
     ``user_id``, as for the vendor's provider, and may hold ``account_uid``, or
     ``bearer_token`` in place of the key pair.  What concerns the budget may stand there too:
-    ``gate`` (``host`` by default, or ``redis://...``), ``limit`` (10 requests a second),
+    ``limiter`` (``host`` by default, or ``redis://...``), ``limit`` (10 requests a second),
     ``share`` (1), ``processes`` (4), and ``patience`` (600 seconds).
 
     Args:
@@ -100,7 +100,7 @@ class OnehouseHook(BaseHook):
             "relabeling": {"host": "API address"},
             "placeholders": {
                 "host": "https://api.onehouse.ai",
-                "gate": "host, or redis://redis.example:6379/0",
+                "limiter": "host, or redis://redis.example:6379/0",
                 "limit": "10",
                 "region": "us-west-2",
             },
@@ -129,17 +129,17 @@ class OnehouseHook(BaseHook):
             "link_uid": text('Link UID (the console says "RequestID")'),
             "region": text("Region"),
             "account_uid": text("Account UID"),
-            "gate": text("Budget shared through"),
+            "limiter": text("Budget shared through"),
             "limit": text("Requests per second of the project"),
         }
 
 
 async def _probe(project: Project) -> tuple[bool, str]:
-    gate = project.make_gate()
-    await gate.start()
+    limiter = project.make_limiter()
+    await limiter.start()
     try:
         async with OnehouseClient(project.credentials) as client:
-            await gate.acquire()
+            await limiter.acquire()
             await client.fetch(str(uuid4()))
     except UnauthorizedError as error:
         return False, f"the server refuses these credentials: {error}"
@@ -149,5 +149,5 @@ async def _probe(project: Project) -> tuple[bool, str]:
     except StatusError as error:
         return False, str(error)
     finally:
-        await gate.aclose()
+        await limiter.aclose()
     return True, f"{project.credentials.base_url} accepts these credentials"

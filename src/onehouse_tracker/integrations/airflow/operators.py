@@ -128,7 +128,7 @@ class OnehouseSqlOperator(FollowingOperator):
         client = self._client = WatchedClient(project.client())
         try:
             with sync.Tracker(
-                client, gate=project.make_gate(), policy=project.make_policy()
+                client, limiter=project.make_limiter(), policy=project.make_policy()
             ) as tracker:
                 submitted = submit_missing(
                     tracker, client, statements, record, self.log, on_accepted=self._note_pending

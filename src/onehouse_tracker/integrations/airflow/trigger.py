@@ -40,7 +40,7 @@ __all__ = ["OnehouseTrackTrigger"]
 
 _LINGER: Final = 5.0
 """Seconds that a tracker without users stays open: the triggerer starts triggers once a second,
-and what a local gate knows of the last slot must not be forgotten before the next one."""
+and what a local limiter knows of the last slot must not be forgotten before the next one."""
 
 _LAST_LOOK: Final = 10.0
 """Seconds for those whose deadline passed while no triggerer ran: they may long have ended."""

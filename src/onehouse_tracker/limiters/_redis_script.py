@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
-from onehouse_tracker.gates._pace import (
+from onehouse_tracker.limiters._pace import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     MARGIN_CEILING,
@@ -19,7 +19,7 @@ from onehouse_tracker.gates._pace import (
     QUIET,
     PaceState,
 )
-from onehouse_tracker.gates._shared import SILENCE
+from onehouse_tracker.limiters._shared import SILENCE
 
 __all__ = [
     "HORIZON",

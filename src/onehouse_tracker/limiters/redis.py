@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 from onehouse_tracker._numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._pace import PaceState, static_rate
-from onehouse_tracker.gates._protocol import GateStats
-from onehouse_tracker.gates._redis_bookings import Bookings
-from onehouse_tracker.gates._redis_clock import RedisClock
-from onehouse_tracker.gates._redis_distance import Distance
-from onehouse_tracker.gates._redis_line import Heard, RedisLine, away, reason_of
-from onehouse_tracker.gates._redis_script import Answer, Question, keys_of
-from onehouse_tracker.gates._redis_url import check_url
-from onehouse_tracker.gates._shared import SILENCE, Refusal, SharedGate, horizon_of
+from onehouse_tracker.limiters._pace import PaceState, static_rate
+from onehouse_tracker.limiters._protocol import RateLimiterStats
+from onehouse_tracker.limiters._redis_bookings import Bookings
+from onehouse_tracker.limiters._redis_clock import RedisClock
+from onehouse_tracker.limiters._redis_distance import Distance
+from onehouse_tracker.limiters._redis_line import Heard, RedisLine, away, reason_of
+from onehouse_tracker.limiters._redis_script import Answer, Question, keys_of
+from onehouse_tracker.limiters._redis_url import check_url
+from onehouse_tracker.limiters._shared import SILENCE, Refusal, SharedLimiter, horizon_of
 
-__all__ = ["RedisGate"]
+__all__ = ["RedisLimiter"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class _TooFarError(OSError):
     """An answer takes so long that no slot can be booked in time."""
 
 
-class RedisGate(SharedGate):
+class RedisLimiter(SharedLimiter):
     """
     Evenly paced slots for all processes that name the same Redis and the same project.
 
@@ -133,7 +133,7 @@ class RedisGate(SharedGate):
 
     async def _open(self) -> None:
         """
-        Connect.  If Redis is away the gate starts degraded.
+        Connect.  If Redis is away the limiter starts degraded.
 
         Raises:
             ConfigError: redis-py is not installed; the URL cannot be used; or Redis refuses
@@ -193,7 +193,7 @@ class RedisGate(SharedGate):
         if line is not None:
             await line.aclose()
 
-    def stats(self) -> GateStats:
+    def stats(self) -> RateLimiterStats:
         """The budget now, as far as we know here."""
         stats = super().stats()
         return replace(stats, dropped=stats.dropped + self._booked.missed)
@@ -274,7 +274,7 @@ class RedisGate(SharedGate):
 
     def _opened(self) -> RedisLine:
         if self._line is None:
-            raise RuntimeError("the gate was not started")
+            raise RuntimeError("the limiter was not started")
         return self._line
 
     def _question(self, slots: int, *, waits: bool) -> Question:

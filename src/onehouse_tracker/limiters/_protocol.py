@@ -1,5 +1,5 @@
 """
-What the engine needs of a gate.
+What the engine needs of a limiter.
 """
 
 from __future__ import annotations
@@ -7,18 +7,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Gate", "GateStats"]
+__all__ = ["RateLimiter", "RateLimiterStats"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateStats:
-    """The budget as one gate sees it now."""
+class RateLimiterStats:
+    """The budget as one limiter sees it now."""
 
     kind: str
-    """Which gate: ``local``, ``host`` or ``redis``."""
+    """Which limiter: ``local``, ``host`` or ``redis``."""
 
     rate: float
-    """Requests per second the gate hands out now: limit, share and margin applied."""
+    """Requests per second the limiter hands out now: limit, share and margin applied."""
 
     granted: int
     """Slots handed out so far."""
@@ -39,10 +39,10 @@ class GateStats:
     """Slots that a busy process woke up for too late to use them."""
 
     degraded: bool = False
-    """Whether a shared gate lost its shared state and sends its static share only."""
+    """Whether a shared limiter lost its shared state and sends its static share only."""
 
 
-class Gate(Protocol):
+class RateLimiter(Protocol):
     """
     Hands out slots, one at a time.
 
@@ -54,7 +54,7 @@ class Gate(Protocol):
 
     @property
     def limit(self) -> float:
-        """Requests per second that this gate may hand out at best, margin not deducted."""
+        """Requests per second that this limiter may hand out at best, margin not deducted."""
 
     @property
     def paused_until(self) -> float:
@@ -87,7 +87,7 @@ class Gate(Protocol):
         One request was refused for itself: what its refusals added to the margin is taken back.
         """
 
-    def stats(self) -> GateStats:
+    def stats(self) -> RateLimiterStats:
         """The budget now."""
 
     async def aclose(self) -> None:

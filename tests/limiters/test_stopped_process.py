@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.gates import HostGate, host
-from onehouse_tracker.gates._stuck_lock import holder_of, replace_file
+from onehouse_tracker.limiters import HostLimiter, host
+from onehouse_tracker.limiters._stuck_lock import holder_of, replace_file
 
 WORKER = Path(__file__).with_name("stopped_worker.py")
 LIMIT = 50.0
@@ -51,12 +51,12 @@ def test_others_go_on_without_a_process_that_is_stopped(
     )
     grants: list[float] = []
 
-    async def spend(gate: HostGate, slots: int) -> None:
-        await gate.start()
+    async def spend(limiter: HostLimiter, slots: int) -> None:
+        await limiter.start()
         for _ in range(slots):
-            await gate.acquire()
+            await limiter.acquire()
             grants.append(time.monotonic())
-        await gate.aclose()
+        await limiter.aclose()
 
     try:
         assert worker.stdin is not None
@@ -66,11 +66,11 @@ def test_others_go_on_without_a_process_that_is_stopped(
         worker.stdin.flush()
         os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
         inode = path.stat().st_ino
-        gates = [HostGate(LIMIT, path=path, mode=0o640) for _ in range(3)]
+        limiters = [HostLimiter(LIMIT, path=path, mode=0o640) for _ in range(3)]
 
         async def spend_all() -> None:
             async with asyncio.timeout(5):
-                await asyncio.gather(*(spend(gate, 5) for gate in gates))
+                await asyncio.gather(*(spend(limiter, 5) for limiter in limiters))
 
         asyncio.run(spend_all())
         assert path.stat().st_ino != inode
@@ -78,7 +78,7 @@ def test_others_go_on_without_a_process_that_is_stopped(
         assert f"process {worker.pid}, which is stopped, has held the lock" in caplog.text
 
         os.kill(worker.pid, signal.SIGCONT)
-        asyncio.run(spend(gates[0], 10))
+        asyncio.run(spend(limiters[0], 10))
     finally:
         worker.kill()
         out, _ = worker.communicate()
@@ -94,16 +94,16 @@ async def test_slot_of_a_file_that_was_replaced_is_dropped(path: Path) -> None:
     """
     It was booked where nobody looks any more, and may be somebody else's now.
     """
-    gate = HostGate(5.0, path=path)
-    await gate.start()
-    await gate.acquire()
+    limiter = HostLimiter(5.0, path=path)
+    await limiter.start()
+    await limiter.acquire()
     began = time.monotonic()
-    waiting = asyncio.ensure_future(gate.acquire())
+    waiting = asyncio.ensure_future(limiter.acquire())
     await asyncio.sleep(0.05)
-    assert gate._file is not None
-    assert gate._file.take_over()
+    assert limiter._file is not None
+    assert limiter._file.take_over()
     await waiting
-    await gate.aclose()
+    await limiter.aclose()
 
     assert time.monotonic() - began > 0.39  # the one after that
 
@@ -118,14 +118,14 @@ async def test_what_cannot_be_replaced_is_said_and_waited_for(
     def refuse(*_: object) -> bool:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("onehouse_tracker.gates._budget_file.replace_file", refuse)
-    gate = HostGate(LIMIT, path=path)
-    await gate.start()
+    monkeypatch.setattr("onehouse_tracker.limiters._budget_file.replace_file", refuse)
+    limiter = HostLimiter(LIMIT, path=path)
+    await limiter.start()
     with path.open() as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         asyncio.get_running_loop().call_later(0.8, fcntl.flock, holder, fcntl.LOCK_UN)
-        await gate.acquire()
-    await gate.aclose()
+        await limiter.acquire()
+    await limiter.aclose()
 
     assert caplog.text.count("so nobody can send") == 1
     assert "Operation not permitted" in caplog.text
@@ -161,5 +161,5 @@ def test_holder_is_named_as_far_as_it_is_known(
         assert holder_of(file.fileno()) == "another process"
         fcntl.flock(holder, fcntl.LOCK_EX)
         assert holder_of(file.fileno()) == f"process {os.getpid()}"
-        monkeypatch.setattr("onehouse_tracker.gates._stuck_lock._LOCKS", path.parent / "none")
+        monkeypatch.setattr("onehouse_tracker.limiters._stuck_lock._LOCKS", path.parent / "none")
         assert holder_of(file.fileno()) == "another process"

@@ -16,18 +16,18 @@ from aiolimiter import AsyncLimiter
 
 from onehouse_tracker._numbers import is_number
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
-from onehouse_tracker.gates._protocol import GateStats
-from onehouse_tracker.gates._users import OpenedByUsers
+from onehouse_tracker.limiters._pace import LONGEST_SPREAD, Pace
+from onehouse_tracker.limiters._protocol import RateLimiterStats
+from onehouse_tracker.limiters._users import OpenedByUsers
 
-__all__ = ["LocalGate"]
+__all__ = ["LocalLimiter"]
 
 _LONGEST_CATCH_UP = 0.02
 """Seconds.  The margin of 2 % keeps 20 ms of each second free, at any limit: with more catch-up
 an eleventh request would fit into a second of ten."""
 
 
-class LocalGate(OpenedByUsers):
+class LocalLimiter(OpenedByUsers):
     """
     Evenly paced slots for one process.
 
@@ -45,7 +45,7 @@ class LocalGate(OpenedByUsers):
         catch_up: Seconds by which a slot may follow its predecessor too closely after a
             late wake-up, from 0 to 0.02.
 
-        project: A key that tells projects apart.  A second open gate with the same key in
+        project: A key that tells projects apart.  A second open limiter with the same key in
             this process warns, because together they would spend twice the budget.
 
     Raises:
@@ -74,11 +74,11 @@ class LocalGate(OpenedByUsers):
         self._waited = 0.0
 
     def __repr__(self) -> str:
-        return f"<LocalGate: {self._pace.limit:g} requests/s, {self._granted} granted>"
+        return f"<LocalLimiter: {self._pace.limit:g} requests/s, {self._granted} granted>"
 
     @property
     def limit(self) -> float:
-        """Requests per second that this gate may hand out at best, margin not deducted."""
+        """Requests per second that this limiter may hand out at best, margin not deducted."""
         return self._pace.limit
 
     @property
@@ -90,13 +90,13 @@ class LocalGate(OpenedByUsers):
         """Make ready on the running loop: a limiter belongs to one loop."""
         if self._project is not None and _open_twice(self, self._project):
             warnings.warn(
-                "two local gates are open for one Onehouse project in this process:"
-                " together they send twice its budget; share one tracker or one gate",
+                "two local limiters are open for one Onehouse project in this process:"
+                " together they send twice its budget; share one tracker or one limiter",
                 stacklevel=4,
             )
         self._set_rate(self._pace.rate(asyncio.get_running_loop().time()))
         with _registry:
-            _open_gates.add(self)
+            _open_limiters.add(self)
 
     async def _next_slot(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,10 +130,10 @@ class LocalGate(OpenedByUsers):
         """Take back what so many refusals added to the margin: they were not for the rate."""
         self._pace.forgive(asyncio.get_running_loop().time(), refusals)
 
-    def stats(self) -> GateStats:
+    def stats(self) -> RateLimiterStats:
         """The budget now."""
         now = asyncio.get_running_loop().time()
-        return GateStats(
+        return RateLimiterStats(
             kind="local",
             rate=self._pace.rate(now),
             granted=self._granted,
@@ -146,12 +146,12 @@ class LocalGate(OpenedByUsers):
     async def _close(self) -> None:
         self._limiter = None
         with _registry:
-            _open_gates.discard(self)
+            _open_limiters.discard(self)
 
     async def _take_token(self) -> None:
         limiter = self._limiter
         if limiter is None:
-            raise RuntimeError("the gate was not started")
+            raise RuntimeError("the limiter was not started")
         # Who asks late was idle, not woken late: there is nothing to catch up on, so the
         # slot takes the whole bucket, and the next one comes a full interval later.
         was_idle = limiter.has_capacity(limiter.max_rate)
@@ -172,25 +172,25 @@ class LocalGate(OpenedByUsers):
         return self._limiter
 
 
-# A lock, because private loops in other threads open gates too.  Weak, so that a gate that was
-# lost with its loop does not warn for ever.
+# A lock, because private loops in other threads open limiters too.  Weak, so that a limiter that
+# was lost with its loop does not warn for ever.
 _registry = threading.Lock()
-_open_gates: Final[WeakSet[LocalGate]] = WeakSet()
+_open_limiters: Final[WeakSet[LocalLimiter]] = WeakSet()
 
 
-def _open_twice(gate: LocalGate, project: str) -> bool:
+def _open_twice(limiter: LocalLimiter, project: str) -> bool:
     with _registry:
         return any(
             other._project == project  # noqa: SLF001 - another one of us
-            for other in _open_gates
-            if other is not gate
+            for other in _open_limiters
+            if other is not limiter
         )
 
 
 def _forked() -> None:
     global _registry  # noqa: PLW0603 - a thread that is gone in the child may have held it
     _registry = threading.Lock()
-    _open_gates.clear()
+    _open_limiters.clear()
 
 
 if hasattr(os, "register_at_fork"):

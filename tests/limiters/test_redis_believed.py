@@ -17,9 +17,9 @@ import pytest
 import redis
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import RedisGate
-from onehouse_tracker.gates._redis_script import SCRIPT, keys_of
-from tests.gates.redis_server import RedisServer
+from onehouse_tracker.limiters import RedisLimiter
+from onehouse_tracker.limiters._redis_script import SCRIPT, keys_of
+from tests.limiters.redis_server import RedisServer
 
 BUDGET, QUEUE, PROCESSES = keys_of("p")
 HOUR = 3600.0
@@ -175,8 +175,8 @@ async def test_planted_values_neither_stop_us_nor_speed_us_up(redis_server: Redi
     """
     The whole of it, as a process lives it: a margin of -100 gave 1,921 slots instead of 29.
     """
-    gate = RedisGate(redis_server.url, project="p")
-    await gate.start()
+    limiter = RedisLimiter(redis_server.url, project="p")
+    await limiter.start()
     loop = asyncio.get_running_loop()
     grants = 0
     with redis_server.client() as client:
@@ -186,10 +186,10 @@ async def test_planted_values_neither_stop_us_nor_speed_us_up(redis_server: Redi
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(end - 0.5 if name == "margin" else end):
                     while True:
-                        await gate.acquire()
+                        await limiter.acquire()
                         grants += 1
-    stats = gate.stats()
-    await gate.aclose()
+    stats = limiter.stats()
+    await limiter.aclose()
 
     assert 2 <= grants <= 10
     assert not stats.degraded
@@ -203,20 +203,20 @@ async def test_a_key_of_another_kind_is_said(
     """
     At the start it is a mistake; later everybody has a share, and a log line says so.
     """
-    gate = RedisGate(redis_server.url, project="p")
-    await gate.start()
+    limiter = RedisLimiter(redis_server.url, project="p")
+    await limiter.start()
     with redis_server.client() as client:
         client.delete(key)
         client.set(key, "somebody else's")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.1):
-            await gate.acquire()
+            await limiter.acquire()
 
-    assert gate.stats().degraded
+    assert limiter.stats().degraded
     assert "Redis is away (ResponseError)" in caplog.text
-    await gate.aclose()
+    await limiter.aclose()
     with pytest.raises(ConfigError, match="Redis refuses us: WRONGTYPE"):
-        await gate.start()
+        await limiter.start()
 
 
 # --- Whoever answers ---------------------------------------------------------------------
@@ -306,14 +306,14 @@ async def test_an_impostor_is_no_redis(reply: bytes, caplog: pytest.LogCaptureFi
     """
     caplog.set_level(logging.WARNING, "onehouse_tracker")
     async with _impostor(reply) as url:
-        gate = RedisGate(url, project="p", socket_timeout=0.1)
+        limiter = RedisLimiter(url, project="p", socket_timeout=0.1)
         refusal = "Redis is away"
         try:
-            await gate.start()
+            await limiter.start()
         except ConfigError as error:
             refusal = str(error)
-        told = refusal in caplog.text and gate.stats().degraded
-        await gate.aclose()
+        told = refusal in caplog.text and limiter.stats().degraded
+        await limiter.aclose()
 
     assert told or refusal.startswith("Redis refuses us")
     assert refusal.isprintable()
@@ -325,11 +325,11 @@ async def test_an_impostor_that_answers_soundly_is_believed() -> None:
     So that the table above shows what it means to show.
     """
     async with _impostor(_bulk(*SOUND)) as url:
-        gate = RedisGate(url, project="p")
-        await gate.start()
+        limiter = RedisLimiter(url, project="p")
+        await limiter.start()
 
-        assert not gate.stats().degraded
-        await gate.aclose()
+        assert not limiter.stats().degraded
+        await limiter.aclose()
 
 
 async def test_what_refuses_us_steers_no_terminal() -> None:
@@ -337,9 +337,9 @@ async def test_what_refuses_us_steers_no_terminal() -> None:
     Its words are shown, and they may be anything.
     """
     async with _impostor(b"-ERR \x1b[2J\xe2\x80\xae" + b"x" * 5_000 + b"\r\n") as url:
-        gate = RedisGate(url, project="p")
+        limiter = RedisLimiter(url, project="p")
         with pytest.raises(ConfigError, match="Redis refuses us") as caught:
-            await gate.start()
+            await limiter.start()
 
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
@@ -379,10 +379,10 @@ async def test_a_url_that_cannot_mean_anything_is_refused(url: str, message: str
     """
     url = url.replace("://127", "://:s3cret@127")
     if message is None:  # redis-py takes any word for true or false
-        RedisGate(url, project="p")
+        RedisLimiter(url, project="p")
         return
     with pytest.raises(ConfigError, match=message) as caught:
-        await RedisGate(url, project="p").start()
+        await RedisLimiter(url, project="p").start()
     assert "s3cret" not in str(caught.value)
 
 
@@ -390,8 +390,8 @@ async def test_options_that_are_the_users_pass(redis_server: RedisServer) -> Non
     """
     The number of the database is one of them.
     """
-    gate = RedisGate(f"{redis_server.url}?db=3&client_name=us", project="p")
-    await gate.start()
+    limiter = RedisLimiter(f"{redis_server.url}?db=3&client_name=us", project="p")
+    await limiter.start()
 
-    assert not gate.stats().degraded
-    await gate.aclose()
+    assert not limiter.stats().degraded
+    await limiter.aclose()

@@ -12,17 +12,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from onehouse_tracker.gates import HostGate
-from onehouse_tracker.gates._budget_file import BudgetFile
-from tests.gates.host_worker import main
+from onehouse_tracker.limiters import HostLimiter
+from onehouse_tracker.limiters._budget_file import BudgetFile
+from tests.limiters.host_worker import main
 
 BOOKINGS = 5
 
-book_in = HostGate._book_in
+book_in = HostLimiter._book_in
 bookings = 0
 
 
-def stopped_once(self: HostGate, file: BudgetFile) -> float | None:
+def stopped_once(self: HostLimiter, file: BudgetFile) -> float | None:
     """Book; the fifth time, stop before what is booked is written."""
     global bookings  # noqa: PLW0603 - of this process
     bookings += 1
@@ -38,5 +38,5 @@ def stopped_once(self: HostGate, file: BudgetFile) -> float | None:
     return book_in(self, file)
 
 
-HostGate._book_in = stopped_once  # type: ignore[method-assign]
+HostLimiter._book_in = stopped_once  # type: ignore[method-assign]
 asyncio.run(main(sys.argv[1], float(sys.argv[2])))

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from onehouse_tracker.gates._redis_script import HORIZON, MOST_AHEAD, MOST_SLOTS
-from onehouse_tracker.gates._shared import LATE
+from onehouse_tracker.limiters._redis_script import HORIZON, MOST_AHEAD, MOST_SLOTS
+from onehouse_tracker.limiters._shared import LATE
 
 __all__ = ["Distance"]
 

@@ -1,5 +1,5 @@
 """
-The host gate: one budget in one file, between gates on a virtual clock and real processes.
+The host limiter: one budget in one file, between limiters on a virtual clock and real processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import HostGate, _budget_file
+from onehouse_tracker.limiters import HostLimiter, _budget_file
 from tests.support import now, run
 
 INTERVAL = 1 / 9.8
@@ -42,25 +42,27 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def _gates(path: Path, count: int = 1, **settings: Any) -> AsyncIterator[list[HostGate]]:
+async def _limiters(
+    path: Path, count: int = 1, **settings: Any
+) -> AsyncIterator[list[HostLimiter]]:
     clock = asyncio.get_running_loop().time
-    gates = [HostGate(path=path, clock=clock, **settings) for _ in range(count)]
+    limiters = [HostLimiter(path=path, clock=clock, **settings) for _ in range(count)]
     async with contextlib.AsyncExitStack() as stack:
-        for gate in gates:
-            await gate.start()
-            stack.push_async_callback(gate.aclose)
-        yield gates
+        for limiter in limiters:
+            await limiter.start()
+            stack.push_async_callback(limiter.aclose)
+        yield limiters
 
 
-async def _spend(gates: list[HostGate], each: int) -> list[tuple[float, int]]:
+async def _spend(limiters: list[HostLimiter], each: int) -> list[tuple[float, int]]:
     grants: list[tuple[float, int]] = []
 
-    async def spend(number: int, gate: HostGate) -> None:
+    async def spend(number: int, limiter: HostLimiter) -> None:
         for _ in range(each):
-            await gate.acquire()
+            await limiter.acquire()
             grants.append((now(), number))
 
-    await asyncio.gather(*(spend(number, gate) for number, gate in enumerate(gates)))
+    await asyncio.gather(*(spend(number, limiter) for number, limiter in enumerate(limiters)))
     return grants
 
 
@@ -74,8 +76,8 @@ def test_all_who_share_take_turns_at_an_even_pace(path: Path, count: int) -> Non
     """
 
     async def scenario() -> list[tuple[float, int]]:
-        async with _gates(path, count) as gates:
-            return await _spend(gates, 10)
+        async with _limiters(path, count) as limiters:
+            return await _spend(limiters, 10)
 
     grants = run(scenario())
 
@@ -94,8 +96,8 @@ def test_the_budget_outlives_those_who_spend_it(path: Path) -> None:
     async def scenario() -> list[float]:
         times = []
         for _ in range(4):
-            async with _gates(path) as (gate,):
-                await gate.acquire()
+            async with _limiters(path) as (limiter,):
+                await limiter.acquire()
                 times.append(now())
         return times
 
@@ -110,10 +112,10 @@ def test_time_spent_idle_is_not_saved(path: Path) -> None:
     """
 
     async def scenario() -> list[tuple[float, int]]:
-        async with _gates(path, 2) as gates:
-            await gates[0].acquire()
+        async with _limiters(path, 2) as limiters:
+            await limiters[0].acquire()
             await asyncio.sleep(100)
-            return await _spend(gates, 2)
+            return await _spend(limiters, 2)
 
     grants = run(scenario())
 
@@ -126,7 +128,7 @@ def test_who_gives_up_costs_its_slot_and_no_more(path: Path) -> None:
     """
 
     async def scenario() -> float:
-        async with _gates(path, 3) as (one, two, three):
+        async with _limiters(path, 3) as (one, two, three):
             await one.acquire()
             begin = now()
             quitter = asyncio.ensure_future(two.acquire())
@@ -147,16 +149,16 @@ def test_a_slot_that_comes_too_late_is_dropped(path: Path) -> None:
     async def scenario() -> tuple[float, int]:
         late = 0.0
         loop = asyncio.get_running_loop()
-        gate = HostGate(path=path, clock=lambda: loop.time() + late)
-        await gate.start()
-        await gate.acquire()
-        waiting = asyncio.ensure_future(gate.acquire())
+        limiter = HostLimiter(path=path, clock=lambda: loop.time() + late)
+        await limiter.start()
+        await limiter.acquire()
+        waiting = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(0.01)
         # The timer fires on the loop's clock; for the others half a second went by.
-        gate._is_usable = _late_once(gate)  # type: ignore[method-assign]
+        limiter._is_usable = _late_once(limiter)  # type: ignore[method-assign]
         await waiting
-        await gate.aclose()
-        return now(), gate.stats().dropped
+        await limiter.aclose()
+        return now(), limiter.stats().dropped
 
     at, dropped = run(scenario())
 
@@ -164,8 +166,8 @@ def test_a_slot_that_comes_too_late_is_dropped(path: Path) -> None:
     assert at == pytest.approx(2 * INTERVAL, abs=1e-4)
 
 
-def _late_once(gate: HostGate) -> Any:
-    original = gate._is_usable
+def _late_once(limiter: HostLimiter) -> Any:
+    original = limiter._is_usable
     delays = [0.011]
 
     def is_usable(slot: float) -> bool:
@@ -183,15 +185,15 @@ def test_a_pause_stops_everybody_even_who_has_booked(path: Path) -> None:
     """
 
     async def scenario() -> list[float]:
-        async with _gates(path, 3) as gates:
-            await _spend(gates, 1)
-            waiting = [asyncio.ensure_future(_spend([gate], 1)) for gate in gates[1:]]
+        async with _limiters(path, 3) as limiters:
+            await _spend(limiters, 1)
+            waiting = [asyncio.ensure_future(_spend([limiter], 1)) for limiter in limiters[1:]]
             await asyncio.sleep(0.01)
             begin = now()
-            gates[0].throttled(begin - 0.1, 2.0)
+            limiters[0].throttled(begin - 0.1, 2.0)
             await asyncio.gather(*waiting)
-            await gates[0].acquire()
-            assert {round(gate.stats().margin, 6) for gate in gates} == {0.03}
+            await limiters[0].acquire()
+            assert {round(limiter.stats().margin, 6) for limiter in limiters} == {0.03}
             return [task.result()[0][0] - begin for task in waiting]
 
     first, second = sorted(run(scenario()))
@@ -206,14 +208,14 @@ def test_refusals_of_several_processes_are_one_episode(path: Path) -> None:
     """
 
     async def scenario() -> None:
-        async with _gates(path, 3) as gates:
-            await _spend(gates, 1)
+        async with _limiters(path, 3) as limiters:
+            await _spend(limiters, 1)
             sent_at = now() - 0.1
-            for gate in gates:
-                gate.throttled(sent_at, None)
-            await _spend(gates, 1)
-            assert gates[0].stats().margin == pytest.approx(0.03)
-            assert sum(gate.stats().refusals for gate in gates) == 3
+            for limiter in limiters:
+                limiter.throttled(sent_at, None)
+            await _spend(limiters, 1)
+            assert limiters[0].stats().margin == pytest.approx(0.03)
+            assert sum(limiter.stats().refusals for limiter in limiters) == 3
 
     run(scenario())
 
@@ -225,11 +227,11 @@ def test_pauses_double_for_all_until_a_good_reply(path: Path) -> None:
 
     async def scenario() -> list[float]:
         pauses = []
-        async with _gates(path, 2) as (one, other):
-            for gate in (one, other, one):
-                await gate.acquire()
-                gate.throttled(now(), None)
-                pauses.append(round(gate.stats().paused_for, 3))
+        async with _limiters(path, 2) as (one, other):
+            for limiter in (one, other, one):
+                await limiter.acquire()
+                limiter.throttled(now(), None)
+                pauses.append(round(limiter.stats().paused_for, 3))
             await other.acquire()
             other.answered(now())
             await other.acquire()
@@ -247,7 +249,7 @@ def test_a_refusal_reaches_the_file_when_the_lock_is_free_again(path: Path) -> N
     """
 
     async def scenario() -> float:
-        async with _gates(path, 2) as (one, other):
+        async with _limiters(path, 2) as (one, other):
             await one.acquire()
             with path.open() as holder:
                 fcntl.flock(holder, fcntl.LOCK_EX)
@@ -286,9 +288,9 @@ def test_a_file_that_cannot_be_read_begins_anew(path: Path, content: str) -> Non
     path.write_text(content.replace("%s", _budget_file.boot_id()))
 
     async def scenario() -> float:
-        async with _gates(path) as (gate,):
-            await gate.acquire()
-            await gate.acquire()
+        async with _limiters(path) as (limiter,):
+            await limiter.acquire()
+            await limiter.acquire()
             return now()
 
     assert run(scenario()) == pytest.approx(INTERVAL, abs=1e-4)
@@ -331,14 +333,14 @@ def test_a_number_that_nobody_can_have_written_is_not_believed(
         path.write_text(json.dumps(record))
 
     async def scenario() -> float:
-        async with _gates(path) as (gate,):
-            await gate.acquire()
+        async with _limiters(path) as (limiter,):
+            await limiter.acquire()
         spoil()
         began = now()
-        async with _gates(path) as (gate,), asyncio.timeout(3):
-            await gate.acquire()
-            gate.throttled(now(), None)
-            await gate.acquire()
+        async with _limiters(path) as (limiter,), asyncio.timeout(3):
+            await limiter.acquire()
+            limiter.throttled(now(), None)
+            await limiter.acquire()
         return now() - began
 
     took = run(scenario())
@@ -358,8 +360,8 @@ def test_a_file_that_is_nested_too_deeply_begins_anew(path: Path) -> None:
     path.write_text('{"a":' * 204)
 
     async def scenario() -> float:
-        async with _gates(path) as (gate,):
-            await gate.acquire()
+        async with _limiters(path) as (limiter,):
+            await limiter.acquire()
             return now()
 
     assert run(scenario()) == 0.0
@@ -377,10 +379,10 @@ def test_a_slot_that_may_be_so_far_ahead_is_waited_for(
     """
 
     async def scenario() -> float:
-        async with _gates(path, limit=limit, max_pause=max_pause) as (gate,):
-            await gate.acquire()
+        async with _limiters(path, limit=limit, max_pause=max_pause) as (limiter,):
+            await limiter.acquire()
             _rewrite(path, next_slot=ahead)
-            await gate.acquire()
+            await limiter.acquire()
             return now()
 
     assert run(scenario()) == pytest.approx(ahead)
@@ -392,11 +394,11 @@ def test_nothing_of_another_boot_counts(path: Path, monkeypatch: pytest.MonkeyPa
     """
 
     async def scenario() -> float:
-        async with _gates(path) as (gate,):
-            await gate.acquire()
+        async with _limiters(path) as (limiter,):
+            await limiter.acquire()
         _rewrite(path, boot="another", next_slot=1e6, written=0)
-        async with _gates(path) as (gate,):
-            await gate.acquire()
+        async with _limiters(path) as (limiter,):
+            await limiter.acquire()
             return now()
 
     assert run(scenario()) == pytest.approx(0.0, abs=1e-4)
@@ -411,14 +413,14 @@ def test_a_boot_without_an_id_is_known_by_its_clock(
     monkeypatch.setattr(_budget_file, "_BOOT_ID", tmp_path / "missing")
 
     async def scenario() -> float:
-        async with _gates(path) as (gate,):
+        async with _limiters(path) as (limiter,):
             await asyncio.sleep(1000)
-            await gate.acquire()
+            await limiter.acquire()
         clock = asyncio.get_running_loop().time
-        gate = HostGate(path=path, clock=lambda: clock() - 900)
-        await gate.start()
-        await gate.acquire()
-        await gate.aclose()
+        limiter = HostLimiter(path=path, clock=lambda: clock() - 900)
+        await limiter.start()
+        await limiter.acquire()
+        await limiter.aclose()
         return now()
 
     assert run(scenario()) == pytest.approx(1000.0, abs=1e-3)
@@ -433,7 +435,7 @@ def test_a_file_of_another_machine_is_refused(path: Path) -> None:
     path.write_text(json.dumps(record))
 
     with pytest.raises(ConfigError, match="another machine"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
 
 
 def test_a_file_that_was_removed_is_made_again(path: Path) -> None:
@@ -443,11 +445,11 @@ def test_a_file_that_was_removed_is_made_again(path: Path) -> None:
     """
 
     async def scenario() -> list[tuple[float, int]]:
-        async with _gates(path, 2) as gates:
-            await _spend(gates, 2)
+        async with _limiters(path, 2) as limiters:
+            await _spend(limiters, 2)
             os.unlink(path)  # noqa: PTH108 - the linter takes a Path's for slow
             begin = now()
-            grants = await _spend(gates, 2)
+            grants = await _spend(limiters, 2)
             return [(at - begin, number) for at, number in grants]
 
     grants = run(scenario())
@@ -463,12 +465,12 @@ def test_a_lock_that_is_held_is_waited_for(path: Path) -> None:
     """
 
     async def scenario() -> float:
-        async with _gates(path) as (gate,):
-            await gate.acquire()
+        async with _limiters(path) as (limiter,):
+            await limiter.acquire()
             with path.open() as holder:
                 fcntl.flock(holder, fcntl.LOCK_EX)
                 asyncio.get_running_loop().call_later(0.5, fcntl.flock, holder, fcntl.LOCK_UN)
-                await gate.acquire()
+                await limiter.acquire()
                 return now()
 
     assert run(scenario()) == pytest.approx(0.5, abs=0.01)
@@ -484,24 +486,24 @@ def test_the_file_has_the_mode_that_was_asked_for(path: Path, mode: int) -> None
     """
     before = os.umask(0o077)
     try:
-        run(_start_and_close(HostGate(path=path, mode=mode)))
+        run(_start_and_close(HostLimiter(path=path, mode=mode)))
     finally:
         os.umask(before)
 
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-async def _start_and_close(gate: HostGate) -> None:
-    await gate.start()
-    await gate.aclose()
-    await gate.aclose()  # twice does no harm
+async def _start_and_close(limiter: HostLimiter) -> None:
+    await limiter.start()
+    await limiter.aclose()
+    await limiter.aclose()  # twice does no harm
 
 
 def test_without_a_path_each_user_has_one_file_per_project() -> None:
     """
     Processes that were told nothing but the project must meet.
     """
-    one, same, other = (HostGate(project=name) for name in ("a", "a", "b"))
+    one, same, other = (HostLimiter(project=name) for name in ("a", "a", "b"))
 
     assert one.path == same.path != other.path
     assert str(os.getuid()) in str(one.path)
@@ -520,13 +522,13 @@ def test_the_directory_without_a_path_is_for_its_owner_alone(temporary: Path) ->
     """
     Its name can be guessed, and everybody may write beside it.
     """
-    gate = HostGate(project="p")
+    limiter = HostLimiter(project="p")
 
     for _ in range(2):  # made, then found
-        run(_start_and_close(gate))
+        run(_start_and_close(limiter))
 
     assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
-    assert gate.path.parent == temporary
+    assert limiter.path.parent == temporary
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
@@ -538,7 +540,7 @@ def test_a_directory_that_others_can_write_to_is_refused(temporary: Path, mode: 
     temporary.chmod(mode)
 
     with pytest.raises(ConfigError, match=r"can be written to by others.*remove it, or name a"):
-        run(HostGate(project="p").start())
+        run(HostLimiter(project="p").start())
     assert not list(temporary.iterdir())
 
 
@@ -553,7 +555,7 @@ def test_a_directory_of_another_user_is_refused(
     monkeypatch.setattr(os, "getuid", lambda: somebody)
 
     with pytest.raises(ConfigError, match="belongs to another user"):
-        run(HostGate(project="p").start())
+        run(HostLimiter(project="p").start())
 
 
 @pytest.mark.parametrize("kind", ["link", "file"])
@@ -568,7 +570,7 @@ def test_what_is_no_directory_is_refused(temporary: Path, tmp_path: Path, kind: 
         temporary.touch()
 
     with pytest.raises(ConfigError, match="is no directory"):
-        run(HostGate(project="p").start())
+        run(HostLimiter(project="p").start())
     assert kind == "file" or not list((tmp_path / "elsewhere").iterdir())
 
 
@@ -580,7 +582,7 @@ def test_a_directory_that_was_named_may_belong_to_anybody(tmp_path: Path) -> Non
     shared.mkdir()
     shared.chmod(0o777)
 
-    run(_start_and_close(HostGate(path=shared / "p.budget", mode=0o660)))
+    run(_start_and_close(HostLimiter(path=shared / "p.budget", mode=0o660)))
 
     assert (shared / "p.budget").exists()
 
@@ -595,7 +597,7 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     path.symlink_to(victim)
 
     with pytest.raises(ConfigError, match="cannot be used"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
     assert victim.read_text() == "precious"
 
 
@@ -608,7 +610,7 @@ def test_what_holds_something_else_is_left_alone(path: Path, content: str) -> No
     path.write_text(content)
 
     with pytest.raises(ConfigError, match="holds something else, and was left as it is"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
     assert path.read_text() == content
 
 
@@ -622,7 +624,7 @@ def test_a_second_name_of_another_file_is_refused(path: Path, tmp_path: Path) ->
     os.link(victim, path)
 
     with pytest.raises(ConfigError, match="hard link"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
     assert victim.read_bytes() == b""
 
 
@@ -638,7 +640,7 @@ def test_what_is_no_file_is_refused(path: Path, kind: str) -> None:
         os.mkfifo(path)
 
     with pytest.raises(ConfigError, match="budget file"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -655,7 +657,7 @@ def test_a_file_system_without_locks_is_named(
     monkeypatch.setattr(fcntl, "flock", flock)
 
     with pytest.raises(ConfigError, match="has no locks: name a budget file on a local disk"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
 
 
 def test_a_system_without_locks_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -665,9 +667,9 @@ def test_a_system_without_locks_is_named(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_budget_file, "fcntl", None)
 
     with pytest.raises(ConfigError, match="this system has no file locks"):
-        HostGate(path=path)
+        HostLimiter(path=path)
     with pytest.raises(ConfigError, match="this system has no file locks"):
-        HostGate(project="p")
+        HostLimiter(project="p")
 
 
 def test_other_errors_of_the_lock_name_the_file(
@@ -683,34 +685,34 @@ def test_other_errors_of_the_lock_name_the_file(
     monkeypatch.setattr(fcntl, "flock", flock)
 
     with pytest.raises(ConfigError, match="cannot be used: disk on fire"):
-        run(HostGate(path=path).start())
+        run(HostLimiter(path=path).start())
 
 
-def test_a_gate_needs_a_place_and_a_start(path: Path) -> None:
+def test_a_limiter_needs_a_place_and_a_start(path: Path) -> None:
     """
     Both are mistakes of the program, told at once.
     """
     with pytest.raises(ConfigError, match="needs a path, or a project"):
-        HostGate()
+        HostLimiter()
     with pytest.raises(RuntimeError, match="not started"):
-        run(HostGate(path=path).acquire())
+        run(HostLimiter(path=path).acquire())
 
 
 def test_the_statistics_tell_the_budget(path: Path) -> None:
     """
-    Users must see which gate it is and what it does.
+    Users must see which limiter it is and what it does.
     """
 
     async def scenario() -> None:
-        async with _gates(path, share=0.5) as (gate,):
-            await gate.acquire()
-            await gate.acquire()
-            stats = gate.stats()
+        async with _limiters(path, share=0.5) as (limiter,):
+            await limiter.acquire()
+            await limiter.acquire()
+            stats = limiter.stats()
             assert (stats.kind, stats.granted, stats.degraded) == ("host", 2, False)
             assert stats.rate == pytest.approx(4.9)
             assert stats.waited == pytest.approx(1 / 4.9, abs=1e-4)
-            assert gate.limit == 5.0
-            assert repr(gate) == "<HostGate: 5 requests/s, 2 granted>"
+            assert limiter.limit == 5.0
+            assert repr(limiter) == "<HostLimiter: 5 requests/s, 2 granted>"
 
     run(scenario())
 
@@ -771,7 +773,7 @@ def test_what_one_process_takes_back_the_others_take_back_too(path: Path) -> Non
     """
 
     async def scenario() -> None:
-        async with _gates(path, 2) as (one, other):
+        async with _limiters(path, 2) as (one, other):
             one.throttled(now(), None)
             await other.acquire()
             assert other.stats().margin == pytest.approx(0.03)

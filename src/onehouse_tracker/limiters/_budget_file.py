@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._pace import (
+from onehouse_tracker.limiters._pace import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     MARGIN_CEILING,
     MARGIN_FLOOR,
     PaceState,
 )
-from onehouse_tracker.gates._stuck_lock import holder_of, replace_file
+from onehouse_tracker.limiters._stuck_lock import holder_of, replace_file
 
 try:
     import fcntl

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._pace import Pace, PaceState
+from onehouse_tracker.limiters._pace import Pace, PaceState
 
 SECONDS = st.floats(0, 500)
 RETRY_AFTER = st.none() | st.floats(-10, 1e9) | st.sampled_from([0.0, math.inf, math.nan])

@@ -1,5 +1,5 @@
 """
-The local gate on a virtual clock: when exactly each slot is granted, and never a moment earlier.
+The local limiter on a virtual clock: when exactly each slot is granted, and never earlier.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import LocalGate, local
+from onehouse_tracker.limiters import LocalLimiter, local
 from onehouse_tracker.testing import VirtualClockLoop
 from onehouse_tracker.testing.enforcers import FixedWindow, SlidingLog, Strict
 from tests.support import run
@@ -33,20 +33,20 @@ EXACT = 5e-6
 @pytest.fixture(autouse=True)
 def nothing_stays_open() -> Iterator[None]:
     """
-    Every test closes the gates that it opened.
+    Every test closes the limiters that it opened.
     """
     yield
-    assert not tuple(local._open_gates)
+    assert not tuple(local._open_limiters)
 
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _grants(gate: LocalGate, count: int) -> list[float]:
+async def _grants(limiter: LocalLimiter, count: int) -> list[float]:
     times = []
     for _ in range(count):
-        await gate.acquire()
+        await limiter.acquire()
         times.append(_time())
 
     return times
@@ -68,11 +68,11 @@ def _most_in_a_second(times: Sequence[float]) -> int:
     return most
 
 
-async def _started(*args: Any, **settings: Any) -> LocalGate:
-    gate = LocalGate(*args, **settings)
-    await gate.start()
+async def _started(*args: Any, **settings: Any) -> LocalLimiter:
+    limiter = LocalLimiter(*args, **settings)
+    await limiter.start()
 
-    return gate
+    return limiter
 
 
 # --- The pace ----------------------------------------------------------------------------
@@ -84,9 +84,9 @@ def test_slots_come_every_102_milliseconds() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 5881)
-        await gate.aclose()
+        limiter = await _started()
+        times = await _grants(limiter, 5881)
+        await limiter.aclose()
         return times
 
     times = run(scenario())
@@ -114,10 +114,10 @@ def test_any_limit_and_share_are_paced_evenly(limit: float, share: float, interv
     """
 
     async def scenario() -> list[float]:
-        gate = await _started(limit, share=share)
-        assert gate.limit == pytest.approx(limit * share)
-        times = await _grants(gate, 20)
-        await gate.aclose()
+        limiter = await _started(limit, share=share)
+        assert limiter.limit == pytest.approx(limit * share)
+        times = await _grants(limiter, 20)
+        await limiter.aclose()
         return times
 
     assert _gaps(run(scenario())) == pytest.approx([interval] * 19, rel=1e-3, abs=EXACT)
@@ -129,9 +129,9 @@ def test_ten_thousand_a_second_stay_below_their_limit() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started(10_000)
-        times = await _grants(gate, 15_000)
-        await gate.aclose()
+        limiter = await _started(10_000)
+        times = await _grants(limiter, 15_000)
+        await limiter.aclose()
         return times
 
     times = run(scenario())
@@ -147,11 +147,11 @@ def test_idle_time_is_never_saved_up(seconds: float) -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
-        await _grants(gate, 5)
+        limiter = await _started()
+        await _grants(limiter, 5)
         await asyncio.sleep(seconds)
-        times = await _grants(gate, 12)
-        await gate.aclose()
+        times = await _grants(limiter, 12)
+        await limiter.aclose()
         return times
 
     assert _gaps(run(scenario())) == pytest.approx([INTERVAL] * 11, abs=EXACT)
@@ -177,12 +177,12 @@ def test_a_late_wake_up_is_made_up_for_by_two_milliseconds_at_most(
     """
 
     async def scenario(loop: _StallingLoop) -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 3)
+        limiter = await _started()
+        times = await _grants(limiter, 3)
         # Blocked from just before the next slot is due.
         loop.call_later(INTERVAL - 0.0001, loop.stall, stall + 0.0001)
-        times += await _grants(gate, 8)
-        await gate.aclose()
+        times += await _grants(limiter, 8)
+        await limiter.aclose()
         return times
 
     loop = _StallingLoop()
@@ -201,10 +201,10 @@ def test_without_catch_up_every_gap_is_whole() -> None:
     """
 
     async def scenario(loop: _StallingLoop) -> list[float]:
-        gate = await _started(catch_up=0)
+        limiter = await _started(catch_up=0)
         loop.call_later(0.3, loop.stall, 1.0)
-        times = await _grants(gate, 20)
-        await gate.aclose()
+        times = await _grants(limiter, 20)
+        await limiter.aclose()
         return times
 
     loop = _StallingLoop()
@@ -221,12 +221,12 @@ def test_no_server_refuses_an_even_pace(enforcer: SlidingLog | FixedWindow | Str
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
+        limiter = await _started()
         times = []
         for pause in (0, 0.05, 0.11, 0.5, 1.0, 7.3):
             await asyncio.sleep(pause)
-            times += await _grants(gate, 30)
-        await gate.aclose()
+            times += await _grants(limiter, 30)
+        await limiter.aclose()
         return times
 
     assert all(enforcer.admit(time) for time in run(scenario()))
@@ -241,15 +241,15 @@ def test_jitter_of_15_ms_never_makes_an_eleventh_in_a_second(seed: int) -> None:
     random = Random(seed)
 
     async def scenario(loop: _StallingLoop) -> list[float]:
-        gate = await _started()
+        limiter = await _started()
         times = []
         for _ in range(200):
             if random.random() < 0.2:
                 loop.call_later(random.uniform(0, 0.2), loop.stall, random.uniform(0, 0.05))
             if random.random() < 0.05:
                 await asyncio.sleep(random.uniform(0, 0.5))
-            times += await _grants(gate, 1)
-        await gate.aclose()
+            times += await _grants(limiter, 1)
+        await limiter.aclose()
         return times
 
     loop = _StallingLoop()
@@ -271,13 +271,13 @@ def test_a_pause_is_respected_to_the_end() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 2)
-        gate.throttled(times[1], 3.0)
-        assert gate.paused_until == pytest.approx(times[1] + 3)
-        assert gate.stats().paused_for == pytest.approx(3)
-        times += await _grants(gate, 3)
-        await gate.aclose()
+        limiter = await _started()
+        times = await _grants(limiter, 2)
+        limiter.throttled(times[1], 3.0)
+        assert limiter.paused_until == pytest.approx(times[1] + 3)
+        assert limiter.stats().paused_for == pytest.approx(3)
+        times += await _grants(limiter, 3)
+        await limiter.aclose()
         return times
 
     times = run(scenario())
@@ -292,11 +292,11 @@ def test_a_pause_that_begins_while_a_slot_is_awaited_holds_it_back() -> None:
     """
 
     async def scenario(loop: asyncio.AbstractEventLoop) -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 1)
-        loop.call_later(0.05, gate.throttled, 0.0, 2.0)
-        times += await _grants(gate, 2)
-        await gate.aclose()
+        limiter = await _started()
+        times = await _grants(limiter, 1)
+        loop.call_later(0.05, limiter.throttled, 0.0, 2.0)
+        times += await _grants(limiter, 2)
+        await limiter.aclose()
         return times
 
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
@@ -312,14 +312,14 @@ def test_a_pause_can_be_extended_while_it_lasts() -> None:
     """
 
     async def scenario(loop: asyncio.AbstractEventLoop) -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 1)
-        gate.throttled(0.0, 1.0)
-        loop.call_later(0.5, gate.throttled, 0.0, 0.1)
-        loop.call_later(0.9, gate.throttled, 0.0, 5.0)
-        loop.call_later(5.8, gate.throttled, 0.0, 1.0)
-        times += await _grants(gate, 1)
-        await gate.aclose()
+        limiter = await _started()
+        times = await _grants(limiter, 1)
+        limiter.throttled(0.0, 1.0)
+        loop.call_later(0.5, limiter.throttled, 0.0, 0.1)
+        loop.call_later(0.9, limiter.throttled, 0.0, 5.0)
+        loop.call_later(5.8, limiter.throttled, 0.0, 1.0)
+        times += await _grants(limiter, 1)
+        await limiter.aclose()
         return times
 
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
@@ -334,17 +334,17 @@ def test_without_retry_after_the_pauses_double() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
-        await gate.acquire()
+        limiter = await _started()
+        await limiter.acquire()
         pauses = []
         for number in range(4):
             sent_at = _time()
             if number == 3:
-                gate.answered(sent_at)
-            gate.throttled(sent_at, None)
-            await gate.acquire()
+                limiter.answered(sent_at)
+            limiter.throttled(sent_at, None)
+            await limiter.acquire()
             pauses.append(_time() - sent_at)
-        await gate.aclose()
+        await limiter.aclose()
         return pauses
 
     assert run(scenario()) == pytest.approx([0.2, 0.4, 0.8, 0.2], abs=EXACT)
@@ -356,10 +356,10 @@ def test_who_has_a_share_comes_back_at_a_moment_of_its_own() -> None:
     """
 
     async def scenario(share: float) -> float:
-        gate = await _started(share=share)
-        gate.throttled(_time(), 3.0)
-        pause = gate.stats().paused_for
-        await gate.aclose()
+        limiter = await _started(share=share)
+        limiter.throttled(_time(), 3.0)
+        pause = limiter.stats().paused_for
+        await limiter.aclose()
         return pause
 
     pauses = {run(scenario(0.5)) for _ in range(5)}
@@ -374,13 +374,13 @@ def test_absurd_pauses_are_bounded() -> None:
     """
 
     async def scenario() -> tuple[float, float]:
-        gate = await _started()
-        gate.throttled(0.0, math.inf)
-        await gate.acquire()
+        limiter = await _started()
+        limiter.throttled(0.0, math.inf)
+        await limiter.acquire()
         first = _time()
-        gate.throttled(_time(), 1e308)
-        await gate.acquire()
-        await gate.aclose()
+        limiter.throttled(_time(), 1e308)
+        await limiter.acquire()
+        await limiter.aclose()
         return first, _time()
 
     assert run(scenario()) == pytest.approx((120, 240), abs=EXACT)
@@ -392,12 +392,12 @@ def test_a_slower_rate_never_grants_earlier_than_the_old_one() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 3)
+        limiter = await _started()
+        times = await _grants(limiter, 3)
         for _ in range(30):
-            gate.throttled(_time(), 0.0)
-            times += await _grants(gate, 1)
-        await gate.aclose()
+            limiter.throttled(_time(), 0.0)
+            times += await _grants(limiter, 1)
+        await limiter.aclose()
         return times
 
     times = run(scenario())
@@ -415,20 +415,20 @@ def test_a_storm_of_refusals_leaves_half_of_the_budget() -> None:
     """
 
     async def scenario() -> tuple[list[float], list[float], float]:
-        gate = await _started()
+        limiter = await _started()
         for _ in range(100):
-            await gate.acquire()
-            gate.throttled(_time(), 0.0)
-        stats = gate.stats()
+            await limiter.acquire()
+            limiter.throttled(_time(), 0.0)
+        stats = limiter.stats()
         assert stats.refusals == 100
         assert stats.margin == pytest.approx(0.5)
         assert stats.rate == pytest.approx(5)
-        slow = await _grants(gate, 5)
+        slow = await _grants(limiter, 5)
         await asyncio.sleep(60 + 4800)
-        await gate.acquire()
-        fast = await _grants(gate, 5)
-        rate = gate.stats().rate
-        await gate.aclose()
+        await limiter.acquire()
+        fast = await _grants(limiter, 5)
+        rate = limiter.stats().rate
+        await limiter.aclose()
         return slow, fast, rate
 
     slow, fast, rate = run(scenario())
@@ -444,13 +444,13 @@ def test_the_rate_comes_back_without_a_burst() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
+        limiter = await _started()
         for _ in range(5):
-            await gate.acquire()
-            gate.throttled(_time(), 0.0)
-        await gate.acquire()
-        times = await _grants(gate, 5_500)
-        await gate.aclose()
+            await limiter.acquire()
+            limiter.throttled(_time(), 0.0)
+        await limiter.acquire()
+        times = await _grants(limiter, 5_500)
+        await limiter.aclose()
         return times
 
     times = run(scenario())
@@ -479,14 +479,14 @@ def test_a_waiter_that_leaves_costs_at_most_its_slot(
     """
 
     async def scenario() -> float:
-        gate = await _started()
-        await gate.acquire()
-        waiter = asyncio.create_task(gate.acquire())
+        limiter = await _started()
+        await limiter.acquire()
+        waiter = asyncio.create_task(limiter.acquire())
         await asyncio.sleep(after)
         waiter.cancel()
         await asyncio.wait([waiter])
-        await gate.acquire()
-        await gate.aclose()
+        await limiter.acquire()
+        await limiter.aclose()
         return _time()
 
     taken = run(scenario(), seed=seed) / INTERVAL
@@ -501,14 +501,14 @@ def test_leaving_during_a_pause_leaves_the_pause() -> None:
     """
 
     async def scenario() -> float:
-        gate = await _started()
-        gate.throttled(0.0, 5.0)
+        limiter = await _started()
+        limiter.throttled(0.0, 5.0)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
-                await gate.acquire()
-        assert gate.stats().granted == 0
-        await gate.acquire()
-        await gate.aclose()
+                await limiter.acquire()
+        assert limiter.stats().granted == 0
+        await limiter.acquire()
+        await limiter.aclose()
         return _time()
 
     assert run(scenario()) == pytest.approx(5.0, abs=EXACT)
@@ -520,15 +520,15 @@ def test_many_that_leave_do_not_slow_the_pace() -> None:
     """
 
     async def scenario() -> list[float]:
-        gate = await _started()
-        times = await _grants(gate, 1)
+        limiter = await _started()
+        times = await _grants(limiter, 1)
         for _ in range(50):
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.03):
-                        await gate.acquire()
-            times += await _grants(gate, 1)
-        await gate.aclose()
+                        await limiter.acquire()
+            times += await _grants(limiter, 1)
+        await limiter.aclose()
         return times
 
     assert _gaps(run(scenario())) == pytest.approx([INTERVAL] * 50, abs=EXACT)
@@ -537,43 +537,43 @@ def test_many_that_leave_do_not_slow_the_pace() -> None:
 # --- Life cycle ----------------------------------------------------------------------------
 
 
-def test_a_gate_has_to_be_started() -> None:
+def test_a_limiter_has_to_be_started() -> None:
     """
     A limiter belongs to one loop, so there is none before and none after.
     """
 
     async def scenario() -> None:
-        gate = LocalGate()
-        with pytest.raises(RuntimeError, match=r"^the gate was not started$"):
-            await gate.acquire()
-        await gate.start()
-        await gate.acquire()
-        await gate.aclose()
-        await gate.aclose()
-        with pytest.raises(RuntimeError, match=r"^the gate was not started$"):
-            await gate.acquire()
+        limiter = LocalLimiter()
+        with pytest.raises(RuntimeError, match=r"^the limiter was not started$"):
+            await limiter.acquire()
+        await limiter.start()
+        await limiter.acquire()
+        await limiter.aclose()
+        await limiter.aclose()
+        with pytest.raises(RuntimeError, match=r"^the limiter was not started$"):
+            await limiter.acquire()
 
     run(scenario())
 
 
-def test_a_gate_can_be_started_again_on_another_loop() -> None:
+def test_a_limiter_can_be_started_again_on_another_loop() -> None:
     """
     The learned margin stays; the limiter is new, and no warning says otherwise.
     """
-    gate = LocalGate(project="p")
+    limiter = LocalLimiter(project="p")
 
     async def scenario() -> list[float]:
-        await gate.start()
-        times = await _grants(gate, 3)
-        gate.throttled(_time(), 0.0)
-        await gate.aclose()
+        await limiter.start()
+        times = await _grants(limiter, 3)
+        limiter.throttled(_time(), 0.0)
+        await limiter.aclose()
         return times
 
     first, second = run(scenario()), run(scenario())
 
     assert _gaps(first) == pytest.approx([INTERVAL] * 2, abs=EXACT)
     assert _gaps(second) == pytest.approx([1 / 9.7] * 2, abs=EXACT)
-    assert repr(gate) == "<LocalGate: 10 requests/s, 6 granted>"
+    assert repr(limiter) == "<LocalLimiter: 10 requests/s, 6 granted>"
 
 
 def test_the_statistics_tell_the_budget() -> None:
@@ -582,12 +582,12 @@ def test_the_statistics_tell_the_budget() -> None:
     """
 
     async def scenario() -> None:
-        gate = await _started(10, share=0.5)
-        await _grants(gate, 2)
-        gate.throttled(_time(), 1.5)
+        limiter = await _started(10, share=0.5)
+        await _grants(limiter, 2)
+        limiter.throttled(_time(), 1.5)
         await asyncio.sleep(0.5)
-        stats = gate.stats()
-        await gate.aclose()
+        stats = limiter.stats()
+        await limiter.aclose()
 
         assert (stats.kind, stats.granted, stats.refusals) == ("local", 2, 1)
         assert stats.rate == pytest.approx(4.85)
@@ -595,8 +595,8 @@ def test_the_statistics_tell_the_budget() -> None:
         assert 1.0 - EXACT <= stats.paused_for <= 1.1 + EXACT  # a little is added
         assert stats.waited == pytest.approx(1 / 4.9, abs=EXACT)
         assert not stats.degraded
-        assert gate.limit == 5
-        assert repr(gate) == "<LocalGate: 5 requests/s, 2 granted>"
+        assert limiter.limit == 5
+        assert repr(limiter) == "<LocalLimiter: 5 requests/s, 2 granted>"
 
     run(scenario())
 
@@ -607,12 +607,12 @@ def test_pauses_count_as_waiting_and_end() -> None:
     """
 
     async def scenario() -> None:
-        gate = await _started()
-        gate.throttled(0.0, 2.0)
-        await gate.acquire()
+        limiter = await _started()
+        limiter.throttled(0.0, 2.0)
+        await limiter.acquire()
         await asyncio.sleep(1)
-        stats = gate.stats()
-        await gate.aclose()
+        stats = limiter.stats()
+        await limiter.aclose()
 
         assert stats.waited == pytest.approx(2.0, abs=EXACT)
         assert stats.paused_for == 0.0
@@ -620,56 +620,58 @@ def test_pauses_count_as_waiting_and_end() -> None:
     run(scenario())
 
 
-def test_a_second_gate_for_one_project_warns() -> None:
+def test_a_second_limiter_for_one_project_warns() -> None:
     """
     Together they would spend twice the budget, and the server would refuse half of it.
     """
 
     async def scenario() -> None:
         first = await _started(project="p")
-        second = LocalGate(project="p")
+        second = LocalLimiter(project="p")
         other = await _started(project="another")
-        with pytest.warns(UserWarning, match="two local gates are open for one Onehouse project"):
+        with pytest.warns(
+            UserWarning, match="two local limiters are open for one Onehouse project"
+        ):
             await second.start()
-        for gate in (first, second, other):
-            await gate.aclose()
+        for limiter in (first, second, other):
+            await limiter.aclose()
 
     run(scenario())
 
 
-def test_each_further_gate_warns_while_one_is_open() -> None:
+def test_each_further_limiter_warns_while_one_is_open() -> None:
     """
     The first one closing does not make the second one disappear.
     """
 
     async def scenario() -> None:
-        gates = [LocalGate(project="p") for _ in range(3)]
-        await gates[0].start()
-        with pytest.warns(UserWarning, match="two local gates"):
-            await gates[1].start()
-        await gates[0].aclose()
-        with pytest.warns(UserWarning, match="two local gates"):
-            await gates[2].start()
-        for gate in gates:
-            await gate.aclose()
+        limiters = [LocalLimiter(project="p") for _ in range(3)]
+        await limiters[0].start()
+        with pytest.warns(UserWarning, match="two local limiters"):
+            await limiters[1].start()
+        await limiters[0].aclose()
+        with pytest.warns(UserWarning, match="two local limiters"):
+            await limiters[2].start()
+        for limiter in limiters:
+            await limiter.aclose()
 
     run(scenario())
 
 
-def test_closing_a_gate_that_is_not_open_closes_no_other() -> None:
+def test_closing_a_limiter_that_is_not_open_closes_no_other() -> None:
     """
     Closing twice, or without having started, is harmless.
     """
 
     async def scenario() -> None:
         first = await _started(project="p")
-        await LocalGate(project="p").aclose()
-        second = LocalGate(project="p")
-        with pytest.warns(UserWarning, match="two local gates"):
+        await LocalLimiter(project="p").aclose()
+        second = LocalLimiter(project="p")
+        with pytest.warns(UserWarning, match="two local limiters"):
             await second.start()
         await second.aclose()
         await second.aclose()
-        with pytest.warns(UserWarning, match="two local gates"):
+        with pytest.warns(UserWarning, match="two local limiters"):
             await second.start()
         await second.aclose()
         await first.aclose()
@@ -677,39 +679,39 @@ def test_closing_a_gate_that_is_not_open_closes_no_other() -> None:
     run(scenario())
 
 
-def test_gates_that_follow_each_other_do_not_warn() -> None:
+def test_limiters_that_follow_each_other_do_not_warn() -> None:
     """
-    A script that opens one tracker after another is right, even one that lost a gate unclosed.
+    A script that opens one tracker after another is right, even one that lost a limiter unclosed.
     """
 
     async def scenario() -> None:
         for _ in range(3):
-            gate = await _started(project="p")
-            await gate.start()
-            await gate.aclose()
-            await gate.aclose()
+            limiter = await _started(project="p")
+            await limiter.start()
+            await limiter.aclose()
+            await limiter.aclose()
         lost = await _started(project="p")
         del lost
         unnamed = [await _started() for _ in range(2)]
         last = await _started(project="p")
-        for gate in (*unnamed, last):
-            await gate.aclose()
+        for limiter in (*unnamed, last):
+            await limiter.aclose()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(scenario())
 
 
-def test_a_warning_that_is_an_error_leaves_the_gate_closed() -> None:
+def test_a_warning_that_is_an_error_leaves_the_limiter_closed() -> None:
     """
     Whoever turns warnings into errors gets one, and nothing half open.
     """
 
     async def scenario() -> None:
-        first, second = await _started(project="p"), LocalGate(project="p")
+        first, second = await _started(project="p"), LocalLimiter(project="p")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(UserWarning, match="two local gates"):
+            with pytest.raises(UserWarning, match="two local limiters"):
                 await second.start()
         await first.aclose()
         with pytest.raises(RuntimeError, match="not started"):
@@ -742,6 +744,6 @@ def test_settings_that_make_no_sense_are_refused(args: dict[str, float], message
     At once and by name: later it would be a flood, or silence.
     """
     with pytest.raises(ConfigError) as caught:
-        LocalGate(**args)  # type: ignore[arg-type]
+        LocalLimiter(**args)  # type: ignore[arg-type]
 
     assert str(caught.value) == message

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from onehouse_tracker._paths import user_path
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._budget_file import (
+from onehouse_tracker.limiters._budget_file import (
     Budget,
     BudgetFile,
     boot_id,
     default_path,
     refuse_without_locks,
 )
-from onehouse_tracker.gates._pace import Pace, PaceState
-from onehouse_tracker.gates._shared import SILENCE, SharedGate, horizon_of, shifted
+from onehouse_tracker.limiters._pace import Pace, PaceState
+from onehouse_tracker.limiters._shared import SILENCE, SharedLimiter, horizon_of, shifted
 
-__all__ = ["HostGate"]
+__all__ = ["HostLimiter"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _STUCK_TRIES = 100
 """A lock that so many tries in so many seconds did not get is not given back."""
 
 
-class HostGate(SharedGate):
+class HostLimiter(SharedLimiter):
     """
     Evenly paced slots for all processes of one machine that name the same file.
 
@@ -83,7 +83,7 @@ class HostGate(SharedGate):
         super().__init__(limit, share=share, max_pause=max_pause)
         refuse_without_locks()
         if path is None and project is None:
-            raise ConfigError("a host gate needs a path, or a project to choose one for")
+            raise ConfigError("a host limiter needs a path, or a project to choose one for")
         self._path = user_path(path) if path is not None else default_path(project or "")
         self._is_private = path is None
         self._horizon = horizon_of(self.limit, max_pause)
@@ -153,7 +153,7 @@ class HostGate(SharedGate):
         """Book the next slot, as loop time; `None` while there is a pause."""
         file = self._file
         if file is None:
-            raise RuntimeError("the gate was not started")
+            raise RuntimeError("the limiter was not started")
         tries, held_since = 0, math.inf
         while True:
             with file.locked() as mine:

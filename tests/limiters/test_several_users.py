@@ -1,5 +1,5 @@
 """
-One gate that several trackers of a process use: it is open as long as one of them is.
+One limiter that several trackers of a process use: it is open as long as one of them is.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import Any, TypeAlias
 import pytest
 
 from onehouse_tracker import ConfigError, Tracker
-from onehouse_tracker.gates import Gate, HostGate, LocalGate, RedisGate
+from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RateLimiter, RedisLimiter
 from onehouse_tracker.testing import ScriptedSource
 from tests.support import PENDING, SUCCESS
 
-MakeGate: TypeAlias = Callable[[float], Gate]
+MakeLimiter: TypeAlias = Callable[[float], RateLimiter]
 
 
 @pytest.fixture(params=["local", "host", "redis"])
-def make_gate(request: pytest.FixtureRequest, tmp_path: Path) -> MakeGate:
+def make_limiter(request: pytest.FixtureRequest, tmp_path: Path) -> MakeLimiter:
     """
-    Makes a gate of each kind, for so many requests a second.
+    Makes a limiter of each kind, for so many requests a second.
     """
     kind: str = request.param
     url = request.getfixturevalue("redis_server").url if kind == "redis" else ""
 
-    def make(limit: float) -> Gate:
+    def make(limit: float) -> RateLimiter:
         if kind == "local":
-            return LocalGate(limit, project="p")
+            return LocalLimiter(limit, project="p")
         if kind == "host":
-            return HostGate(limit, path=tmp_path / "budget")
-        return RedisGate(url, project="p", limit=limit)
+            return HostLimiter(limit, path=tmp_path / "budget")
+        return RedisLimiter(url, project="p", limit=limit)
 
     return make
 
@@ -46,17 +46,17 @@ def in_real_time(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 @pytest.mark.parametrize("first_to_leave", [0, 1])
-def test_tracker_that_closes_leaves_the_gate_to_the_other(
-    make_gate: MakeGate, first_to_leave: int
+def test_tracker_that_closes_leaves_the_limiter_to_the_other(
+    make_limiter: MakeLimiter, first_to_leave: int
 ) -> None:
     """
-    Two trackers of one project should share a gate; a service closes one and keeps the other.
+    Two trackers of one project should share a limiter; a service closes one and keeps the other.
     """
 
     async def scenario() -> None:
-        gate = make_gate(200.0)
+        limiter = make_limiter(200.0)
         sources = [ScriptedSource({"r": [PENDING, SUCCESS]}) for _ in range(2)]
-        trackers = [Tracker(source, gate=gate) for source in sources]
+        trackers = [Tracker(source, limiter=limiter) for source in sources]
         for tracker in trackers:
             await tracker.__aenter__()
         await asyncio.gather(*(tracker.wait_all(["r"]) for tracker in trackers))
@@ -67,37 +67,37 @@ def test_tracker_that_closes_leaves_the_gate_to_the_other(
         assert (await stays.wait_all(["r"])).ok
         await stays.__aexit__(None, None, None)
         with pytest.raises(RuntimeError, match="not started"):
-            await gate.acquire()
+            await limiter.acquire()
 
     in_real_time(scenario())
 
 
-def test_users_wait_in_turn_and_stay_within_one_budget(make_gate: MakeGate) -> None:
+def test_users_wait_in_turn_and_stay_within_one_budget(make_limiter: MakeLimiter) -> None:
     """
     However many wait, slots keep their distance, nobody is passed over, and who gives up costs
     one slot at most.
     """
 
     async def scenario() -> None:
-        gate = make_gate(50.0)
+        limiter = make_limiter(50.0)
         slots: list[tuple[float, int]] = []
 
         async def use(user: int, slots_wanted: int) -> None:
-            await gate.start()
+            await limiter.start()
             try:
                 for _ in range(slots_wanted):
-                    await gate.acquire()
+                    await limiter.acquire()
                     slots.append((time.monotonic(), user))
             finally:
-                await gate.aclose()
+                await limiter.aclose()
 
-        await gate.start()
+        await limiter.start()
         tasks = [asyncio.ensure_future(use(user, 8)) for user in range(3)]
         await asyncio.sleep(0.1)
         tasks[1].cancel()
         await asyncio.gather(tasks[0], tasks[2])
-        await gate.acquire()
-        await gate.aclose()
+        await limiter.acquire()
+        await limiter.aclose()
 
         times = [at for at, _ in slots]
         assert min(b - a for a, b in pairwise(times)) > 0.008  # 20 ms, less what a busy host adds
@@ -116,68 +116,70 @@ def test_an_opening_that_fails_counts_nobody(tmp_path: Path) -> None:
     async def scenario() -> None:
         path = tmp_path / "directory" / "budget"
         path.parent.touch()
-        gate = HostGate(path=path)
-        for result in await asyncio.gather(gate.start(), gate.start(), return_exceptions=True):
+        limiter = HostLimiter(path=path)
+        for result in await asyncio.gather(
+            limiter.start(), limiter.start(), return_exceptions=True
+        ):
             assert isinstance(result, ConfigError)
         path.parent.unlink()
-        await asyncio.gather(gate.start(), gate.start())
-        await gate.aclose()
-        await gate.acquire()
-        await gate.aclose()
-        await gate.aclose()
+        await asyncio.gather(limiter.start(), limiter.start())
+        await limiter.aclose()
+        await limiter.acquire()
+        await limiter.aclose()
+        await limiter.aclose()
 
     in_real_time(scenario())
 
 
-def test_gate_that_is_in_use_on_another_loop_is_refused(make_gate: MakeGate) -> None:
+def test_limiter_that_is_in_use_on_another_loop_is_refused(make_limiter: MakeLimiter) -> None:
     """
     Its futures and its timers belong to one loop; two threads would tear it apart.
     """
-    gate = make_gate(100.0)
+    limiter = make_limiter(100.0)
     release, is_open = threading.Event(), threading.Event()
 
     async def elsewhere() -> None:
-        await gate.start()
+        await limiter.start()
         is_open.set()
         await asyncio.to_thread(release.wait, 5)
-        await gate.acquire()
-        await gate.aclose()
+        await limiter.acquire()
+        await limiter.aclose()
 
     thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
     thread.start()
     try:
         assert is_open.wait(5)
         with pytest.raises(ConfigError, match="another event loop"):
-            in_real_time(gate.start())
+            in_real_time(limiter.start())
     finally:
         release.set()
         thread.join()
 
     async def afterwards() -> None:
-        await gate.start()
-        await gate.acquire()
-        await gate.aclose()
+        await limiter.start()
+        await limiter.acquire()
+        await limiter.aclose()
 
     in_real_time(afterwards())
 
 
-@pytest.mark.parametrize("make_gate", ["local", "host"], indirect=True)  # a lost socket warns
-def test_users_of_a_loop_that_is_gone_count_no_more(make_gate: MakeGate) -> None:
+@pytest.mark.parametrize("make_limiter", ["local", "host"], indirect=True)  # a lost socket warns
+def test_users_of_a_loop_that_is_gone_count_no_more(make_limiter: MakeLimiter) -> None:
     """
-    A script whose loop was torn down without closing opens the same gate on its next loop.
+    A script whose loop was torn down without closing opens the same limiter on its next loop.
     """
-    gate = make_gate(100.0)
+    limiter = make_limiter(100.0)
 
     async def lost() -> None:
-        await gate.start()
-        await gate.start()
+        await limiter.start()
+        await limiter.start()
 
     async def next_one() -> None:
-        await gate.start()
-        await gate.acquire()
-        await gate.aclose()
+        await limiter.start()
+        await limiter.acquire()
+        await limiter.aclose()
         with pytest.raises(RuntimeError, match="not started"):
-            await gate.acquire()
+            await limiter.acquire()
 
     in_real_time(lost())
     in_real_time(next_one())

@@ -16,45 +16,47 @@ from typing import Any
 import pytest
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import RedisGate
-from onehouse_tracker.gates._redis_bookings import Bookings
-from onehouse_tracker.gates._redis_clock import RedisClock
-from onehouse_tracker.gates._redis_distance import Distance
-from onehouse_tracker.gates._redis_script import HORIZON, MOST_AHEAD
-from tests.gates.delay_proxy import DelayProxy
-from tests.gates.redis_server import SERVER, RedisServer
+from onehouse_tracker.limiters import RedisLimiter
+from onehouse_tracker.limiters._redis_bookings import Bookings
+from onehouse_tracker.limiters._redis_clock import RedisClock
+from onehouse_tracker.limiters._redis_distance import Distance
+from onehouse_tracker.limiters._redis_script import HORIZON, MOST_AHEAD
+from tests.limiters.delay_proxy import DelayProxy
+from tests.limiters.redis_server import SERVER, RedisServer
 
 RATE = 50 * 0.98
 """Slots a second, with the smallest margin."""
 
 
 @contextlib.asynccontextmanager
-async def far_gates(
+async def far_limiters(
     server: RedisServer, round_trip: float, count: int = 1, **settings: Any
-) -> AsyncIterator[tuple[list[RedisGate], DelayProxy]]:
-    """Started gates of one project, so far from *server*."""
+) -> AsyncIterator[tuple[list[RedisLimiter], DelayProxy]]:
+    """Started limiters of one project, so far from *server*."""
     settings.setdefault("limit", 50.0)
     async with (
         DelayProxy(server.port, round_trip / 2) as proxy,
         contextlib.AsyncExitStack() as stack,
     ):
-        gates = [RedisGate(proxy.url, project="p", **settings) for _ in range(count)]
-        for gate in gates:
-            stack.push_async_callback(gate.aclose)
-        await asyncio.gather(*(gate.start() for gate in gates))
-        yield gates, proxy
+        limiters = [RedisLimiter(proxy.url, project="p", **settings) for _ in range(count)]
+        for limiter in limiters:
+            stack.push_async_callback(limiter.aclose)
+        await asyncio.gather(*(limiter.start() for limiter in limiters))
+        yield limiters, proxy
 
 
-async def spend(gates: list[RedisGate], slots: int) -> list[tuple[float, int]]:
-    """All *gates* take what they can get, together so many: when, and which."""
+async def spend(limiters: list[RedisLimiter], slots: int) -> list[tuple[float, int]]:
+    """All *limiters* take what they can get, together so many: when, and which."""
     grants: list[tuple[float, int]] = []
 
-    async def take(number: int, gate: RedisGate) -> None:
+    async def take(number: int, limiter: RedisLimiter) -> None:
         while len(grants) < slots:
-            await gate.acquire()
+            await limiter.acquire()
             grants.append((time.monotonic(), number))
 
-    tasks = [asyncio.ensure_future(take(number, gate)) for number, gate in enumerate(gates)]
+    tasks = [
+        asyncio.ensure_future(take(number, limiter)) for number, limiter in enumerate(limiters)
+    ]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
@@ -69,9 +71,9 @@ async def test_whole_rate_can_be_had_at_a_distance(
     """
     Slots are booked while others are still in hand: a call for each would be too slow.
     """
-    async with far_gates(redis_server, round_trip, count) as (gates, _):
-        grants = await spend(gates, 40)
-        assert not any(gate.stats().degraded for gate in gates)
+    async with far_limiters(redis_server, round_trip, count) as (limiters, _):
+        grants = await spend(limiters, 40)
+        assert not any(limiter.stats().degraded for limiter in limiters)
     grants = grants[-25:]  # by then all know of each other
 
     took = grants[-1][0] - grants[0][0]
@@ -88,16 +90,16 @@ async def test_what_cannot_be_had_is_said(
     Beyond that a part is lost, and whoever wonders finds out why.
     """
     caplog.set_level(logging.WARNING, "onehouse_tracker")
-    async with far_gates(redis_server, 0.6, limit=30.0) as ((gate,), proxy):
-        await spend([gate], 3)
-        stats = gate.stats()
+    async with far_limiters(redis_server, 0.6, limit=30.0) as ((limiter,), proxy):
+        await spend([limiter], 3)
+        stats = limiter.stats()
         assert not stats.degraded
         assert 0.2 * 29.4 < stats.rate < 0.8 * 29.4
         assert caplog.text.count("Redis is far away (an answer takes 0.") == 1
 
         proxy.delay = 0.0
-        await spend([gate], 30)
-        assert gate.stats().rate == pytest.approx(29.4)
+        await spend([limiter], 30)
+        assert limiter.stats().rate == pytest.approx(29.4)
         assert len(caplog.records) == 1
 
 
@@ -108,8 +110,8 @@ async def test_redis_that_is_too_far_is_away(
     Where no slot can be booked in time everybody has a share of its own, and that is said too.
     """
     caplog.set_level(logging.WARNING, "onehouse_tracker")
-    async with far_gates(redis_server, 1.0, socket_timeout=5.0) as ((gate,), _):
-        assert gate.stats().degraded
+    async with far_limiters(redis_server, 1.0, socket_timeout=5.0) as ((limiter,), _):
+        assert limiter.stats().degraded
 
     assert "Redis is away (an answer takes 1.0" in caplog.text
 
@@ -122,14 +124,14 @@ async def test_loop_that_is_blocked_takes_no_redis_for_away(
     A plain function that computes for half a second is common; time that we did not wait is no
     time that Redis did not answer.
     """
-    async with far_gates(redis_server, round_trip) as ((gate,), _):
-        await spend([gate], 3)
+    async with far_limiters(redis_server, round_trip) as ((limiter,), _):
+        await spend([limiter], 3)
         await asyncio.sleep(0.4)  # nothing that was booked is usable any more
-        waiting = asyncio.ensure_future(gate.acquire())
+        waiting = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(pause)
         time.sleep(0.6)  # noqa: ASYNC251 - that is the point
         await waiting
-        grants = await spend([gate], 8)
+        grants = await spend([limiter], 8)
 
     assert not caplog.text
     assert (grants[-1][0] - grants[0][0]) / 7 <= 2 / RATE
@@ -146,12 +148,12 @@ async def test_connection_that_was_lost_while_idle_is_made_anew(
     Servers and firewalls close what nobody uses; that is no reason to do without Redis, even if
     an answer was on its way.
     """
-    monkeypatch.setattr("onehouse_tracker.gates._redis_line._IDLE", 0.05)
-    async with far_gates(redis_server, round_trip) as ((gate,), proxy):
-        await spend([gate], 4)
+    monkeypatch.setattr("onehouse_tracker.limiters._redis_line._IDLE", 0.05)
+    async with far_limiters(redis_server, round_trip) as ((limiter,), proxy):
+        await spend([limiter], 4)
         proxy.cut()
         await asyncio.sleep(0.3)  # nothing that was booked is usable any more
-        await gate.acquire()
+        await limiter.acquire()
         assert proxy.connections == 2
 
     assert not caplog.text
@@ -163,12 +165,12 @@ async def test_redis_that_hangs_is_noticed_as_soon_as_it_is_near(
     """
     Four times what it took lately is enough, whatever the longest time is that was allowed.
     """
-    async with far_gates(redis_server, 0.01, socket_timeout=30.0) as ((gate,), proxy):
-        await gate.acquire()
+    async with far_limiters(redis_server, 0.01, socket_timeout=30.0) as ((limiter,), proxy):
+        await limiter.acquire()
         proxy.delay = 60.0
         began = time.monotonic()
-        waiting = asyncio.ensure_future(spend([gate], 1_000))
-        while not gate.stats().degraded:  # noqa: ASYNC110 - nobody tells
+        waiting = asyncio.ensure_future(spend([limiter], 1_000))
+        while not limiter.stats().degraded:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         assert time.monotonic() - began < 2
         waiting.cancel()
@@ -189,9 +191,9 @@ async def test_node_of_a_cluster_that_has_not_our_keys_is_refused(tmp_path: Path
         server = RedisServer(tmp_path)
     try:
         server.start("--cluster-enabled", "yes")
-        gate = RedisGate(server.url, project="p")
+        limiter = RedisLimiter(server.url, project="p")
         with pytest.raises(ConfigError, match=r"belongs to a cluster.*not served.*name the node"):
-            await gate.start()
+            await limiter.start()
     finally:
         server.kill()
 
@@ -209,9 +211,9 @@ async def test_keys_that_moved_are_said() -> None:
 
     async with await asyncio.start_server(moved, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        gate = RedisGate(f"redis://{host}:{port}", project="p")
+        limiter = RedisLimiter(f"redis://{host}:{port}", project="p")
         with pytest.raises(ConfigError, match=r"belongs to a cluster.*3999 10\.0\.0\.7:6381"):
-            await gate.start()
+            await limiter.start()
         await asyncio.sleep(0.01)
 
 

@@ -1,5 +1,5 @@
 """
-A Redis for the tests of the gate that shares through it.
+A Redis for the tests of the limiter that shares through it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gates.redis_server import SERVER, RedisServer
+from tests.limiters.redis_server import SERVER, RedisServer
 
 
 @pytest.fixture(scope="session")

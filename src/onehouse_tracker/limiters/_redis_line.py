@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onehouse_tracker._text import one_line
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._redis_script import SCRIPT, SCRIPT_SHA, StrangeReplyError
+from onehouse_tracker.limiters._redis_script import SCRIPT, SCRIPT_SHA, StrangeReplyError
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection

@@ -1,5 +1,5 @@
 """
-The Redis gate against a real Redis: one budget for all, and what happens when Redis does not.
+The Redis limiter against a real Redis: one budget for all, and what happens when Redis does not.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates import RedisGate
-from onehouse_tracker.gates import redis as redis_gate
-from onehouse_tracker.gates._pace import Pace, PaceState
-from onehouse_tracker.gates._redis_script import HORIZON, SCRIPT, keys_of
-from tests.gates.redis_server import RedisServer
+from onehouse_tracker.limiters import RedisLimiter
+from onehouse_tracker.limiters import redis as redis_limiter
+from onehouse_tracker.limiters._pace import Pace, PaceState
+from onehouse_tracker.limiters._redis_script import HORIZON, SCRIPT, keys_of
+from tests.limiters.redis_server import RedisServer
 
 LATENESS = 0.012
 """Seconds: a slot may be used 10 ms late before it is dropped, and a little is for the test."""
@@ -31,29 +31,29 @@ BUDGET, QUEUE, PROCESSES = keys_of("p")
 
 
 @contextlib.asynccontextmanager
-async def _gates(server: RedisServer, count: int, **settings: Any) -> AsyncIterator[list[Any]]:
+async def _limiters(server: RedisServer, count: int, **settings: Any) -> AsyncIterator[list[Any]]:
     settings.setdefault("project", "p")
     settings.setdefault("limit", 50.0)
-    gates = [RedisGate(server.url, **settings) for _ in range(count)]
+    limiters = [RedisLimiter(server.url, **settings) for _ in range(count)]
     async with contextlib.AsyncExitStack() as stack:
-        for gate in gates:
-            await gate.start()
-            stack.push_async_callback(gate.aclose)
-        yield gates
+        for limiter in limiters:
+            await limiter.start()
+            stack.push_async_callback(limiter.aclose)
+        yield limiters
 
 
-async def _spend(gates: list[RedisGate], seconds: float) -> list[tuple[float, int]]:
-    """All *gates* take what they can get: when, and which."""
+async def _spend(limiters: list[RedisLimiter], seconds: float) -> list[tuple[float, int]]:
+    """All *limiters* take what they can get: when, and which."""
     loop = asyncio.get_running_loop()
     grants: list[tuple[float, int]] = []
     end = loop.time() + seconds
 
-    async def spend(number: int, gate: RedisGate) -> None:
+    async def spend(number: int, limiter: RedisLimiter) -> None:
         while loop.time() < end:
-            await gate.acquire()
+            await limiter.acquire()
             grants.append((loop.time(), number))
 
-    await asyncio.gather(*(spend(number, gate) for number, gate in enumerate(gates)))
+    await asyncio.gather(*(spend(number, limiter) for number, limiter in enumerate(limiters)))
     return sorted(grants)
 
 
@@ -69,8 +69,8 @@ async def test_all_who_share_send_one_even_stream(redis_server: RedisServer, cou
     """
     Together they may send what one may send: 20.4 ms apart at 50 requests a second.
     """
-    async with _gates(redis_server, count) as gates:
-        grants = await _spend(gates, 1.2)
+    async with _limiters(redis_server, count) as limiters:
+        grants = await _spend(limiters, 1.2)
 
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(grants)]
     assert min(gaps) >= 1 / 49 - LATENESS
@@ -83,8 +83,8 @@ async def test_first_come_first_served(redis_server: RedisServer, count: int) ->
     """
     A process that always loses the race for the next slot would learn nothing.
     """
-    async with _gates(redis_server, count) as gates:
-        grants = await _spend(gates, 1.2)
+    async with _limiters(redis_server, count) as limiters:
+        grants = await _spend(limiters, 1.2)
 
     each = Counter(number for _, number in grants)
     assert len(each) == count
@@ -95,9 +95,9 @@ async def test_three_who_share_ask_redis_twice_a_slot_at_most(redis_server: Redi
     """
     Once to take a place, once to book: at 10 requests a second three wait 306 ms each.
     """
-    async with _gates(redis_server, 3, limit=10.0) as gates:
+    async with _limiters(redis_server, 3, limit=10.0) as limiters:
         redis_server.forget_calls()
-        grants = await _spend(gates, 1.5)
+        grants = await _spend(limiters, 1.5)
 
         assert redis_server.calls() <= 2.5 * len(grants) + 5
 
@@ -106,9 +106,9 @@ async def test_nothing_is_booked_further_ahead_than_the_horizon(redis_server: Re
     """
     What is booked knows nothing of the pause that begins meanwhile, so it is little.
     """
-    async with _gates(redis_server, 3, limit=2.0) as gates:
-        await gates[0].acquire()
-        waiting = [asyncio.ensure_future(gate.acquire()) for gate in gates]
+    async with _limiters(redis_server, 3, limit=2.0) as limiters:
+        await limiters[0].acquire()
+        waiting = [asyncio.ensure_future(limiter.acquire()) for limiter in limiters]
         ahead = []
         with redis_server.client() as client:
             for _ in range(15):
@@ -128,19 +128,19 @@ async def test_who_gives_up_costs_at_most_one_slot(redis_server: RedisServer) ->
     """
     A tracker that is closed while it waits must not hold up the others.
     """
-    async with _gates(redis_server, 3, limit=20.0) as gates:
-        await gates[0].acquire()
-        quitters = [asyncio.ensure_future(gate.acquire()) for gate in gates[:2]]
+    async with _limiters(redis_server, 3, limit=20.0) as limiters:
+        await limiters[0].acquire()
+        quitters = [asyncio.ensure_future(limiter.acquire()) for limiter in limiters[:2]]
         await asyncio.sleep(0.01)
         for task in quitters:
             task.cancel()
         await asyncio.gather(*quitters, return_exceptions=True)
         begin = _time()
-        await gates[2].acquire()
+        await limiters[2].acquire()
 
         assert _time() - begin <= 3 / 19.6 + LATENESS
         # The connection of a cancelled call is not used again with the answer still in it.
-        await gates[0].acquire()
+        await limiters[0].acquire()
 
 
 async def test_cancelling_is_heard_at_whatever_moment(redis_server: RedisServer) -> None:
@@ -148,9 +148,9 @@ async def test_cancelling_is_heard_at_whatever_moment(redis_server: RedisServer)
     ``asyncio.wait_for`` of Python 3.11, through which redis-py sends, swallows a cancellation
     that comes as its work is done: who then goes on never ends.
     """
-    async with _gates(redis_server, 1, limit=10_000) as (gate,):
+    async with _limiters(redis_server, 1, limit=10_000) as (limiter,):
         for turns in range(60):
-            task = asyncio.create_task(gate.acquire())
+            task = asyncio.create_task(limiter.acquire())
             for _ in range(turns % 30):
                 await asyncio.sleep(0)
             if task.done():
@@ -165,14 +165,14 @@ async def test_who_does_not_come_back_is_passed_over(redis_server: RedisServer) 
     """
     A process killed in the queue leaves its place there, and nobody waits for it.
     """
-    async with _gates(redis_server, 1, limit=20.0) as (gate,):
-        await gate.acquire()
+    async with _limiters(redis_server, 1, limit=20.0) as (limiter,):
+        await limiter.acquire()
         with redis_server.client() as client:
             seconds, microseconds = client.time()
             client.zadd(QUEUE, {"killed": seconds + microseconds / 1e6 + 0.05})
         begin = _time()
         for _ in range(6):
-            await gate.acquire()
+            await limiter.acquire()
 
         assert _time() - begin <= 7 / 19.6 + LATENESS
 
@@ -181,10 +181,10 @@ async def test_time_spent_idle_is_not_saved(redis_server: RedisServer) -> None:
     """
     A burst after a rest is what fixed limiters refuse.
     """
-    async with _gates(redis_server, 2) as gates:
-        await gates[0].acquire()
+    async with _limiters(redis_server, 2) as limiters:
+        await limiters[0].acquire()
         await asyncio.sleep(0.3)
-        grants = await _spend(gates, 0.2)
+        grants = await _spend(limiters, 0.2)
 
     assert min(b - a for (a, _), (b, _) in pairwise(grants)) >= 1 / 49 - LATENESS
 
@@ -196,7 +196,7 @@ async def test_a_pause_stops_everybody(redis_server: RedisServer) -> None:
     """
     The server refuses the project, not the process.
     """
-    async with _gates(redis_server, 2) as (one, other):
+    async with _limiters(redis_server, 2) as (one, other):
         await one.acquire()
         await other.acquire()
         begin = _time()
@@ -210,7 +210,7 @@ async def test_a_refusal_reaches_the_others_while_we_wait(redis_server: RedisSer
     """
     Whoever learns of a 429 while it waits for a slot tells it at once, not with the next one.
     """
-    async with _gates(redis_server, 2, limit=5.0) as (one, other):
+    async with _limiters(redis_server, 2, limit=5.0) as (one, other):
         await one.acquire()
         waiting = asyncio.ensure_future(one.acquire())
         await asyncio.sleep(0.05)
@@ -229,24 +229,24 @@ async def test_refusals_of_several_processes_are_one_episode(redis_server: Redis
     """
     They say the same thing once, whoever hears it.
     """
-    async with _gates(redis_server, 3) as gates:
-        for gate in gates:
-            await gate.acquire()
+    async with _limiters(redis_server, 3) as limiters:
+        for limiter in limiters:
+            await limiter.acquire()
         sent_at = _time() - 0.05
-        for gate in gates:
-            gate.throttled(sent_at, None)
-        for gate in gates:
-            await gate.acquire()
+        for limiter in limiters:
+            limiter.throttled(sent_at, None)
+        for limiter in limiters:
+            await limiter.acquire()
 
-        assert gates[-1].stats().margin == pytest.approx(0.03)
-        assert sum(gate.stats().refusals for gate in gates) == 3
+        assert limiters[-1].stats().margin == pytest.approx(0.03)
+        assert sum(limiter.stats().refusals for limiter in limiters) == 3
 
 
 async def test_a_good_reply_makes_the_next_pause_short_for_all(redis_server: RedisServer) -> None:
     """
     The pauses double only while the refusals follow each other.
     """
-    async with _gates(redis_server, 2) as (one, other):
+    async with _limiters(redis_server, 2) as (one, other):
         await one.acquire()
         one.throttled(_time(), None)
         await one.acquire()
@@ -263,7 +263,7 @@ async def test_what_was_no_matter_of_the_rate_is_taken_back_for_all(
     """
     One request was refused for itself: the others need not go slower for it.
     """
-    async with _gates(redis_server, 2) as (one, other):
+    async with _limiters(redis_server, 2) as (one, other):
         await one.acquire()
         one.throttled(_time(), None)
         one.throttled(_time() + 0.01, None)
@@ -285,17 +285,19 @@ async def test_an_absurd_retry_after_is_bounded(redis_server: RedisServer) -> No
     """
     One bad header must not stop a project for a year.
     """
-    async with _gates(redis_server, 1, max_pause=0.2) as (gate,):
-        await gate.acquire()
-        gate.throttled(_time(), 1e7)
+    async with _limiters(redis_server, 1, max_pause=0.2) as (limiter,):
+        await limiter.acquire()
+        limiter.throttled(_time(), 1e7)
         begin = _time()
-        await gate.acquire()
+        await limiter.acquire()
 
         assert 0.2 - LATENESS <= _time() - begin <= 0.5
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_redis_learns_as_the_local_gate_does(redis_server: RedisServer, seed: int) -> None:
+async def test_redis_learns_as_the_local_limiter_does(
+    redis_server: RedisServer, seed: int
+) -> None:
     """
     The rules of the margin stand twice, in Python and in the script: they must not drift apart.
     """
@@ -366,9 +368,9 @@ async def test_nothing_is_left_behind_for_ever(redis_server: RedisServer) -> Non
     """
     A project that is not polled any more must not stay in Redis; and no name tells a secret.
     """
-    async with _gates(redis_server, 3, limit=5.0) as gates:
-        await asyncio.gather(*(gate.acquire() for gate in gates))
-        waiting = [asyncio.ensure_future(gate.acquire()) for gate in gates]
+    async with _limiters(redis_server, 3, limit=5.0) as limiters:
+        await asyncio.gather(*(limiter.acquire() for limiter in limiters))
+        waiting = [asyncio.ensure_future(limiter.acquire()) for limiter in limiters]
         await asyncio.sleep(0.05)
         with redis_server.client() as client:
             lives = {key: client.ttl(key) for key in client.keys("*")}
@@ -385,8 +387,8 @@ async def test_projects_do_not_share(redis_server: RedisServer) -> None:
     Each project has its own ten requests a second.
     """
     async with (
-        _gates(redis_server, 1, project="a", limit=2.0) as (one,),
-        _gates(redis_server, 1, project="b", limit=2.0) as (other,),
+        _limiters(redis_server, 1, project="a", limit=2.0) as (one,),
+        _limiters(redis_server, 1, project="b", limit=2.0) as (other,),
     ):
         begin = _time()
         await one.acquire()
@@ -399,12 +401,12 @@ async def test_a_lost_record_costs_a_second_of_silence(redis_server: RedisServer
     """
     With the record the booked slots are lost: whoever knew them lets them pass.
     """
-    async with _gates(redis_server, 2) as (one, other):
+    async with _limiters(redis_server, 2) as (one, other):
         await one.acquire()
         await other.acquire()
         with redis_server.client() as client:
             client.flushall()
-        newcomer = RedisGate(redis_server.url, project="p", limit=50.0)
+        newcomer = RedisLimiter(redis_server.url, project="p", limit=50.0)
         await newcomer.start()
         begin = _time()
         await one.acquire()
@@ -418,8 +420,8 @@ async def test_a_clock_that_goes_back_takes_everything_along(redis_server: Redis
     """
     After a failover, or a correction of its clock, Redis may live in the past.
     """
-    async with _gates(redis_server, 1) as (gate,):
-        await gate.acquire()
+    async with _limiters(redis_server, 1) as (limiter,):
+        await limiter.acquire()
         with redis_server.client() as client:
             for name in ("next", "at", "born", "paused"):
                 value = float(client.hget(BUDGET, name) or 0)
@@ -427,36 +429,36 @@ async def test_a_clock_that_goes_back_takes_everything_along(redis_server: Redis
             client.zadd(QUEUE, {"somebody": 4e9})
         async with asyncio.timeout(1.5):
             for _ in range(3):
-                await gate.acquire()
+                await limiter.acquire()
 
 
 async def test_a_forgotten_script_is_sent_again(redis_server: RedisServer) -> None:
     """
     Redis forgets scripts when it restarts or is told to.
     """
-    async with _gates(redis_server, 1) as (gate,):
-        await gate.acquire()
+    async with _limiters(redis_server, 1) as (limiter,):
+        await limiter.acquire()
         with redis_server.client() as client:
             client.script_flush()
-        await gate.acquire()
+        await limiter.acquire()
 
-        assert not gate.stats().degraded
+        assert not limiter.stats().degraded
 
 
-async def test_a_gate_can_be_started_again(redis_server: RedisServer) -> None:
+async def test_a_limiter_can_be_started_again(redis_server: RedisServer) -> None:
     """
     A tracker that is opened anew finds its budget where it was.
     """
-    gate = RedisGate(redis_server.url, project="p", limit=50.0)
+    limiter = RedisLimiter(redis_server.url, project="p", limit=50.0)
     for _ in range(2):
-        await gate.start()
-        await gate.acquire()
-        await gate.aclose()
-    await gate.aclose()  # twice does no harm
+        await limiter.start()
+        await limiter.acquire()
+        await limiter.aclose()
+    await limiter.aclose()  # twice does no harm
 
-    assert gate.stats().granted == 2
+    assert limiter.stats().granted == 2
     with pytest.raises(RuntimeError, match="not started"):
-        await gate.acquire()
+        await limiter.acquire()
 
 
 # --- Without Redis -----------------------------------------------------------------------
@@ -467,8 +469,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Everything that takes a second takes a quarter of it.
     """
-    monkeypatch.setattr(redis_gate, "SILENCE", 0.25)
-    monkeypatch.setattr(redis_gate, "_PROBE_INTERVAL", 0.1)
+    monkeypatch.setattr(redis_limiter, "SILENCE", 0.25)
+    monkeypatch.setattr(redis_limiter, "_PROBE_INTERVAL", 0.1)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -479,18 +481,18 @@ async def test_without_redis_each_sends_its_share_and_comes_back_by_itself(
     Tracking goes on, never over the budget, and nobody has to restart anything.
     """
     doomed_redis.start()
-    async with _gates(doomed_redis, 2, limit=40.0, processes=2) as gates:
-        spending = asyncio.ensure_future(_spend(gates, 1.6))
+    async with _limiters(doomed_redis, 2, limit=40.0, processes=2) as limiters:
+        spending = asyncio.ensure_future(_spend(limiters, 1.6))
         await asyncio.sleep(0.3)
         doomed_redis.kill()
         killed_at = _time()
         await asyncio.sleep(0.6)
-        degraded = [gate.stats() for gate in gates]
+        degraded = [limiter.stats() for limiter in limiters]
         doomed_redis.start()
         back_at = _time()
         grants = [at for at, _ in await spending]
 
-        assert not any(gate.stats().degraded for gate in gates)
+        assert not any(limiter.stats().degraded for limiter in limiters)
     assert all(stats.degraded for stats in degraded)
     assert [stats.rate for stats in degraded] == [pytest.approx(19.6)] * 2
     # A little less than 0.25 s: one notices before the other, who has slots left.
@@ -511,18 +513,18 @@ async def test_a_redis_that_hangs_is_away(redis_server: RedisServer) -> None:
     """
     A budget that is asked for and never answered must not stop the tracking.
     """
-    async with _gates(redis_server, 1, socket_timeout=0.1, processes=1) as (gate,):
-        await gate.acquire()
+    async with _limiters(redis_server, 1, socket_timeout=0.1, processes=1) as (limiter,):
+        await limiter.acquire()
         with redis_server.client() as client:
             client.execute_command("CLIENT", "PAUSE", 700)
         begin = _time()
-        await gate.acquire()
-        assert gate.stats().degraded
+        await limiter.acquire()
+        assert limiter.stats().degraded
         assert 0.3 <= _time() - begin <= 0.9
         last = _time()
-        while gate.stats().degraded:
+        while limiter.stats().degraded:
             last = _time()
-            await gate.acquire()
+            await limiter.acquire()
 
         # Nobody sends by both rules within one second, which is a quarter here.
         assert _time() - last >= 0.25 - LATENESS
@@ -530,19 +532,19 @@ async def test_a_redis_that_hangs_is_away(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_a_gate_starts_without_redis(
+async def test_a_limiter_starts_without_redis(
     doomed_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
     Redis may be restarted at the same moment as we are.
     """
-    async with _gates(doomed_redis, 1, limit=10.0, processes=3) as (gate,):
-        stats = gate.stats()
+    async with _limiters(doomed_redis, 1, limit=10.0, processes=3) as (limiter,):
+        stats = limiter.stats()
         assert stats.degraded
         assert stats.kind == "redis"
         assert stats.rate == pytest.approx(3 * 0.98)
         begin = _time()
-        await gate.acquire()
+        await limiter.acquire()
         assert _time() - begin >= 0.25 - LATENESS
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -553,32 +555,32 @@ async def test_a_pause_holds_without_redis_too(doomed_redis: RedisServer) -> Non
     """
     The server's word counts, whoever else hears it.
     """
-    async with _gates(doomed_redis, 1, limit=50.0, processes=1) as (gate,):
-        await gate.acquire()
-        gate.throttled(_time(), 0.4)
+    async with _limiters(doomed_redis, 1, limit=50.0, processes=1) as (limiter,):
+        await limiter.acquire()
+        limiter.throttled(_time(), 0.4)
         begin = _time()
-        await gate.acquire()
+        await limiter.acquire()
         assert _time() - begin >= 0.4 - LATENESS
-        assert gate.stats().margin == pytest.approx(0.03)
+        assert limiter.stats().margin == pytest.approx(0.03)
         doomed_redis.start()
-        while gate.stats().degraded:
-            await gate.acquire()
-        await gate.acquire()
+        while limiter.stats().degraded:
+            await limiter.acquire()
+        await limiter.acquire()
 
         # It says nothing about the rate that is shared again.
-        assert gate.stats().margin == pytest.approx(0.02)
+        assert limiter.stats().margin == pytest.approx(0.02)
 
 
 async def test_more_processes_than_expected_take_less_each(redis_server: RedisServer) -> None:
     """
     If Redis goes away, those it saw lately are the ones who are left on their own.
     """
-    async with _gates(redis_server, 5, processes=2) as gates:
-        for gate in gates:
-            await gate.acquire()
-        gates[-1]._degrade(OSError())
+    async with _limiters(redis_server, 5, processes=2) as limiters:
+        for limiter in limiters:
+            await limiter.acquire()
+        limiters[-1]._degrade(OSError())
 
-        assert gates[-1].stats().rate == pytest.approx(50 / 5 * 0.98)
+        assert limiters[-1].stats().rate == pytest.approx(50 / 5 * 0.98)
 
 
 # --- Connecting --------------------------------------------------------------------------
@@ -590,13 +592,13 @@ async def test_a_password_comes_with_the_url(doomed_redis: RedisServer) -> None:
     """
     doomed_redis.start("--requirepass", "s3cret-word")
     url = f"redis://:s3cret-word@127.0.0.1:{doomed_redis.port}"
-    gate = RedisGate(url, project="p")
-    await gate.start()
-    await gate.acquire()
+    limiter = RedisLimiter(url, project="p")
+    await limiter.start()
+    await limiter.acquire()
 
-    assert not gate.stats().degraded
-    assert "s3cret" not in repr(gate)
-    await gate.aclose()
+    assert not limiter.stats().degraded
+    assert "s3cret" not in repr(limiter)
+    await limiter.aclose()
 
 
 @pytest.mark.parametrize("user", ["", ":wrong-s3cret@"])
@@ -607,10 +609,10 @@ async def test_a_wrong_password_is_a_mistake_and_no_outage(
     It would never get better by waiting, so it is said at the start, without the password.
     """
     doomed_redis.start("--requirepass", "s3cret-word")
-    gate = RedisGate(f"redis://{user}127.0.0.1:{doomed_redis.port}", project="p")
+    limiter = RedisLimiter(f"redis://{user}127.0.0.1:{doomed_redis.port}", project="p")
 
     with pytest.raises(ConfigError, match="Redis refuses us") as caught:
-        await gate.start()
+        await limiter.start()
     assert "s3cret" not in str(caught.value)
 
 
@@ -619,11 +621,11 @@ async def test_a_redis_that_is_full_is_away(doomed_redis: RedisServer) -> None:
     It may be emptied at any time, and until then everybody has a share.
     """
     doomed_redis.start("--maxmemory", "1", "--maxmemory-policy", "noeviction")
-    gate = RedisGate(doomed_redis.url, project="p")
-    await gate.start()
+    limiter = RedisLimiter(doomed_redis.url, project="p")
+    await limiter.start()
 
-    assert gate.stats().degraded
-    await gate.aclose()
+    assert limiter.stats().degraded
+    await limiter.aclose()
 
 
 async def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -631,10 +633,10 @@ async def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPat
     It is an extra, and the error says how to get it.
     """
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    gate = RedisGate("redis://127.0.0.1", project="p")
+    limiter = RedisLimiter("redis://127.0.0.1", project="p")
 
     with pytest.raises(ConfigError, match=r"install onehouse-tracker\[redis\]"):
-        await gate.start()
+        await limiter.start()
 
 
 @pytest.mark.parametrize(
@@ -650,18 +652,18 @@ async def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPat
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     """
-    A mistake is told when the gate is made, not when Redis goes away.
+    A mistake is told when the limiter is made, not when Redis goes away.
     """
     with pytest.raises(ConfigError, match=message):
-        RedisGate(**({"project": "p"} | settings))
+        RedisLimiter(**({"project": "p"} | settings))
 
 
 async def test_a_url_that_cannot_be_read_is_not_shown() -> None:
     """
     It may hold a password.
     """
-    gate = RedisGate("redis://:s3cret@127.0.0.1:port", project="p")
+    limiter = RedisLimiter("redis://:s3cret@127.0.0.1:port", project="p")
 
     with pytest.raises(ConfigError) as caught:
-        await gate.start()
+        await limiter.start()
     assert "s3cret" not in str(caught.value)

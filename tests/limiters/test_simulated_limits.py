@@ -1,5 +1,5 @@
 """
-A thousand runs of the gates against a limiter: jitter, stalls, refusals, orders to wait.
+A thousand runs of the limiters against a limiter: jitter, stalls, refusals, orders to wait.
 
 The bound they are held to: two requests that are *n* slots apart were sent at least
 ``n * T - C`` seconds apart (*T* the time of a slot, *C* what is made up for after a late wake-up),
@@ -24,7 +24,7 @@ from random import Random
 import pytest
 
 from onehouse_tracker._http.wire import retry_after
-from onehouse_tracker.gates import Gate, HostGate, LocalGate
+from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RateLimiter
 from onehouse_tracker.testing import VirtualClockLoop
 from onehouse_tracker.testing.enforcers import Enforcer, FixedWindow, SlidingLog
 
@@ -83,46 +83,46 @@ class _World:
         self.refused = 0
         self._server_time = 0.0
 
-    async def run(self, gates: list[Gate]) -> None:
-        """Send for a while through all *gates*."""
+    async def run(self, limiters: list[RateLimiter]) -> None:
+        """Send for a while through all *limiters*."""
         end = self.loop.time() + SECONDS
         for _ in range(self.random.randrange(6) if self.stalls else 0):
             seconds = self.random.choice([0.001, 0.01, 0.1, 3.0])
             self.loop.call_later(self.random.uniform(0, SECONDS), self.loop.stall, seconds)
         for _ in range(self.random.randrange(4) if self.others else 0):
             self.loop.call_later(self.random.uniform(0, SECONDS), self._intrude)
-        await asyncio.gather(*(self._send(gate, end) for gate in gates))
+        await asyncio.gather(*(self._send(limiter, end) for limiter in limiters))
         await asyncio.sleep(1.0)
 
-    async def _send(self, gate: Gate, end: float) -> None:
+    async def _send(self, limiter: RateLimiter, end: float) -> None:
         while self.loop.time() < end:
-            await gate.acquire()
+            await limiter.acquire()
             now = self.loop.time()
-            assert gate.paused_until <= now
+            assert limiter.paused_until <= now
             # The network and the server do not stall with us: what counts is when it was due.
             at = now + ROUND_TRIP / 2 + self.random.uniform(0.0, self.jitter)
             self.arrived.append(at)
-            self.loop.call_at(at, self._arrive, gate, now, at)
+            self.loop.call_at(at, self._arrive, limiter, now, at)
 
     def _intrude(self) -> None:
         now = self._server_now(self.loop.time())
         for _ in range(self.random.randrange(1, 11)):
             self.enforcer.admit(now)
 
-    def _arrive(self, gate: Gate, sent_at: float, at: float) -> None:
+    def _arrive(self, limiter: RateLimiter, sent_at: float, at: float) -> None:
         admitted = self.enforcer.admit(self._server_now(at))
-        self.loop.call_later(ROUND_TRIP / 2, self._reply, gate, sent_at, admitted)
+        self.loop.call_later(ROUND_TRIP / 2, self._reply, limiter, sent_at, admitted)
 
-    def _reply(self, gate: Gate, sent_at: float, admitted: bool) -> None:  # noqa: FBT001
+    def _reply(self, limiter: RateLimiter, sent_at: float, admitted: bool) -> None:  # noqa: FBT001
         if admitted:
-            gate.answered(sent_at)
+            limiter.answered(sent_at)
             return
         self.refused += 1
         now = self.loop.time()
         wait = self.order(now)
-        gate.throttled(sent_at, wait)
+        limiter.throttled(sent_at, wait)
         if wait is not None:
-            assert gate.paused_until >= now + min(wait, LONGEST_PAUSE)
+            assert limiter.paused_until >= now + min(wait, LONGEST_PAUSE)
 
     def _server_now(self, at: float) -> float:
         self._server_time = max(self._server_time, at)
@@ -145,22 +145,22 @@ def _same(loop: _StallingLoop) -> _StallingLoop:
     return loop
 
 
-async def _comes_back(gate: Gate) -> None:
+async def _comes_back(limiter: RateLimiter) -> None:
     """After a quiet time the margin is at its floor, and the pace even from the first slot on."""
     loop = asyncio.get_running_loop()
-    stats = gate.stats()
+    stats = limiter.stats()
     await asyncio.sleep(stats.paused_for + 60 + (stats.margin - 0.02) / 0.0001 + 0.01)
-    assert gate.stats().margin == pytest.approx(0.02)
+    assert limiter.stats().margin == pytest.approx(0.02)
     times = []
     for _ in range(4):
-        await gate.acquire()
+        await limiter.acquire()
         times.append(loop.time())
     assert times[1] - times[0] >= SLOT * 0.98
     assert times[3] - times[1] == pytest.approx(2 * SLOT, rel=1e-3)
 
 
 @pytest.mark.parametrize("hundred", range(10))
-def test_a_local_gate_stays_within_its_bound(hundred: int) -> None:
+def test_a_local_limiter_stays_within_its_bound(hundred: int) -> None:
     """
     Whatever the network, the loop and the server do, no second sees more than the bound.
     """
@@ -169,11 +169,11 @@ def test_a_local_gate_stays_within_its_bound(hundred: int) -> None:
         world = _World(seed, loop)
 
         async def scenario(world: _World = world) -> None:
-            gate = LocalGate(max_pause=LONGEST_PAUSE, catch_up=CATCH_UP)
-            await gate.start()
-            await world.run([gate])
-            await _comes_back(gate)
-            await gate.aclose()
+            limiter = LocalLimiter(max_pause=LONGEST_PAUSE, catch_up=CATCH_UP)
+            await limiter.start()
+            await world.run([limiter])
+            await _comes_back(limiter)
+            await limiter.aclose()
 
         try:
             with asyncio.Runner(loop_factory=partial(_same, loop)) as runner:
@@ -185,7 +185,7 @@ def test_a_local_gate_stays_within_its_bound(hundred: int) -> None:
 
 
 @pytest.mark.parametrize("fifty", range(2))
-def test_gates_that_share_stay_within_the_same_bound(tmp_path: Path, fifty: int) -> None:
+def test_limiters_that_share_stay_within_the_same_bound(tmp_path: Path, fifty: int) -> None:
     """
     Three who share one file are one sender; a slot may be used up to 10 ms late.
     """
@@ -196,15 +196,17 @@ def test_gates_that_share_stay_within_the_same_bound(tmp_path: Path, fifty: int)
         async def scenario(world: _World = world, seed: int = seed) -> None:
             clock = asyncio.get_running_loop().time
             path = tmp_path / f"{seed}.budget"
-            gates = [HostGate(path=path, max_pause=LONGEST_PAUSE, clock=clock) for _ in range(3)]
-            for gate in gates:
-                await gate.start()
-            await world.run(list(gates))
-            for gate in gates:
-                await gate.acquire()  # learns what the others were told
-            await _comes_back(gates[0])
-            for gate in gates:
-                await gate.aclose()
+            limiters = [
+                HostLimiter(path=path, max_pause=LONGEST_PAUSE, clock=clock) for _ in range(3)
+            ]
+            for limiter in limiters:
+                await limiter.start()
+            await world.run(list(limiters))
+            for limiter in limiters:
+                await limiter.acquire()  # learns what the others were told
+            await _comes_back(limiters[0])
+            for limiter in limiters:
+                await limiter.aclose()
 
         try:
             with asyncio.Runner(loop_factory=partial(_same, loop)) as runner:
@@ -240,21 +242,21 @@ def test_refusals_are_rare_after_a_minute_of_learning(
 async def _learning(
     enforcer: Enforcer, jitter: float, random: Random, arrived: list[tuple[float, bool]]
 ) -> None:
-    """Send for 130 s through one gate, over a network that delays by up to *jitter* seconds."""
+    """Send for 130 s through one limiter, over a network that delays by up to *jitter* seconds."""
     loop = asyncio.get_running_loop()
-    gate = LocalGate()
-    await gate.start()
+    limiter = LocalLimiter()
+    await limiter.start()
     await asyncio.sleep(random.random())
 
     def arrive(sent_at: float) -> None:
         admitted = enforcer.admit(loop.time())
         arrived.append((loop.time(), admitted))
         if admitted:
-            gate.answered(sent_at)
+            limiter.answered(sent_at)
         else:
-            gate.throttled(sent_at, None)
+            limiter.throttled(sent_at, None)
 
     while loop.time() < 130:
-        await gate.acquire()
+        await limiter.acquire()
         loop.call_later(ROUND_TRIP / 2 + random.uniform(0, jitter), arrive, loop.time())
-    await gate.aclose()
+    await limiter.aclose()

@@ -1,5 +1,5 @@
 """
-What the gates have in common that share one budget among processes.
+What the limiters have in common that share one budget among processes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 import random
 from typing import Final, NamedTuple
 
-from onehouse_tracker.gates._pace import LONGEST_SPREAD, Pace
-from onehouse_tracker.gates._protocol import GateStats
-from onehouse_tracker.gates._users import OpenedByUsers
+from onehouse_tracker.limiters._pace import LONGEST_SPREAD, Pace
+from onehouse_tracker.limiters._protocol import RateLimiterStats
+from onehouse_tracker.limiters._users import OpenedByUsers
 
-__all__ = ["LATE", "SILENCE", "Refusal", "SharedGate", "horizon_of", "shifted"]
+__all__ = ["LATE", "SILENCE", "Refusal", "SharedLimiter", "horizon_of", "shifted"]
 
 LATE: Final = 0.010
 """Seconds.  A slot that is used later than this would come too close to the next one, which
@@ -53,9 +53,9 @@ class Refusal(NamedTuple):
     """Seconds to add to what it asked for."""
 
 
-class SharedGate(OpenedByUsers):
+class SharedLimiter(OpenedByUsers):
     """
-    The bookkeeping of a gate whose budget other processes spend too.
+    The bookkeeping of a limiter whose budget other processes spend too.
 
     `_pace` is our copy of the shared pace, on the running loop's clock.  It is renewed with
     each look at the shared state, and runs ahead of it by the refusals in `_news`.
@@ -115,10 +115,10 @@ class SharedGate(OpenedByUsers):
         self._forgiven += refusals
         self._pace.forgive(asyncio.get_running_loop().time(), refusals)
 
-    def stats(self) -> GateStats:
+    def stats(self) -> RateLimiterStats:
         """The budget now, as far as we know here."""
         now = asyncio.get_running_loop().time()
-        return GateStats(
+        return RateLimiterStats(
             kind=self.kind,
             rate=self._rate(now),
             granted=self._granted,

@@ -1,23 +1,23 @@
 """
-From a word of the user to a gate.
+From a word of the user to a limiter.
 """
 
 from __future__ import annotations
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.gates._protocol import Gate
-from onehouse_tracker.gates.host import HostGate
-from onehouse_tracker.gates.local import LocalGate
-from onehouse_tracker.gates.redis import RedisGate
+from onehouse_tracker.limiters._protocol import RateLimiter
+from onehouse_tracker.limiters.host import HostLimiter
+from onehouse_tracker.limiters.local import LocalLimiter
+from onehouse_tracker.limiters.redis import RedisLimiter
 
-__all__ = ["check_gate", "gate_from"]
+__all__ = ["check_limiter", "limiter_from"]
 
 _REDIS = frozenset({"redis", "rediss", "unix"})
 
 
-def check_gate(text: str) -> None:
+def check_limiter(text: str) -> None:
     """
-    Do nothing if *text* names a kind of gate.
+    Do nothing if *text* names a kind of limiter.
 
     Raises:
         ConfigError: It does not.
@@ -26,14 +26,14 @@ def check_gate(text: str) -> None:
     if text == "local" or (kind == "host" and (rest or text == "host")) or kind in _REDIS:
         return
     # A URL may hold a password: what was given is not shown.
-    raise ConfigError("a gate is local, host, host:PATH, or the URL of a Redis (redis://...)")
+    raise ConfigError("a limiter is local, host, host:PATH, or the URL of a Redis (redis://...)")
 
 
-def gate_from(
+def limiter_from(
     text: str, *, project: str, limit: float = 10.0, share: float = 1.0, processes: int = 4
-) -> Gate:
+) -> RateLimiter:
     """
-    Make the gate that *text* names.
+    Make the limiter that *text* names.
 
     Args:
         text: ``local``; ``host`` or ``host:PATH``; or the URL of a Redis: ``redis://``,
@@ -43,17 +43,17 @@ def gate_from(
 
         limit: Requests per second of the whole project [vendor documentation: 10].
 
-        share: Our part of it, or that of all who share the gate.
+        share: Our part of it, or that of all who share the limiter.
 
         processes: How many are expected to share a Redis.
 
     Raises:
-        ConfigError: There is no such gate, or a value is out of its bounds.
+        ConfigError: There is no such limiter, or a value is out of its bounds.
     """
-    check_gate(text)
+    check_limiter(text)
     kind, _, rest = text.partition(":")
     if kind == "local":
-        return LocalGate(limit, share=share, project=project)
+        return LocalLimiter(limit, share=share, project=project)
     if kind == "host":
-        return HostGate(limit, share=share, path=rest or None, project=project)
-    return RedisGate(text, project=project, limit=limit, share=share, processes=processes)
+        return HostLimiter(limit, share=share, path=rest or None, project=project)
+    return RedisLimiter(text, project=project, limit=limit, share=share, processes=processes)

@@ -8,17 +8,17 @@ import asyncio
 import sys
 import time
 
-from onehouse_tracker.gates import HostGate
+from onehouse_tracker.limiters import HostLimiter
 
 
 async def main(path: str, limit: float) -> None:
     """Take slots until killed or until stdin ends."""
-    gate = HostGate(limit, path=path)
-    await gate.start()
+    limiter = HostLimiter(limit, path=path)
+    await limiter.start()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     while True:
-        await gate.acquire()
+        await limiter.acquire()
         print(repr(time.monotonic()), flush=True)
 
 

@@ -1,5 +1,5 @@
 """
-What lets several trackers of one event loop share a gate: its first user opens it, its last
+What lets several trackers of one event loop share a limiter: its first user opens it, its last
 closes it, and they wait for slots in turn.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["OpenedByUsers"]
 
 class OpenedByUsers(ABC):
     """
-    A gate that counts its users.
+    A limiter that counts its users.
 
     Users belong to one event loop.  What a loop that ended without closing, or the process
     that forked this one, left behind counts no more.
@@ -31,7 +31,7 @@ class OpenedByUsers(ABC):
 
     async def start(self) -> None:
         """
-        Make ready for one user more, on the running loop; the first one opens the gate.
+        Make ready for one user more, on the running loop; the first one opens the limiter.
 
         Raises:
             ConfigError: It cannot be opened, or it is in use on another event loop.
@@ -40,8 +40,8 @@ class OpenedByUsers(ABC):
         if loop is not self._loop or self._pid != os.getpid():
             if self._users and self._is_in_use():
                 raise ConfigError(
-                    "this gate is in use on another event loop: give each its own; one budget"
-                    ' for several loops or processes takes gate="host"'
+                    "this limiter is in use on another event loop: give each its own; one budget"
+                    ' for several loops or processes takes limiter="host"'
                 )
             self._users, self._loop, self._pid = 0, loop, os.getpid()
             self._opening, self._turns = asyncio.Lock(), asyncio.Lock()
@@ -57,7 +57,7 @@ class OpenedByUsers(ABC):
         Cancelling gives up the place, and loses a slot at most.
         """
         if not self._users:
-            raise RuntimeError("the gate was not started")
+            raise RuntimeError("the limiter was not started")
         async with self._turns:
             await self._next_slot()
 
