@@ -60,7 +60,7 @@ test-long: $(READY)
 	@# The day of polling takes as long as the others together: beside them.
 	@SOAK_IDS=100000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/test_soak.py & \
 	soak=$$!; status=0; \
-	$(BIN)/python -m onehouse_tracker.testing.worlds --count 10000 || status=1; \
+	$(BIN)/python -m tests.worlds --count 10000 || status=1; \
 	ISOLATED_WORLDS=1000 $(BIN)/pytest -q tests/engine/test_isolated_worlds.py || status=1; \
 	KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py || status=1; \
 	EVERY_TURN=1 $(BIN)/pytest -q tests/engine/test_cancellation_fuzz.py || status=1; \
@@ -76,8 +76,8 @@ python = $(shell for python in python$(1) "$$(pyenv root 2>/dev/null)"/versions/
 FOUND = $(foreach version,$(NEWER_PYTHONS),$(if $(call python,$(version)),$(version)))
 
 # But for the worlds that judge decisions, which are the same on every Python.
-LIVES_ON_TASKS := tests/engine tests/http tests/schedule tests/sync \
-	tests/test_eager_tasks.py tests/test_pool.py --ignore=tests/engine/test_isolated_worlds.py
+LIVES_ON_TASKS := tests/engine tests/onehouse tests/engine/schedule tests/sync \
+	tests/test_eager_tasks.py tests/pool/test_pool.py --ignore=tests/engine/test_isolated_worlds.py
 
 # Two at a time, and what each of them says in one piece.
 test-pythons:  ## Run the engine, http and sync tests on every newer Python that is here
@@ -91,7 +91,7 @@ test-python-%:
 	if $(MAKE) -s .venv-py$*/.ready; then \
 	try .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS); \
 	$(if $(filter $*,$(firstword $(FOUND))), \
-		try EVENT_LOOP=uvloop .venv-py$*/bin/pytest -q tests/http tests/sync;) \
+		try EVENT_LOOP=uvloop .venv-py$*/bin/pytest -q tests/onehouse tests/sync;) \
 	$(if $(filter $*,$(lastword $(FOUND))), \
 		try EVENT_LOOP=eager .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS);) \
 	else echo "skipped: nothing can be installed for Python $* here"; fi; exit $$status

@@ -35,9 +35,9 @@ from random import Random
 from typing import Any
 
 from onehouse_tracker import PollPolicy, Tracker
+from onehouse_tracker._engine.schedule.schedule import Schedule
 from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker._engine.waits import Wait
-from onehouse_tracker._schedule.schedule import Schedule
 from onehouse_tracker.limiters import RateLimiterStats
 from onehouse_tracker.models import ApiStatus, StatusReply
 

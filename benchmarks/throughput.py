@@ -44,10 +44,10 @@ import aiohttp
 from yarl import URL
 
 from onehouse_tracker import PollPolicy, Request, StatusReply, Tracker
-from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.config import Credentials
 from onehouse_tracker.journal import Added, SqliteJournal
 from onehouse_tracker.limiters import LocalLimiter
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.testing import (
     Answer,
     FaultRule,

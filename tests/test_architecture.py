@@ -20,7 +20,7 @@ STARTS_TASKS = frozenset(
 # share outlives each of them, so it needs a task of its own.
 MAY_START_TASKS = (
     "_engine/engine.py",
-    "_session/session.py",
+    "_engine/open_tracker/session.py",
     "sync/_loop_thread.py",
     "sync/_one_call.py",
     "integrations/airflow/_shared.py",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from onehouse_tracker import ConfigError, Credentials, PollPolicy, Tracker
-from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RedisLimiter
+from onehouse_tracker.onehouse.client import OnehouseClient
 
 CREDENTIALS = Credentials(
     base_url="http://127.0.0.1:1",

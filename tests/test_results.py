@@ -86,7 +86,7 @@ def test_the_groups_keep_the_order_of_the_input() -> None:
     assert [result.outcome for result in results.failed] == [
         Outcome.FAILED,
         Outcome.INVALID,
-        Outcome.UNRECOGNISED,
+        Outcome.UNRECOGNIZED,
         Outcome.NOT_FOUND,
         Outcome.REJECTED,
     ]

@@ -30,12 +30,20 @@ from onehouse_tracker import (
     Tracker,
     TrackerClosedError,
 )
-from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.events import Event
 from onehouse_tracker.journal import JournalReader, SqliteJournal
+from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer, faults
 from tests.cli import harness
-from tests.http.hostile_server import GOOD, OWN, HostileServer, credentials, http, say, tracker_for
+from tests.onehouse.hostile_server import (
+    GOOD,
+    OWN,
+    HostileServer,
+    credentials,
+    http,
+    say,
+    tracker_for,
+)
 
 ANSWER = "answ3r-s3cret"
 """A secret in the server's answer, as ``CREATE API TOKEN`` brings one."""

@@ -20,9 +20,9 @@ from pydantic import SecretStr
 from rich.pretty import pretty_repr
 
 from onehouse_tracker import ConfigError, Credentials, Tracker, sync
-from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.config import ConfigWarning
 from onehouse_tracker.integrations.airflow._project import Project
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.credentials import ConfigWarning
 
 KEY, SECRET, TOKEN, PASSWORD = (f"{name}-m4rk3d-0123456789" for name in ("k", "s", "t", "p"))
 MARK = "m4rk3d"

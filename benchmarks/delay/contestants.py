@@ -24,7 +24,7 @@ from aiolimiter import AsyncLimiter
 from benchmarks.delay.ideas import IDEAS, Idea
 from benchmarks.delay.workloads import Job, Law, Workload
 from onehouse_tracker import PollPolicy, Request, Tracker
-from onehouse_tracker._schedule.durations import Durations, Factor, Label
+from onehouse_tracker._engine.schedule.durations import Durations, Factor, Label
 from onehouse_tracker.errors import ThrottledError
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus, StatusReply
@@ -157,7 +157,7 @@ async def _oracle(
     """Run our very engine; only what it would have to learn is replaced by the truth."""
     law = workload.law
     assert law is not None
-    with mock.patch("onehouse_tracker._schedule.ranking.Durations", partial(_Truth, law)):
+    with mock.patch("onehouse_tracker._engine.schedule.ranking.Durations", partial(_Truth, law)):
         await _ours(PollPolicy())(workload, jobs, source, outcome, seed)
 
 

@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 from onehouse_tracker import PollPolicy
-from onehouse_tracker._schedule import durations
-from onehouse_tracker._schedule.cells import STALE, Cells
-from onehouse_tracker._schedule.durations import Durations, Factor, Label
-from onehouse_tracker._schedule.ranking import Ranking
+from onehouse_tracker._engine.schedule import durations
+from onehouse_tracker._engine.schedule.cells import STALE, Cells
+from onehouse_tracker._engine.schedule.durations import Durations, Factor, Label
+from onehouse_tracker._engine.schedule.ranking import Ranking
 
 __all__ = ["IDEAS", "Idea"]
 

@@ -65,8 +65,6 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from onehouse_tracker.client import OnehouseClient
-    from onehouse_tracker.config import Credentials
     from onehouse_tracker.errors import (
         AuthenticationError,
         ConfigError,
@@ -106,8 +104,10 @@ if TYPE_CHECKING:
         StatusSource,
         SubmissionSource,
     )
+    from onehouse_tracker.onehouse.client import OnehouseClient
+    from onehouse_tracker.onehouse.credentials import Credentials
     from onehouse_tracker.policy import PollPolicy
-    from onehouse_tracker.pool import TrackerPool
+    from onehouse_tracker.pool.tracker_pool import TrackerPool
     from onehouse_tracker.results import PoolResults, Results
     from onehouse_tracker.stats import PoolStats, TrackerStats
     from onehouse_tracker.tracker import Tracker
@@ -118,11 +118,11 @@ else:
     # every name exists, and it would no longer find a misspelt import.
     _MODULE_OF = {
         "Completions": "handles",
-        "Credentials": "config",
+        "Credentials": "onehouse.credentials",
         "Handle": "handles",
         "Journal": "journal",
         "JournalReader": "journal",
-        "OnehouseClient": "client",
+        "OnehouseClient": "onehouse.client",
         "PollPolicy": "policy",
         "PoolResults": "results",
         "PoolStats": "stats",

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._text import printable
+from onehouse_tracker._util.text import printable
 
 if TYPE_CHECKING:
     from onehouse_tracker.models import Outcome, Result

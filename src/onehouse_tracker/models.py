@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from onehouse_tracker._checks import check_label, check_request_id, check_submitted_at
-from onehouse_tracker._own_response import OwnResponse
-from onehouse_tracker._text import one_line
+from onehouse_tracker._util.own_response import OwnResponse
+from onehouse_tracker._util.text import one_line
 from onehouse_tracker.errors import StatusError
 
 __all__ = [
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
     INVALID = "INVALID"
     """The server says that the statement makes no sense."""
 
-    UNRECOGNISED = "UNRECOGNISED"
+    UNRECOGNIZED = "UNRECOGNIZED"
     """Three replies in a row had no status, or one we do not know."""
 
     NOT_FOUND = "NOT_FOUND"

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from onehouse_tracker._numbers import is_count, is_number
+from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["PollPolicy"]

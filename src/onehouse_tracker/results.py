@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, 
 from html import escape
 from typing import Any
 
-from onehouse_tracker._text import printable
+from onehouse_tracker._util.text import printable
 from onehouse_tracker.errors import RequestFailedError
 from onehouse_tracker.models import Result
 

@@ -21,30 +21,30 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
-from onehouse_tracker._engine.waits import Wait
-from onehouse_tracker._session.callbacks import Callbacks, OnResult
-from onehouse_tracker._session.feeding import tell_if_cancelled
-from onehouse_tracker._session.intake import RequestIds, check_timeout
-from onehouse_tracker._session.leaving import cancel_and_wait, release
-from onehouse_tracker._session.resumption import Resumption
-from onehouse_tracker._session.session import (
+from onehouse_tracker._engine.open_tracker.callbacks import Callbacks, OnResult
+from onehouse_tracker._engine.open_tracker.feeding import tell_if_cancelled
+from onehouse_tracker._engine.open_tracker.intake import RequestIds, check_timeout
+from onehouse_tracker._engine.open_tracker.leaving import cancel_and_wait, release
+from onehouse_tracker._engine.open_tracker.resumption import Resumption
+from onehouse_tracker._engine.open_tracker.session import (
     Session,
 )
-from onehouse_tracker._session.submission import submit_once
-from onehouse_tracker._settings.hidden import hide_settings
+from onehouse_tracker._engine.open_tracker.submission import submit_once
+from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
 from onehouse_tracker.limiters._connected import ConnectedLimiter
-from onehouse_tracker.logs import with_logs
 from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.observers.logs import with_logs
+from onehouse_tracker.onehouse._settings.hidden import hide_settings
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
 
 if TYPE_CHECKING:
     from onehouse_tracker.journal import Journal
-    from onehouse_tracker.page import LivePage
+    from onehouse_tracker.report.live_page import LivePage
 
 __all__ = ["Completions", "Handle", "Tracker", "TrackerStats"]
 
@@ -150,7 +150,7 @@ class Tracker:
             ConfigError: Credentials are missing, all of them are named at once; or there is
                 no such limiter.
         """
-        from onehouse_tracker.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
+        from onehouse_tracker.onehouse.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
         settings = hide_settings(settings)
         client = OnehouseClient.from_env(**settings)
@@ -531,8 +531,8 @@ class Tracker:
         """
         session = self._session
         engine = session.opened()
-        from onehouse_tracker.page import LivePage  # noqa: PLC0415 - a web server, for few
         from onehouse_tracker.report import Recording  # noqa: PLC0415
+        from onehouse_tracker.report.live_page import LivePage  # noqa: PLC0415 - a web server, for few
 
         recordings = (each for each in session.emit.observers if isinstance(each, Recording))
         recording = next(recordings, None)

@@ -127,7 +127,7 @@ def test_a_home_of_somebody_else_is_as_good_as_none(tmp_path: Path) -> None:
     """
     ``runAsUser`` in Kubernetes, with the home directory of root.
     """
-    from onehouse_tracker.config import Credentials  # noqa: PLC0415 - loaded before the fork
+    from onehouse_tracker.onehouse.credentials import Credentials  # noqa: PLC0415 - loaded before the fork
 
     (tmp_path / "home").mkdir(mode=0o700)
     everything = {

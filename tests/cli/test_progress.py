@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import pytest
 
-from onehouse_tracker._progress import Pace, Snapshot, duration, status_parts
 from onehouse_tracker.models import ApiStatus, Outcome
+from onehouse_tracker.observers.progress import Pace, Snapshot, duration, status_parts
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
 from tests.cli.harness import PATIENCE, STILL_PENDING, start

@@ -15,14 +15,14 @@ from typing import Never
 
 import pytest
 
-from onehouse_tracker._paths import home
+from onehouse_tracker._checks import home
 from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._sources import requests_from
-from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.journal import JournalReader, SqliteJournal
 from onehouse_tracker.limiters import HostLimiter
 from onehouse_tracker.models import Request
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.report import check_report_path
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer
 from onehouse_tracker.testing.statements import Kind

@@ -54,7 +54,7 @@ async def test_json_lines_tell_pending_by_the_missing_outcome() -> None:
     assert {key: item["outcome"] for key, item in found.items()} == {
         "slow": None,
         "bad": "INVALID",
-        "odd": "UNRECOGNISED",
+        "odd": "UNRECOGNIZED",
         "unknown": "NOT_FOUND",
     }
     assert found["slow"]["status"] == ApiStatus.PENDING

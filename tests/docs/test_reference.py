@@ -21,12 +21,11 @@ REFERENCE = ROOT / "docs" / "reference"
 AIRFLOW = "onehouse_tracker.integrations.airflow"
 
 LEFT_OUT = {
-    "onehouse_tracker.config": "Secret and SecretLike are for annotations of our own",
+    "onehouse_tracker.onehouse.credentials": "Secret and SecretLike are for our own annotations",
     f"{AIRFLOW}.links": "what Airflow's pages need of us, found by Airflow",
     f"{AIRFLOW}.provider": "the same",
     "onehouse_tracker.testing.replies": "how the simulator words its replies",
     "onehouse_tracker.testing.statements": "a part of the simulator: of it, Kind is for users",
-    "onehouse_tracker.testing.worlds": "a program: python -m onehouse_tracker.testing.worlds",
 }
 """Modules whose names need no reference, with the reason."""
 

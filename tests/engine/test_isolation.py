@@ -12,9 +12,9 @@ from itertools import pairwise
 import pytest
 
 from onehouse_tracker import Outcome, PollPolicy, Results, StatusReply, Tracker
+from onehouse_tracker._engine.schedule.schedule import Schedule
 from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker._engine.waits import Wait
-from onehouse_tracker._schedule.schedule import Schedule
 from onehouse_tracker.errors import (
     NotFoundError,
     OutageError,

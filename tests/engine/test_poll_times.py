@@ -140,7 +140,7 @@ def test_failed_polls_back_off_with_jitter_and_pending_does_not() -> None:
 def test_unknown_status_is_not_pending() -> None:
     """
     A missing status may be an INVALID that proto3 JSON left out: after three of them in a
-    row, spaced like failures, the request is UNRECOGNISED.
+    row, spaced like failures, the request is UNRECOGNIZED.
     """
     source = ScriptedSource({"r": ["SOMETHING_NEW", "", "SOMETHING_ELSE", SUCCESS]})
 
@@ -150,7 +150,7 @@ def test_unknown_status_is_not_pending() -> None:
     assert len(times) == 3
     assert 0.5 <= times[1] <= 1.0
     assert 1.0 <= times[2] - times[1] <= 2.0
-    assert result.outcome is Outcome.UNRECOGNISED
+    assert result.outcome is Outcome.UNRECOGNIZED
     assert result.error is not None
     assert "SOMETHING_ELSE" in result.reason
 

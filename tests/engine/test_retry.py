@@ -138,7 +138,7 @@ def test_a_status_we_do_not_know_counts_three_times(status: str | None, reason: 
 
     assert _reply(tracked, status, sent_at=10) == Again(11.25)
     assert _reply(tracked, status, sent_at=20) == Again(22.25)
-    assert _reply(tracked, status, sent_at=30) == Ended(Outcome.UNRECOGNISED)
+    assert _reply(tracked, status, sent_at=30) == Ended(Outcome.UNRECOGNIZED)
     assert tracked.status == status
     assert tracked.error is not None
     assert (tracked.error.reason, tracked.error.request_id) == (reason, "r-1")
@@ -155,7 +155,7 @@ def test_unknown_words_count_only_in_a_row() -> None:
 
     assert _reply(tracked, None, sent_at=10) == Again(11.25)
     assert _reply(tracked, None, sent_at=20) == Again(22.25)
-    assert _reply(tracked, None, sent_at=30) == Ended(Outcome.UNRECOGNISED)
+    assert _reply(tracked, None, sent_at=30) == Ended(Outcome.UNRECOGNIZED)
 
 
 @pytest.mark.parametrize("between", [DOWN, EARLY])
@@ -171,7 +171,7 @@ def test_a_request_that_is_sick_in_two_ways_in_turn_still_ends(
         _error(tracked, between, sent_at=10.0 * number)
         replies.append(_reply(tracked, None, sent_at=10.0 * number + 5))
 
-    assert replies[2] == Ended(Outcome.UNRECOGNISED)
+    assert replies[2] == Ended(Outcome.UNRECOGNIZED)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import atheris
 
 with atheris.instrument_imports(include=["onehouse_tracker", "email"]):
     from onehouse_tracker import TrackerError
-    from onehouse_tracker._http.body import decode_body
-    from onehouse_tracker._http.masking import Masking
-    from onehouse_tracker._http.wire import HttpReply, read_status, read_submission
+    from onehouse_tracker.onehouse._http.body import decode_body
+    from onehouse_tracker.onehouse._http.masking import Masking
+    from onehouse_tracker.onehouse._http.wire import HttpReply, read_status, read_submission
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-0123456789"

@@ -18,12 +18,6 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from onehouse_tracker import ApiStatus, ConfigError, Credentials, TrackerError
-from onehouse_tracker._http.body import decode_body
-from onehouse_tracker._http.masking import Masking
-from onehouse_tracker._http.wire import HttpReply, read_status, read_submission, retry_after
-from onehouse_tracker._settings.fields import ALL_FIELDS
-from onehouse_tracker._settings.hidden import Secret
-from onehouse_tracker._settings.profile import read_profile
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Format, Input
 from onehouse_tracker.cli._records import Records
@@ -31,6 +25,17 @@ from onehouse_tracker.cli._settings import parse_duration
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._statements import label_of, split
 from onehouse_tracker.models import Request
+from onehouse_tracker.onehouse._http.body import decode_body
+from onehouse_tracker.onehouse._http.masking import Masking
+from onehouse_tracker.onehouse._http.wire import (
+    HttpReply,
+    read_status,
+    read_submission,
+    retry_after,
+)
+from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS
+from onehouse_tracker.onehouse._settings.hidden import Secret
+from onehouse_tracker.onehouse._settings.profile import read_profile
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-0123456789"

@@ -164,7 +164,7 @@ async def test_who_left_after_the_deadline_gets_nothing_more(
     """
     The journal has not answered yet, and somebody else waits for the same request.
     """
-    monkeypatch.setattr("onehouse_tracker._session.leaving.JOURNAL_GRACE", 0.02)
+    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.leaving.JOURNAL_GRACE", 0.02)
     writes = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         journal = Spied(path, lambda _: writes.wait(), executor)
@@ -185,7 +185,7 @@ async def test_a_deadline_waits_for_the_journal_a_moment_only(
     """
     The disk hangs: then a time-out is a time-out, whatever the journal may hold.
     """
-    monkeypatch.setattr("onehouse_tracker._session.leaving.JOURNAL_GRACE", 0.05)
+    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.leaving.JOURNAL_GRACE", 0.05)
     writes = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         journal = Spied(path, lambda _: writes.wait(), executor)
@@ -219,7 +219,7 @@ def test_what_is_not_final_is_asked_about_again(path: Path) -> None:
     [
         (NotFoundError("no such request", http_status=404), Outcome.NOT_FOUND),
         (RejectedError("bad request", http_status=400), Outcome.REJECTED),
-        ("NO_SUCH_WORD", Outcome.UNRECOGNISED),
+        ("NO_SUCH_WORD", Outcome.UNRECOGNIZED),
     ],
     ids=["404", "400", "word"],
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker._own_files import create_private
+from onehouse_tracker._util.own_files import create_private
 from onehouse_tracker.errors import JournalWriteError
 from onehouse_tracker.journal import sqlite
 from tests.journal.files import added, opened, recorded, state

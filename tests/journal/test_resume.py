@@ -612,7 +612,7 @@ async def test_after_the_deadline_a_journal_that_does_not_answer_is_an_error(
     """
     The disk hangs: nobody waits longer than a moment beyond what they wanted to wait.
     """
-    monkeypatch.setattr("onehouse_tracker._session.resumption.JOURNAL_GRACE", 0.05)
+    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.resumption.JOURNAL_GRACE", 0.05)
     thirty_known_and_twenty_pending(path)
     answers = threading.Event()
     async with Tracker(ScriptedSource({}), journal=Slow(path, answers.wait)) as tracker:

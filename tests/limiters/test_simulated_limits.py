@@ -23,8 +23,8 @@ from random import Random
 
 import pytest
 
-from onehouse_tracker._http.wire import retry_after
 from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RateLimiter
+from onehouse_tracker.onehouse._http.wire import retry_after
 from onehouse_tracker.testing import VirtualClockLoop
 from onehouse_tracker.testing.enforcers import Enforcer, FixedWindow, SlidingLog
 

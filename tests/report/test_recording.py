@@ -120,7 +120,7 @@ def test_what_the_outcome_says_already_is_no_reason() -> None:
         joined(1),
         joined(2),
         ended(1, 101, Outcome.FAILED, "API_OPERATION_STATUS_FAILED"),
-        ended(2, 101, Outcome.UNRECOGNISED, "API_OPERATION_STATUS_NEW"),
+        ended(2, 101, Outcome.UNRECOGNIZED, "API_OPERATION_STATUS_NEW"),
     ]
 
     found = rows(recorded(happened).view())

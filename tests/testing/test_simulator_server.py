@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import aiohttp
 import pytest
 
-from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.models import StatusReply
+from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer, SlidingLog, faults
 from onehouse_tracker.testing.faults import FaultKind
 from tests.testing.fault_cases import CASES, Case

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 
-from onehouse_tracker._cancelling import is_cancelled
+from onehouse_tracker._util.cancelling import is_cancelled
 from onehouse_tracker.errors import TrackerClosedError, TrackerError
 
 __all__ = ["why_ended"]

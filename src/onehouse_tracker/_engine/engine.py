@@ -18,12 +18,12 @@ from onehouse_tracker._engine.ending import why_ended
 from onehouse_tracker._engine.health import Health
 from onehouse_tracker._engine.replies import Replies
 from onehouse_tracker._engine.roster import Roster
+from onehouse_tracker._engine.schedule.schedule import TICK, Schedule
 from onehouse_tracker._engine.sleeper import Sleeper
 from onehouse_tracker._engine.slots import SlotQueue
 from onehouse_tracker._engine.source import Answer, Source
 from onehouse_tracker._engine.state import ProjectState
 from onehouse_tracker._engine.turns import Turns
-from onehouse_tracker._schedule.schedule import TICK, Schedule
 from onehouse_tracker.errors import ProjectError, TransportError
 
 if TYPE_CHECKING:

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.roster import Roster
+    from onehouse_tracker._engine.schedule.schedule import Schedule
     from onehouse_tracker._engine.slots import SlotQueue
     from onehouse_tracker._engine.source import Answer
     from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
-    from onehouse_tracker._schedule.schedule import Schedule
     from onehouse_tracker.limiters import RateLimiter
     from onehouse_tracker.policy import PollPolicy
 
@@ -154,7 +154,7 @@ class Replies:
             case Again(due):
                 self._schedule.again(tracked, due)
             case Ended(outcome):
-                if outcome is not Outcome.UNRECOGNISED:  # of which nobody knows when it ended
+                if outcome is not Outcome.UNRECOGNIZED:  # of which nobody knows when it ended
                     self._schedule.finished(tracked, sent_at)
                 self._roster.end(tracked, outcome, reply, now)
 

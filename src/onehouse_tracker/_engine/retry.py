@@ -45,7 +45,7 @@ MOST_STALE = 3
 LONGEST_RETRY_AFTER = 120.0
 """Seconds that ``Retry-After`` can delay one request, at most."""
 
-UNRECOGNISED_AFTER = 3
+UNRECOGNIZED_AFTER = 3
 """Replies in a row without a status that we know."""
 
 _OUTCOMES = {
@@ -109,8 +109,8 @@ def judge_reply(
         else f"the reply has a status that is not known: {reply.status[:80]!r}",
         request_id=tracked.request_id,
     )
-    if faults.unrecognized >= UNRECOGNISED_AFTER:
-        return Ended(Outcome.UNRECOGNISED)
+    if faults.unrecognized >= UNRECOGNIZED_AFTER:
+        return Ended(Outcome.UNRECOGNIZED)
     return Again(now + backoff(faults.unrecognized, policy, random()))
 
 

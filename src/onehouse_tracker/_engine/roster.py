@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from onehouse_tracker._engine.health import Health
     from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.schedule.schedule import Schedule
     from onehouse_tracker._engine.tracked import Joining
     from onehouse_tracker._engine.waits import Wait
-    from onehouse_tracker._schedule.schedule import Schedule
     from onehouse_tracker.models import StatusReply
 
 __all__ = ["Roster"]

@@ -11,9 +11,9 @@ import traceback
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
-from onehouse_tracker._cancelling import is_cancelled, is_running
-from onehouse_tracker._interruption import let_out
-from onehouse_tracker._text import one_line
+from onehouse_tracker._util.cancelling import is_cancelled, is_running
+from onehouse_tracker._util.interruption import let_out
+from onehouse_tracker._util.text import one_line
 from onehouse_tracker.errors import (
     ProjectError,
     SourceError,

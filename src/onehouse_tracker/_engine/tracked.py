@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onehouse_tracker._engine.refusals import RefusalRow
+    from onehouse_tracker._engine.schedule.cells import Cell
     from onehouse_tracker._engine.waits import Wait
-    from onehouse_tracker._schedule.cells import Cell
     from onehouse_tracker.errors import StatusError
 
 __all__ = ["Faults", "Joining", "Tracked"]

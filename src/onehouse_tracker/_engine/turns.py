@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onehouse_tracker._engine.roster import Roster
+    from onehouse_tracker._engine.schedule.schedule import Schedule
     from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
-    from onehouse_tracker._schedule.schedule import Schedule
 
 __all__ = ["SLOW_POLL", "Turns"]
 

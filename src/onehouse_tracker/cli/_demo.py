@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from random import Random
 
 from onehouse_tracker import events
-from onehouse_tracker._progress import duration
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._follow import consume
 from onehouse_tracker.cli._ledger import Ledger
@@ -20,10 +19,11 @@ from onehouse_tracker.cli._report import recorded, served
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._statements import label_of
 from onehouse_tracker.cli._terminal import Terminal
-from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.config import Credentials
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import Outcome, Request
+from onehouse_tracker.observers.progress import duration
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.testing.enforcers import SlidingLog
 from onehouse_tracker.testing.faults import Draw
 from onehouse_tracker.testing.project import SimulatedProject

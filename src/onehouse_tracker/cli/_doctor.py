@@ -14,11 +14,6 @@ from importlib import metadata
 from typing import Any
 
 from onehouse_tracker import __version__
-from onehouse_tracker._settings.collected import Collected, collect
-from onehouse_tracker._settings.fields import ALL_FIELDS, Field, describe
-from onehouse_tracker._settings.hidden import tell
-from onehouse_tracker._settings.profile import Profile
-from onehouse_tracker._settings.variables import plain
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._findings import Finding, State
 from onehouse_tracker.cli._options import Output
@@ -26,8 +21,13 @@ from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._reach import network, request
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._terminal import Terminal, clean
-from onehouse_tracker.config import DEFAULT_BASE_URL, Credentials
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.onehouse._settings.collected import Collected, collect
+from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS, Field, describe
+from onehouse_tracker.onehouse._settings.hidden import tell
+from onehouse_tracker.onehouse._settings.profile import Profile
+from onehouse_tracker.onehouse._settings.variables import plain
+from onehouse_tracker.onehouse.credentials import DEFAULT_BASE_URL, Credentials
 
 __all__ = ["doctor"]
 

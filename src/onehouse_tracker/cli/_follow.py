@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
 from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._groups import arguments_of

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from onehouse_tracker._progress import duration
 from onehouse_tracker.cli import _csv
 from onehouse_tracker.cli._json import to_json
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.models import Outcome, Request, Result
+from onehouse_tracker.observers.progress import duration
 
 __all__ = [
     "RESULT_COLUMNS",

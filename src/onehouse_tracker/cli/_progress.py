@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._progress import Pace, Panel, snapshot_of
 from onehouse_tracker.cli._ledger import Ledger
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.observers.progress import Pace, Panel, snapshot_of
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -11,8 +11,6 @@ import ssl
 from urllib.parse import urlsplit
 
 from onehouse_tracker.cli._findings import Finding, State
-from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,
@@ -20,6 +18,8 @@ from onehouse_tracker.errors import (
     ThrottledError,
     UnauthorizedError,
 )
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.credentials import Credentials
 
 __all__ = ["network", "request"]
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import ConfigError, JournalError

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from onehouse_tracker._settings.variables import is_quoted, plain
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.onehouse._settings.variables import is_quoted, plain
 
 __all__ = ["LIMITER_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
 

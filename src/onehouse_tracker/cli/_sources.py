@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._records import Records, request_of

@@ -16,7 +16,6 @@ from onehouse_tracker.cli._output import Item, Row, json_line, print_all, result
 from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._terminal import Terminal
-from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,
@@ -27,6 +26,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.limiters import RateLimiter, limiter_from
 from onehouse_tracker.models import ApiStatus, Outcome, Request, Result, StatusReply
+from onehouse_tracker.onehouse.client import OnehouseClient
 
 __all__ = ["status"]
 
@@ -119,7 +119,7 @@ class _Standing:
         if self.error is not None:
             return Outcome.UNREACHABLE
         return next((ours for word, ours in _ENDED.items() if word == self.status), None) or (
-            Outcome.UNRECOGNISED
+            Outcome.UNRECOGNIZED
         )
 
     def result(self) -> Result:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from onehouse_tracker._own_files import create_private, make_private
+from onehouse_tracker._util.own_files import create_private, make_private
 from onehouse_tracker.errors import JournalError, JournalLockedError
 from onehouse_tracker.journal._reader import JournalReader
 from onehouse_tracker.journal._trouble import translated

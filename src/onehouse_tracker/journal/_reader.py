@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
 from onehouse_tracker.journal import _parsed as parsed
 from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
 from onehouse_tracker.journal._trouble import (

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, final
 
-from onehouse_tracker._own_files import create_private, followed, make_private, sync_directory
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
+from onehouse_tracker._util.own_files import create_private, followed, make_private, sync_directory
 from onehouse_tracker.errors import JournalWriteError
 from onehouse_tracker.journal import _rows as rows
 from onehouse_tracker.journal._entries import PENDING, UNACKNOWLEDGED, page, write

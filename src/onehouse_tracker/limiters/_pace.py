@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from onehouse_tracker._numbers import is_number
+from onehouse_tracker._util.numbers import is_number
 from onehouse_tracker.errors import ConfigError
 
 __all__ = ["Pace", "PaceState", "static_rate"]

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from onehouse_tracker._text import one_line
+from onehouse_tracker._util.text import one_line
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters._redis_script import SCRIPT, SCRIPT_SHA, StrangeReplyError
 

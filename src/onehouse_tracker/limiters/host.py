@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters._budget_file import (
     Budget,

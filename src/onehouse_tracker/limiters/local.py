@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from aiolimiter import AsyncLimiter
 
-from onehouse_tracker._numbers import is_number
+from onehouse_tracker._util.numbers import is_number
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters._pace import LONGEST_SPREAD, Pace
 from onehouse_tracker.limiters._protocol import RateLimiterStats

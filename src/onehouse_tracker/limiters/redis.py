@@ -11,7 +11,7 @@ import secrets
 from dataclasses import replace
 from typing import NamedTuple
 
-from onehouse_tracker._numbers import is_count, is_number
+from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters._pace import PaceState, static_rate
 from onehouse_tracker.limiters._protocol import RateLimiterStats

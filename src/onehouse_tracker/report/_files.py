@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from onehouse_tracker._own_files import followed, write_whole
-from onehouse_tracker._paths import user_path
+from onehouse_tracker._checks import user_path
+from onehouse_tracker._util.own_files import followed, write_whole
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.journal import JournalReader
 from onehouse_tracker.report._recording import Recording

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from onehouse_tracker._text import printable
+from onehouse_tracker._util.text import printable
 from onehouse_tracker.models import Outcome
 
 __all__ = [

@@ -14,9 +14,16 @@ from contextlib import contextmanager, suppress
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
-from onehouse_tracker._progress import Pace, Panel, Snapshot, duration, snapshot_of, status_parts
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.observers.progress import (
+    Pace,
+    Panel,
+    Snapshot,
+    duration,
+    snapshot_of,
+    status_parts,
+)
 
 if TYPE_CHECKING:
     from onehouse_tracker.stats import TrackerStats

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from onehouse_tracker._settings.fields import BY_NAME
-from onehouse_tracker._settings.hidden import hide_settings
-from onehouse_tracker.config import Credentials
 from onehouse_tracker.models import Request
+from onehouse_tracker.onehouse._settings.fields import BY_NAME
+from onehouse_tracker.onehouse._settings.hidden import hide_settings
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.results import Results
 from onehouse_tracker.sync.handles import Handle
 from onehouse_tracker.sync.tracker import OnResult, Tracker

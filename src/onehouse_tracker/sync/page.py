@@ -7,7 +7,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, final
 
-from onehouse_tracker.page import LivePage as _LivePage
+from onehouse_tracker.report.live_page import LivePage as _LivePage
 from onehouse_tracker.sync._calls import Calls
 
 __all__ = ["LivePage"]

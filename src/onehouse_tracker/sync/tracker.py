@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
-from onehouse_tracker._session.inside import refuse_inside
-from onehouse_tracker._session.intake import checked, ids_of
-from onehouse_tracker._settings.hidden import hide_settings
-from onehouse_tracker.config import Credentials
+from onehouse_tracker._engine.open_tracker.inside import refuse_inside
+from onehouse_tracker._engine.open_tracker.intake import checked, ids_of
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.onehouse._settings.hidden import hide_settings
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
 from onehouse_tracker.sync._calls import Calls
@@ -24,7 +24,7 @@ from onehouse_tracker.sync._progress import shown
 from onehouse_tracker.sync.handles import Completions, Handle
 
 if TYPE_CHECKING:
-    from onehouse_tracker.client import OnehouseClient
+    from onehouse_tracker.onehouse.client import OnehouseClient
     from onehouse_tracker.sync.page import LivePage
 
 __all__ = ["OnResult", "Tracker"]

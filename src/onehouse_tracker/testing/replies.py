@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any
 from urllib.parse import quote
 
-from onehouse_tracker._http.wire import HttpReply
+from onehouse_tracker.onehouse._http.wire import HttpReply
 from onehouse_tracker.testing.faults import Fault, FaultKind
 from onehouse_tracker.testing.records import Answer
 

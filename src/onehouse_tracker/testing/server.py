@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from onehouse_tracker._http.wire import HttpReply
+from onehouse_tracker.onehouse._http.wire import HttpReply
 from onehouse_tracker.testing.faults import (
     Fault,
     FaultKind,

@@ -8,10 +8,10 @@ import asyncio
 from random import Random
 from typing import Literal
 
-from onehouse_tracker._http.body import too_large
-from onehouse_tracker._http.wire import HttpReply, read_status, read_submission
 from onehouse_tracker.errors import SubmissionUnknownError, TransportError
 from onehouse_tracker.models import StatusReply
+from onehouse_tracker.onehouse._http.body import too_large
+from onehouse_tracker.onehouse._http.wire import HttpReply, read_status, read_submission
 from onehouse_tracker.testing.faults import Draw, FaultKind
 from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.records import Answer

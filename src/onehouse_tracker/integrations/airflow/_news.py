@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from onehouse_tracker._text import printable
+from onehouse_tracker._util.text import printable
 from onehouse_tracker.models import Result
 
 __all__ = ["News", "describe_ids", "json_of"]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
 from onehouse_tracker import sync
-from onehouse_tracker._settings.hidden import hide, tell
-from onehouse_tracker.client import OnehouseClient
-from onehouse_tracker.config import Credentials
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters import RateLimiter, limiter_from
+from onehouse_tracker.onehouse._settings.hidden import hide, tell
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.tracker import Tracker
 

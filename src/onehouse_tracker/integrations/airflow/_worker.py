@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from onehouse_tracker import sync
-from onehouse_tracker.client import OnehouseClient
 from onehouse_tracker.errors import (
     InvalidRequestError,
     ProjectError,
@@ -28,6 +27,7 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.integrations.airflow._news import News, describe_ids
 from onehouse_tracker.integrations.airflow._submissions import Known, Submissions, label_of
 from onehouse_tracker.models import Outcome, Request, Result, StatusReply
+from onehouse_tracker.onehouse.client import OnehouseClient
 
 __all__ = ["StoppedError", "WatchedClient", "follow_here", "submit_missing"]
 

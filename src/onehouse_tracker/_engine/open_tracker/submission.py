@@ -1,0 +1,254 @@
+"""
+Sends statements within the budget, each once, and never without a trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+from onehouse_tracker._checks import check_request_id
+from onehouse_tracker._util.cancelling import is_cancelled
+from onehouse_tracker.errors import (
+    AuthenticationError,
+    ConfigError,
+    InvalidRequestError,
+    JournalError,
+    SubmissionError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    SubmissionUnsentError,
+    ThrottledError,
+    TrackerClosedError,
+    UnauthorizedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onehouse_tracker._engine.engine import Engine
+    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.refusals import RefusalRow
+    from onehouse_tracker.journal import Fate
+    from onehouse_tracker.models import StatusSource, SubmissionSource
+
+__all__ = ["Submissions", "submit_once"]
+
+_GRACE = 1.0
+"""Seconds, at closing, for the answers to what is on the wire of a client that was closed."""
+
+
+class Submissions:
+    """
+    The statements of one tracker that are under way, and leave a trace in its journal.
+
+    What becomes of them must be written down before the journal closes.
+    """
+
+    def __init__(self) -> None:
+        self._attempts: dict[_Attempt, None] = {}
+        self._news = asyncio.Event()
+
+    def begin(self, recorder: Recorder) -> _Attempt:
+        """One more is under way."""
+        attempt = _Attempt(recorder.sending, self._news.set)
+        self._attempts[attempt] = None
+        return attempt
+
+    def end(self, attempt: _Attempt) -> None:
+        """It is no longer."""
+        del self._attempts[attempt]
+        self._news.set()
+
+    async def until_none_waits(self) -> None:
+        """Wait until none waits for a slot, or to be written down: closing turns them away."""
+        while any(not attempt.on_the_wire for attempt in self._attempts):
+            await self._change()
+
+    async def until_all_ended(self) -> None:
+        """Wait until none is under way, but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                while self._attempts:
+                    await self._change()
+
+    async def _change(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+
+async def submit_once(
+    engine: Engine,
+    source: StatusSource,
+    statement: str,
+    *,
+    timeout: float,
+    label: str | None = None,
+    recorder: Recorder | None = None,
+    under_way: Submissions | None = None,
+    accepted: Callable[[str], None] | None = None,
+) -> str:
+    """
+    Submit *statement* when its slot comes, and return the request ID.
+
+    With a *recorder*, the intent is on disk before anything is sent, and the request ID
+    before anyone waits for it.  *accepted* is told the request ID as soon as the server has
+    said it, whatever happens then.  Raises what `Tracker.submit` raises.
+    """
+    if not hasattr(source, "submit"):
+        raise ConfigError(f"{type(source).__name__} cannot submit statements")
+    submissions = cast("SubmissionSource", source)  # it has the one method
+    if recorder is None:
+        return await _send(engine, submissions, statement, timeout, _Attempt(), accepted)
+    under_way = under_way or Submissions()
+    attempt = under_way.begin(recorder)
+    last_failure = engine.last_failure
+    try:
+        await attempt.take_turn()
+        try:
+            if engine.last_failure is not None and engine.last_failure is not last_failure:
+                raise copy.copy(engine.last_failure)
+            if (closed_by := engine.closed_by) is not None:
+                raise copy.copy(closed_by) from closed_by.__cause__
+            key = await _intend(recorder, statement, label)
+            try:
+                request_id = await _send(
+                    engine, submissions, statement, timeout, attempt, accepted
+                )
+            except BaseException as error:
+                fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
+                recorder.settle(key, fate, reason)
+                raise
+        finally:
+            attempt.end_turn()
+        await _accept(recorder, key, request_id, label)
+    finally:
+        under_way.end(attempt)
+    return request_id
+
+
+class _Attempt:
+    """Where one statement is."""
+
+    def __init__(
+        self, lock: asyncio.Lock | None = None, news: Callable[[], None] | None = None
+    ) -> None:
+        self._lock = lock
+        self._news = news
+        self.on_the_wire = False
+
+    async def take_turn(self) -> None:
+        """Wait until this statement is the one that waits for a slot."""
+        if self._lock is not None:
+            await self._lock.acquire()
+
+    def is_sent(self) -> None:
+        """It is on the wire from now on; the next statement may wait for a slot."""
+        self.on_the_wire = True
+        self.end_turn()
+        if self._news is not None:
+            self._news()
+
+    def end_turn(self) -> None:
+        """Let the next statement wait for a slot.  Only the first call counts."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+async def _intend(recorder: Recorder, statement: str, label: str | None) -> str:
+    key = recorder.new_key()
+    try:
+        await recorder.intend(key, statement, label)
+    except BaseException:
+        # Cancelled, or not on disk: it is not sent in either case.
+        recorder.settle(key, "unsent", "never sent")
+        raise
+    return key
+
+
+async def _accept(recorder: Recorder, key: str, request_id: str, label: str | None) -> None:
+    try:
+        await recorder.accept(key, request_id, label)
+    except JournalError as error:
+        error.message += f"; the statement was accepted as request {request_id}"
+        error.pending = (request_id,)
+        raise
+    except TrackerClosedError:
+        # The caller sees that it is closed, and says which request it was.
+        return
+
+
+def _fate(error: BaseException, *, on_the_wire: bool) -> tuple[Fate, str]:
+    """What became of a statement whose submission ended with *error*."""
+    if isinstance(error, SubmissionRejectedError):
+        return "refused", error.reason
+    if isinstance(error, SubmissionUnsentError):
+        return "unsent", error.reason
+    if isinstance(error, SubmissionError):
+        return "unknown", error.reason
+    if not on_the_wire:
+        return "unsent", f"never sent: {type(error).__name__}"
+    if isinstance(error, AuthenticationError):
+        return "refused", "the server refused the credentials"
+    return "unknown", f"no answer was seen: {type(error).__name__}"
+
+
+def _usable(request_id: str) -> str:
+    try:
+        return check_request_id(request_id)
+    except InvalidRequestError as error:
+        raise SubmissionUnknownError("accepted, but with no usable request ID") from error
+
+
+async def _send(
+    engine: Engine,
+    source: SubmissionSource,
+    statement: str,
+    timeout: float,
+    attempt: _Attempt,
+    accepted: Callable[[str], None] | None,
+) -> str:
+    # Only a refusal for its rate, after which nothing runs, is followed by another attempt.
+    loop = asyncio.get_running_loop()
+    row: RefusalRow | None = None
+    not_before = -math.inf
+    while True:
+        await engine.slot(submission=True, at=not_before)
+        attempt.is_sent()
+        sent_at = loop.time()
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await source.submit(statement)
+        except (InvalidRequestError, TrackerClosedError):
+            attempt.on_the_wire = False  # refused by our own side, before anything was sent
+            raise
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            raise SubmissionUnknownError("the source was cancelled from within") from error
+        except ThrottledError as error:
+            attempt.on_the_wire = False
+            row, not_before = engine.submission_throttled(row, sent_at, error)
+        except UnauthorizedError as error:
+            failure = engine.submission_unauthorized(error)
+            if failure is not None:
+                raise failure from error
+            # The credentials were good a moment ago: it is this statement they may not run.
+            raise SubmissionRejectedError(error.reason, http_status=error.http_status) from error
+        except SubmissionRejectedError:
+            engine.accepted(sent_at, row)
+            raise
+        except TimeoutError as error:
+            raise SubmissionUnknownError(f"no reply within {timeout:g} s") from error
+        else:
+            engine.accepted(sent_at, row)
+            request_id = _usable(answer)
+            if accepted is not None:
+                accepted(request_id)
+            return request_id
+        finally:
+            engine.submitted()

@@ -1,0 +1,71 @@
+"""
+What was learned, put to use: which of the requests that may be asked about goes first.
+
+Bookkeeping only: no clock, no I/O, no tasks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onehouse_tracker._engine.schedule.cells import STALE, Cells
+from onehouse_tracker._engine.schedule.durations import Durations
+from onehouse_tracker._engine.schedule.places import Places
+
+if TYPE_CHECKING:
+    from onehouse_tracker._engine.tracked import Tracked
+
+__all__ = ["Ranking"]
+
+
+class Ranking:
+    """
+    The learned order.  What it has learned lives as long as it does.
+
+    Args:
+        stale: How old a score may be, see `STALE`.
+
+    Attributes:
+        due: Requests whose gap is over.
+
+        early: Requests that could be asked about before their gap is over.
+    """
+
+    __slots__ = ("_durations", "_places", "_stale", "due", "early")
+
+    def __init__(self, *, stale: float = STALE) -> None:
+        self._durations = Durations()
+        self._stale = stale
+        self.clear()
+
+    def join(self, tracked: Tracked) -> None:
+        """Give a request its place, behind all others."""
+        self._follow(self._places.join(tracked))
+
+    def leave(self, tracked: Tracked) -> None:
+        """Give its place up; nothing happens if it has none."""
+        if tracked.place:
+            self._follow(self._places.leave(tracked))
+
+    def clear(self) -> None:
+        """Forget all places, and all who compete."""
+        self._places = Places()
+        self.due = Cells(self._durations, stale=self._stale)
+        self.early = Cells(self._durations, stale=self._stale)
+
+    def learn(self, tracked: Tracked, sent_at: float, *, ended: bool) -> None:
+        """A poll sent at *sent_at* told whether the request had ended since the last look."""
+        durations, born = self._durations, tracked.born
+        durations.learn(
+            durations.label(tracked.label),
+            durations.place(tracked.place),
+            tracked.looked - born,
+            sent_at - born,
+            ended=ended,
+        )
+
+    @staticmethod
+    def _follow(moved: list[Tracked]) -> None:
+        for tracked in moved:
+            if tracked.cell is not None:
+                tracked.cell.owner.move(tracked)

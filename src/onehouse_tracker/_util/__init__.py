@@ -1,0 +1,3 @@
+"""
+Small tools that know nothing of the product.
+"""

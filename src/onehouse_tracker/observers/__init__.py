@@ -1,0 +1,3 @@
+"""
+What listens to events: log lines, telemetry, progress.
+"""

@@ -1,0 +1,3 @@
+"""
+All that knows Onehouse: the client, credentials and the files they come from, the wire format.
+"""

@@ -1,0 +1,229 @@
+"""
+What a trigger tells its operator: bounded, storable, and not for the triggerer's log.
+"""
+
+import json
+
+import pytest
+
+from onehouse_tracker.errors import ConfigError, RejectedError
+from onehouse_tracker.integrations.airflow._news import News, describe_ids, json_of
+from onehouse_tracker.integrations.airflow._verdict import (
+    Verdict,
+    check_on_partial,
+    ended_wrong,
+)
+from onehouse_tracker.models import Outcome, Result
+
+OK = Result(
+    request_id="a",
+    outcome=Outcome.SUCCEEDED,
+    label="RUN JOB",
+    status="API_OPERATION_STATUS_SUCCESS",
+    response={"runJobApiResponse": {"jobRunId": "7"}},
+)
+BAD = Result(
+    request_id="b",
+    outcome=Outcome.FAILED,
+    status="API_OPERATION_STATUS_FAILED",
+    response={"errorMessage": "no such table"},
+)
+LATE = Result(request_id="c", outcome=Outcome.TIMED_OUT)
+PARTLY = Result(request_id="d", outcome=Outcome.PARTIALLY_SUCCEEDED)
+SENSELESS = Result(request_id="e", outcome=Outcome.INVALID)
+
+
+def test_it_holds_what_an_operator_needs() -> None:
+    """
+    Absent values take no room: a thousand requests are told in one row of a database.
+    """
+    news = News.of([OK, BAD, LATE])
+
+    assert news == {
+        "results": [
+            {
+                "request_id": "a",
+                "outcome": "SUCCEEDED",
+                "label": "RUN JOB",
+                "status": "API_OPERATION_STATUS_SUCCESS",
+                "response": {"runJobApiResponse": {"jobRunId": "7"}},
+            },
+            {
+                "request_id": "b",
+                "outcome": "FAILED",
+                "status": "API_OPERATION_STATUS_FAILED",
+                "reason": "no such table",
+                "response": {"errorMessage": "no such table"},
+            },
+            {"request_id": "c", "outcome": "TIMED_OUT"},
+        ]
+    }
+
+
+def test_it_stays_small_whatever_the_server_answers() -> None:
+    """
+    Ten thousand responses of 8 MB each must not end in one row; what fits is kept.
+    """
+    big = {"rows": "x" * 100_000}
+    results = [
+        Result(request_id=f"{i}", outcome=Outcome.SUCCEEDED, response=big) for i in range(1000)
+    ]
+    reason = RejectedError("y" * 500)
+    results += [
+        Result(request_id=f"f{i}", outcome=Outcome.REJECTED, error=reason) for i in range(9000)
+    ]
+
+    news = News.of(results)
+
+    kept = [item for item in news["results"] if "response" in item]
+    left_out = [item for item in news["results"] if item.get("response_left_out")]
+    assert (len(kept), len(left_out)) == (5, 995)
+    assert len(news["results"]) == 10_000
+    assert len(json.dumps(news)) < 512 * 1024 + 10_000 * 90
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"text": "a\x00b"},
+        {"nul\x00": 1},
+        {"deep": [{"text": "\x00"}]},
+        {"text": "half a pair: \ud800"},
+        {"number": float("nan")},
+        {"odd": object()},
+    ],
+    ids=["NUL", "NUL in a key", "NUL below", "surrogate", "NaN", "no JSON"],
+)
+def test_what_a_database_refuses_is_left_out(response: dict[str, object]) -> None:
+    """
+    PostgreSQL would refuse the row, and with it the triggerer would fail again and again.
+    """
+    [item] = News.of([Result(request_id="a", outcome=Outcome.SUCCEEDED, response=response)])[
+        "results"
+    ]
+
+    assert item == {"request_id": "a", "outcome": "SUCCEEDED", "response_left_out": True}
+
+
+def test_what_only_looks_like_nul_is_kept() -> None:
+    """
+    A backslash and the characters u0000 are six harmless characters.
+    """
+    assert json_of({"text": "\\u0000"}) == '{"text": "\\\\u0000"}'
+
+
+def test_words_of_the_server_are_one_line() -> None:
+    """
+    They go into logs and into the database.
+    """
+    result = Result(request_id="a", outcome=Outcome.UNRECOGNIZED, status="a\nb\x00\ud800c")
+
+    [item] = News.of([result])["results"]
+
+    assert item["status"] == "a b  c"
+
+
+def test_it_does_not_show_what_it_holds() -> None:
+    """
+    The triggerer logs each event, and a response may hold a secret.
+    """
+    news = News.of([OK, BAD], error="nothing answered", pending=["c"])
+
+    assert repr(news) == "<1 SUCCEEDED, 1 FAILED; nothing answered>"
+    assert repr(News.of([])) == "<no outcome>"
+
+
+def test_a_line_names_some_and_counts_the_rest() -> None:
+    """
+    A thousand IDs in a line of a log hide what it says.
+    """
+    assert describe_ids("abc") == "a, b, c"
+    assert describe_ids("abcde") == "a, b, c and 2 more"
+
+
+def test_all_ok_is_ok() -> None:
+    """
+    Partial success is one, unless the user wants otherwise.
+    """
+    news = News.of([OK, PARTLY])
+
+    assert Verdict.of(news, on_partial="succeed") == Verdict(ok=True)
+    assert Verdict.of(news, on_partial="fail") == Verdict(
+        ok=False,
+        message="1 of 2 requests did not succeed:\n"
+        "  request d ended PARTIALLY_SUCCEEDED: no reason was given",
+    )
+
+
+def test_the_message_tells_who_failed_and_why() -> None:
+    """
+    It is what people see of a failed task.
+    """
+    verdict = Verdict.of(News.of([OK, BAD, LATE]), on_partial="succeed")
+
+    assert verdict.message.splitlines() == [
+        "2 of 3 requests did not succeed:",
+        "  request b ended FAILED: no such table",
+        "  request c ended TIMED_OUT: no reason was given; it goes on at the server",
+    ]
+    assert not verdict.hopeless
+
+
+def test_the_message_is_bounded() -> None:
+    """
+    It is stored, mailed, and shown in a list.
+    """
+    many = [Result(request_id=f"{i}", outcome=Outcome.FAILED, label="x") for i in range(1000)]
+
+    verdict = Verdict.of(News.of(many), on_partial="succeed")
+
+    assert len(verdict.message.splitlines()) == 12
+    assert verdict.message.endswith("  and 990 more")
+    assert "request 0 (x) ended FAILED" in verdict.message
+
+
+def test_what_makes_no_sense_is_not_tried_again() -> None:
+    """
+    A syntax error stays one; where something else went wrong too, a retry may help that.
+    """
+    assert Verdict.of(News.of([OK, SENSELESS]), on_partial="succeed").hopeless
+    assert not Verdict.of(News.of([BAD, SENSELESS]), on_partial="succeed").hopeless
+    cut_short = News.of([SENSELESS], error="nothing answered", pending=["c", "d"])
+    assert not Verdict.of(cut_short, on_partial="succeed").hopeless
+    assert Verdict.of(News.of([], error="no key", hopeless=True), on_partial="succeed").hopeless
+
+
+def test_a_following_that_stopped_says_what_is_pending() -> None:
+    """
+    The requests go on at the server: their IDs are what people need then.
+    """
+    news = News.of([OK], error="nothing answered", pending=["c", "d"])
+
+    assert Verdict.of(news, on_partial="succeed").message == (
+        "following stopped with 2 requests pending (c, d): nothing answered"
+    )
+
+
+def test_only_what_certainly_ended_is_submitted_again() -> None:
+    """
+    Of a request that was not found nobody knows whether it runs.
+    """
+    again = {
+        outcome
+        for outcome in Outcome
+        if ended_wrong({"outcome": outcome}, "fail") and not outcome.ok
+    }
+
+    assert again == {Outcome.FAILED, Outcome.INVALID}
+    assert ended_wrong({"outcome": "PARTIALLY_SUCCEEDED"}, "fail")
+    assert not ended_wrong({"outcome": "PARTIALLY_SUCCEEDED"}, "succeed")
+
+
+def test_there_are_two_words_for_a_partial_success() -> None:
+    """
+    A third one would silently mean one of them.
+    """
+    check_on_partial("succeed")
+    check_on_partial("fail")
+    with pytest.raises(ConfigError, match="on_partial"):
+        check_on_partial("ignore")
