@@ -45,7 +45,7 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.sick.judge import Verdict, judge, limits_of  # noqa: E402
+from benchmarks.sick.judge import TaskResult, judge, limits_of  # noqa: E402
 from benchmarks.sick.runs import Arrivals, Cell, Seen, Where, run_cell  # noqa: E402
 from benchmarks.sick.tables import (  # noqa: E402
     Group,
@@ -91,7 +91,7 @@ class Plan:
 class Found:
     """What the runs showed."""
 
-    verdicts: dict[Group, Verdict] = field(default_factory=dict)
+    verdicts: dict[Group, TaskResult] = field(default_factory=dict)
     cases: dict[str, Shown] = field(default_factory=dict)
     cpu: float = 0.0
 
@@ -213,7 +213,7 @@ def _whole(waiting: Mapping[Group, list[Cell]], done: Mapping[Cell, Seen]) -> li
 
 def _judge(
     group: Group, cells: Sequence[Cell], done: Mapping[Cell, Seen], slack: float
-) -> Verdict:
+) -> TaskResult:
     limits = limits_of(group.way, group.size, group.percent)
     return judge(
         [done[cell] for cell in cells],

@@ -93,8 +93,8 @@ def acknowledge_too_early() -> None:
 
     async def early(self: Completions) -> Result:
         result = await original(self)
-        assert self._recorder is not None
-        await self._recorder.acknowledge((result.request_id,))
+        assert self._journal_queue is not None
+        await self._journal_queue.acknowledge((result.request_id,))
         return result
 
     Completions.__anext__ = early  # type: ignore[method-assign] # sabotage

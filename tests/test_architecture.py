@@ -23,7 +23,7 @@ MAY_START_TASKS = (
     "_engine/open_tracker/session.py",
     "sync/_loop_thread.py",
     "sync/_one_call.py",
-    "integrations/airflow/_shared.py",
+    "integrations/airflow/_shared_resources.py",
     "cli/",
     "testing/",
 )

@@ -25,7 +25,7 @@ from onehouse_tracker import (
     events,
     sync,
 )
-from onehouse_tracker.integrations.airflow._shared import Shared
+from onehouse_tracker.integrations.airflow._shared_resources import Shared
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import InlineExecutor, ScriptedSource

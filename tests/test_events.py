@@ -53,7 +53,7 @@ EXAMPLES: list[events.Event] = [
     events.CallbackFailed(at=1.0, request_id="r-1", error="ValueError"),
     events.JournalFailed(at=1.0, path="j.db", error="JournalWriteError", message="full", lost=3),
     events.JournalRecovered(at=1.0, path="j.db", lost=3),
-    events.StatementsUnaccountedFor(at=1.0, path="j.db", count=1),
+    events.SubmissionsInterrupted(at=1.0, path="j.db", count=1),
 ]
 
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from rich.pretty import pretty_repr
 
 from onehouse_tracker import ConfigError, Credentials, Tracker, sync
-from onehouse_tracker.integrations.airflow._project import Project
+from onehouse_tracker.integrations.airflow._connection import Project
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import ConfigWarning
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from benchmarks.sick.runs import Seen
 from benchmarks.sick.ways import REFUSED
 
-__all__ = ["Limits", "Verdict", "judge", "limits_of", "p99"]
+__all__ = ["Limits", "TaskResult", "judge", "limits_of", "p99"]
 
 FEW = 50
 """Requests among which even two equal policies differ: they have wider limits."""
@@ -55,7 +55,7 @@ def limits_of(way: str, size: int, percent: int) -> Limits | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class TaskResult:
     """What the runs of one cell showed together."""
 
     mean: float
@@ -100,7 +100,7 @@ class Verdict:
         return found
 
 
-def judge(runs: Sequence[Seen], references: Sequence[Seen], limits: Limits | None) -> Verdict:
+def judge(runs: Sequence[Seen], references: Sequence[Seen], limits: Limits | None) -> TaskResult:
     """Pool the healthy requests of the runs of one cell, and those of their references."""
     delays = [delay for run in runs for delay in run.delays]
     usual = [delay for run in references for delay in run.delays]
@@ -108,7 +108,7 @@ def judge(runs: Sequence[Seen], references: Sequence[Seen], limits: Limits | Non
     for run in runs:
         for name, count in run.harmed.items():
             harmed[name] = harmed.get(name, 0) + count
-    return Verdict(
+    return TaskResult(
         mean=statistics.fmean(delays),
         p99=p99(delays),
         mean_of_reference=statistics.fmean(usual),

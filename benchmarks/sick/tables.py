@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.sick.judge import Verdict
+from benchmarks.sick.judge import TaskResult
 from benchmarks.sick.runs import Arrivals
 from benchmarks.sick.whole import Shown
 
@@ -38,7 +38,7 @@ class Group(NamedTuple):
     arrivals: Arrivals
 
 
-def group_line(group: Group, verdict: Verdict) -> str:
+def group_line(group: Group, verdict: TaskResult) -> str:
     """Say on one line what a group showed."""
     way, size, percent, arrivals = group
     limits = verdict.limits
@@ -67,7 +67,7 @@ def _told(shown: Shown) -> str:
     )
 
 
-def tables(verdicts: Mapping[Group, Verdict], cases: Mapping[str, Shown]) -> str:
+def tables(verdicts: Mapping[Group, TaskResult], cases: Mapping[str, Shown]) -> str:
     """Write everything as Markdown; what was missed is bold."""
     lines: list[str] = []
     for size in dict.fromkeys(group.size for group in verdicts):
@@ -98,7 +98,7 @@ def tables(verdicts: Mapping[Group, Verdict], cases: Mapping[str, Shown]) -> str
     return "\n".join(lines)
 
 
-def _cell(verdicts: Iterable[Verdict]) -> str:
+def _cell(verdicts: Iterable[TaskResult]) -> str:
     """Join the arrival patterns: the worse of both."""
     both = list(verdicts)
     if not both:

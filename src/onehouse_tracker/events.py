@@ -33,7 +33,7 @@ __all__ = [
     "RequestEnded",
     "RequestJoined",
     "StatementSubmitted",
-    "StatementsUnaccountedFor",
+    "SubmissionsInterrupted",
     "WaitBegan",
     "WaitEnded",
 ]
@@ -254,7 +254,7 @@ class JournalRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatementsUnaccountedFor(Event):
+class SubmissionsInterrupted(Event):
     """An earlier run ended while it sent statements: they may or may not run."""
 
     path: str

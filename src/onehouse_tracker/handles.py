@@ -17,7 +17,7 @@ from onehouse_tracker.models import own_copy
 from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
-    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.models import Result
 
@@ -45,9 +45,9 @@ class Handle:
 
     __slots__ = (
         "__weakref__",
+        "_journal_queue",
         "_label",
         "_leave",
-        "_recorder",
         "_request_id",
         "_wait",
         "siblings",
@@ -59,13 +59,13 @@ class Handle:
         label: str | None,
         wait: Wait,
         leave: Callable[[Wait], None],
-        recorder: Recorder | None = None,
+        journal_queue: JournalQueue | None = None,
     ) -> None:
         self._request_id = request_id
         self._label = label
         self._wait = wait
         self._leave = leave
-        self._recorder = recorder
+        self._journal_queue = journal_queue
         self.siblings: weakref.WeakSet[Handle] = weakref.WeakSet()
         """All handles for this request; while one lives, its outcome is remembered."""
 
@@ -110,8 +110,8 @@ class Handle:
             raise asyncio.InvalidStateError(f"request {self._request_id} is still pending")
         self._wait.raise_error()
         result = own_copy(self._stored())
-        if self._recorder is not None:
-            self._recorder.told((result,))
+        if self._journal_queue is not None:
+            self._journal_queue.told((result,))
         return result
 
     def ack(self) -> Awaitable[None]:
@@ -132,7 +132,7 @@ class Handle:
             JournalError: When awaited: it could not be written.
         """
         result = self.result()
-        acknowledge = None if self._recorder is None else self._recorder.acknowledge
+        acknowledge = None if self._journal_queue is None else self._journal_queue.acknowledge
         return Results((result,), acknowledge=acknowledge).ack()
 
     def remembered(self) -> Result | None:
@@ -193,11 +193,11 @@ class Completions(AsyncIterator["Result"]):
         wait: Wait,
         arrived: deque[Result],
         release: Callable[[], None],
-        recorder: Recorder | None = None,
+        journal_queue: JournalQueue | None = None,
     ) -> None:
         self._wait = wait
         self._arrived = arrived
-        self._recorder = recorder
+        self._journal_queue = journal_queue
         # What each task got last: one task that asks for more says nothing about another's.
         self._taken: dict[asyncio.Task[object], str] = {}
         self._asking = 0
@@ -226,14 +226,14 @@ class Completions(AsyncIterator["Result"]):
         self._is_shared = self._is_shared or self._asking > 0
         self._asking += 1
         try:
-            if self._recorder is not None:
-                await self._acknowledge_last(self._recorder)
+            if self._journal_queue is not None:
+                await self._acknowledge_last(self._journal_queue)
             result = await self._take()
         finally:
             self._asking -= 1
         if result is None:
             raise StopAsyncIteration
-        if self._recorder is not None and result.outcome.finished:
+        if self._journal_queue is not None and result.outcome.finished:
             task = asyncio.current_task()
             if task is not None:
                 self._taken[task] = result.request_id
@@ -249,7 +249,7 @@ class Completions(AsyncIterator["Result"]):
             await self._wait.changed()
         return self._arrived.popleft()
 
-    async def _acknowledge_last(self, recorder: Recorder) -> None:
+    async def _acknowledge_last(self, journal_queue: JournalQueue) -> None:
         current = asyncio.current_task()
         arrived: list[str] = []
         for task, request_id in tuple(self._taken.items()):
@@ -261,7 +261,7 @@ class Completions(AsyncIterator["Result"]):
         if arrived:
             # After closing it is too late: what has arrived can be taken all the same.
             with suppress(TrackerClosedError):
-                await recorder.acknowledge(arrived)
+                await journal_queue.acknowledge(arrived)
 
     async def __aenter__(self) -> Self:
         return self

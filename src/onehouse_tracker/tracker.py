@@ -23,13 +23,13 @@ from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
 from onehouse_tracker._engine.open_tracker.callbacks import Callbacks, OnResult
 from onehouse_tracker._engine.open_tracker.feeding import tell_if_cancelled
-from onehouse_tracker._engine.open_tracker.intake import RequestIds, check_timeout
-from onehouse_tracker._engine.open_tracker.leaving import cancel_and_wait, release
 from onehouse_tracker._engine.open_tracker.resumption import Resumption
 from onehouse_tracker._engine.open_tracker.session import (
     Session,
 )
 from onehouse_tracker._engine.open_tracker.submission import submit_once
+from onehouse_tracker._engine.open_tracker.teardown import cancel_and_wait, release
+from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.handles import Completions, Handle
@@ -37,7 +37,7 @@ from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
 from onehouse_tracker.limiters._connected import ConnectedLimiter
 from onehouse_tracker.models import Request, Result, StatusSource
 from onehouse_tracker.observers.logs import with_logs
-from onehouse_tracker.onehouse._settings.hidden import hide_settings
+from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
@@ -188,7 +188,7 @@ class Tracker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._session.leave(in_peace=exc_type is None)
+        await self._session.leave(without_error=exc_type is None)
 
     # --- Waiting -----------------------------------------------------------------------
 
@@ -248,13 +248,13 @@ class Tracker:
         label: str | None,
         on_result: OnResult | None,
         *,
-        tee: Callable[[Result], None] | None = None,
+        on_each: Callable[[Result], None] | None = None,
     ) -> Results:
-        """Wait as `wait_all` does; *tee* sees each result, on the polling path, and keeps none."""
+        """Wait as `wait_all` does; *on_each* sees each result at once, and must not block."""
         session = self._session
         engine = session.opened()
         if on_result is None:
-            wait = Wait(tee=tee, acknowledge=session.acknowledge)
+            wait = Wait(on_each=on_each, acknowledge=session.acknowledge)
             async with session.waiting(engine, wait, request_ids, timeout, label):
                 await wait.until_over()
             wait.raise_error()
@@ -262,10 +262,10 @@ class Tracker:
 
         def told(result: Result) -> None:
             callbacks.put(result)
-            if tee is not None:
-                tee(result)
+            if on_each is not None:
+                on_each(result)
 
-        wait = Wait(tee=told, acknowledge=session.acknowledge)
+        wait = Wait(on_each=told, acknowledge=session.acknowledge)
         callbacks = Callbacks(on_result, session, wait.fail)
         caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
         caller.add_done_callback(partial(tell_if_cancelled, wait, "calls on_result"))
@@ -334,7 +334,7 @@ class Tracker:
             acknowledge=session.acknowledge,
         )
         leave = session.begin(engine, wait, request_ids, timeout, label)
-        return Completions(wait, arrived, leave, session.recorder)
+        return Completions(wait, arrived, leave, session.journal_queue)
 
     def resume(self, *, timeout: float | None = None) -> Completions:
         """
@@ -368,15 +368,15 @@ class Tracker:
         session = self._session
         engine = session.opened()
         check_timeout(timeout)
-        recorder = session.recorder
-        if recorder is None:
+        journal_queue = session.journal_queue
+        if journal_queue is None:
             raise ConfigError("there is nothing to resume from: give the tracker a journal")
         arrived: deque[Result] = deque()
         wait = Wait(deliver=arrived.append, acknowledge=session.acknowledge)
         engine.open(wait)
         resumption = Resumption(
             engine,
-            recorder,
+            journal_queue,
             wait,
             policy=self._policy,
             random=random.Random(self._seed).random,
@@ -387,7 +387,9 @@ class Tracker:
         if timeout is not None:
             loop = asyncio.get_running_loop()
             timer = loop.call_at(loop.time() + timeout, resumption.expire)
-        return Completions(wait, arrived, partial(release, engine, wait, None, timer), recorder)
+        return Completions(
+            wait, arrived, partial(release, engine, wait, None, timer), journal_queue
+        )
 
     def track(
         self,
@@ -472,7 +474,7 @@ class Tracker:
                 statement,
                 timeout=self._policy.poll_timeout,
                 label=label,
-                recorder=session.recorder,
+                journal_queue=session.journal_queue,
                 under_way=session.submissions,
                 accepted=partial(self._accepted, label),
             ),
@@ -512,8 +514,8 @@ class Tracker:
         """
         Show what happens on a page at ``http://127.0.0.1:port/``, live, for any browser.
 
-        It shows what a report shows, see `report.Recording`: that of this tracker, if there is
-        one among its observers, else a new one that knows what is followed now.  A browser that
+        It shows what a report shows: the `report.ReportObserver` among this tracker's observers,
+        or else a new one that knows what is tracked now.  A browser that
         is slow or gone never slows the polling.  The page closes with the tracker.
 
         Args:
@@ -531,13 +533,13 @@ class Tracker:
         """
         session = self._session
         engine = session.opened()
-        from onehouse_tracker.report import Recording  # noqa: PLC0415
+        from onehouse_tracker.report import ReportObserver  # noqa: PLC0415
         from onehouse_tracker.report.live_page import LivePage  # noqa: PLC0415 - a web server, for few
 
-        recordings = (each for each in session.emit.observers if isinstance(each, Recording))
+        recordings = (each for each in session.emit.observers if isinstance(each, ReportObserver))
         recording = next(recordings, None)
         if recording is None:
-            recording = Recording(limit=self._limiter.limit, wall_clock=self._wall_clock)
+            recording = ReportObserver(limit=self._limiter.limit, wall_clock=self._wall_clock)
             engine.watch(recording)
         page = LivePage(recording, self.stats, title=title)
         await page.start(port)

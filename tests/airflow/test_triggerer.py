@@ -18,7 +18,7 @@ from airflow.exceptions import TaskDeferred
 
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3, AirflowFailException
-from onehouse_tracker.integrations.airflow._news import News
+from onehouse_tracker.integrations.airflow._event_payload import EventPayload
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
     OnehouseTrackOperator,
@@ -370,7 +370,7 @@ def test_a_task_without_a_worker_keeps_its_retries(retries: int) -> None:
         told, DagSerialization.to_dict(dag), run
     )
 
-    event = trigger._event(News.of([Result(request_id="a", outcome=Outcome.FAILED)]))
+    event = trigger._event(EventPayload.of([Result(request_id="a", outcome=Outcome.FAILED)]))
 
     assert getattr(event, "task_instance_state", None) == (None if retries else "failed")
 

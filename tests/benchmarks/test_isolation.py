@@ -20,7 +20,7 @@ from benchmarks.sick.judge import (
     FIFTH_OF_FEW,
     HALF,
     Limits,
-    Verdict,
+    TaskResult,
     judge,
     limits_of,
     p99,
@@ -340,7 +340,7 @@ def test_a_key_that_expires_is_seen(name: str) -> None:
     assert shown.figures["took"] < 10
 
 
-def _verdict(factor: float = 1.0, limits: Limits | None = FIFTH) -> Verdict:
+def _verdict(factor: float = 1.0, limits: Limits | None = FIFTH) -> TaskResult:
     return judge([_seen(factor)], [_seen()], limits)
 
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 
 from onehouse_tracker import Request, sync
 from onehouse_tracker.limiters import LocalLimiter
-from onehouse_tracker.report import Recording
+from onehouse_tracker.report import ReportObserver
 from onehouse_tracker.testing import SimulatedProject, SimulatedSource
 from tests.browser.conftest import Visitor
 
@@ -42,7 +42,7 @@ def followed(
             response={"message": f"no cluster {number}"} if bad else None,
         )
         requests.append(Request(f"r-{number}", label=label))
-    recording = Recording(limit=rate)
+    recording = ReportObserver(limit=rate)
     tracker = sync.Tracker(
         SimulatedSource(project, round_trip=0.01),
         limiter=LocalLimiter(rate),

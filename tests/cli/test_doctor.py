@@ -15,8 +15,8 @@ import trustme
 
 from onehouse_tracker.testing import faults
 from onehouse_tracker.testing.faults import Fault
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import Ended, run
 
 NOBODY = "00000000-0000-0000-0000-000000000000"

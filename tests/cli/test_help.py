@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from onehouse_tracker import __version__
 from onehouse_tracker.cli._app import app
 from onehouse_tracker.cli._codes import ExitCode, most_serious
-from onehouse_tracker.cli._settings import parse_duration
+from onehouse_tracker.cli._command_settings import parse_duration
 
 COMMANDS = (
     "wait",

@@ -14,8 +14,8 @@ import pytest
 
 from onehouse_tracker.journal import Intended, SqliteJournal
 from onehouse_tracker.models import ApiStatus
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import end, line, run, start
 from tests.journal.files import NOON, added, opened, recorded, state
 

@@ -11,12 +11,12 @@ import pytest
 
 from onehouse_tracker.cli import _csv
 from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._records import Records
+from onehouse_tracker.cli._request_file import RequestFile
 from onehouse_tracker.journal import Intended, SqliteJournal
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import faults
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import Kind
 from tests.cli.harness import run
 from tests.journal.files import NOON, added, opened, recorded
@@ -78,7 +78,7 @@ async def test_csv_has_a_header_and_one_line_for_each_request(tmp_path: Path) ->
     assert bad["reason"] == 'no "space", =left at all'
     assert json.loads(bad["response"])["message"] == 'no "space", =left\nat all'
     assert float(bad["waited_s"]) > 0
-    again = Records("results", Input())
+    again = RequestFile("results", Input())
     found = [each for text in ended.out.encode().split(b"\n") for each in again.line(text)]
     assert [(each.request_id, each.label) for each in found] == [("slow", "=1+1"), ("bad", None)]
 

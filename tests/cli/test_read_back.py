@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from onehouse_tracker.cli import _csv
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._records import Records, list_line, request_of
+from onehouse_tracker.cli._request_file import RequestFile, list_line, request_of
 from onehouse_tracker.cli._terminal import clean
 from onehouse_tracker.models import Request
 from onehouse_tracker.testing import faults
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import Kind
 from tests.cli.harness import run, start
 
@@ -32,7 +32,7 @@ FAST = ("--limit", "1000")
 
 def read(content: bytes, name: str = "ids") -> list[Request]:
     """Read *content* as a file of this name."""
-    records = Records(name, Input())
+    records = RequestFile(name, Input())
     found = [request for line in content.split(b"\n") for request in records.line(line)]
     return [*found, *records.end()]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import Kind
 from tests.cli.harness import run
 from tests.cli.test_submit import bodies

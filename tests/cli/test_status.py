@@ -7,8 +7,8 @@ import pytest
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import faults
 from onehouse_tracker.testing.faults import Fault
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import run
 
 FAST = ("--limit", "1000")

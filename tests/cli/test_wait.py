@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from onehouse_tracker.models import ApiStatus
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import STILL_PENDING, end, environment, line, run, start
 
 FAST = ("--limit", "1000")

@@ -19,12 +19,15 @@ from multidict import CIMultiDict
 
 from onehouse_tracker import ApiStatus, ConfigError, Credentials, TrackerError
 from onehouse_tracker.cli._codes import CommandError
+from onehouse_tracker.cli._command_settings import parse_duration
 from onehouse_tracker.cli._options import Format, Input
-from onehouse_tracker.cli._records import Records
-from onehouse_tracker.cli._settings import parse_duration
+from onehouse_tracker.cli._request_file import RequestFile
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._statements import label_of, split
 from onehouse_tracker.models import Request
+from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS
+from onehouse_tracker.onehouse._credential_sources.hidden import Secret
+from onehouse_tracker.onehouse._credential_sources.profile import read_profile
 from onehouse_tracker.onehouse._http.body import decode_body
 from onehouse_tracker.onehouse._http.masking import Masking
 from onehouse_tracker.onehouse._http.wire import (
@@ -33,9 +36,6 @@ from onehouse_tracker.onehouse._http.wire import (
     read_submission,
     retry_after,
 )
-from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS
-from onehouse_tracker.onehouse._settings.hidden import Secret
-from onehouse_tracker.onehouse._settings.profile import read_profile
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-0123456789"
@@ -280,7 +280,7 @@ def test_lines_are_requests_or_refused(lines: list[bytes], file_format: Format |
     """
     With the number of the line, so that it can be found among thousands.
     """
-    records = Records("ids", Input(format=file_format))
+    records = RequestFile("ids", Input(format=file_format))
     try:
         requests = [request for line in lines for request in records.line(line)]
         requests.extend(records.end())

@@ -14,7 +14,7 @@ from onehouse_tracker.journal import (
     Entry,
     Journalled,
     JournalReader,
-    Recorded,
+    ResultEntry,
     SqliteJournal,
 )
 from onehouse_tracker.models import ApiStatus, Outcome, Request, Result
@@ -42,10 +42,10 @@ def added(request_id: str, label: str | None = None) -> Added:
     return Added(Request(request_id, label=label), NOON)
 
 
-def recorded(request_id: str, outcome: Outcome = Outcome.SUCCEEDED) -> Recorded:
+def recorded(request_id: str, outcome: Outcome = Outcome.SUCCEEDED) -> ResultEntry:
     """A request whose outcome was known at noon."""
     status = str(ApiStatus.SUCCESS if outcome.ok else ApiStatus.FAILED)
-    return Recorded(Result(request_id=request_id, outcome=outcome, status=status), NOON)
+    return ResultEntry(Result(request_id=request_id, outcome=outcome, status=status), NOON)
 
 
 def state(path: Path) -> dict[str, str]:

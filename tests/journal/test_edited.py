@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from onehouse_tracker.errors import JournalCorruptError, JournalLockedError, StatusError
-from onehouse_tracker.journal import Intended, JournalReader, Recorded, SqliteJournal
+from onehouse_tracker.journal import Intended, JournalReader, ResultEntry, SqliteJournal
 from onehouse_tracker.models import Outcome, Result
 from onehouse_tracker.report import write_report
 from onehouse_tracker.testing import SimulatedProject, SimulatorServer
@@ -303,7 +303,7 @@ def test_what_a_source_of_the_users_own_brings_does_not_spoil_the_journal(tmp_pa
     with closing(opened(path)) as journal:
         for name, changes in [("deep", {"response": deep}), ("odd", {"error": odd})]:
             result = Result(request_id=name, outcome=Outcome.FAILED, **changes)  # type: ignore[arg-type]
-            journal.write([Recorded(result, NOON)])
+            journal.write([ResultEntry(result, NOON)])
 
     results = SqliteJournal.read(path)
     assert results["deep"].response is None

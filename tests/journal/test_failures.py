@@ -33,7 +33,7 @@ from onehouse_tracker.journal import (
     Entry,
     Intended,
     JournalReader,
-    Recorded,
+    ResultEntry,
     SqliteJournal,
 )
 from onehouse_tracker.testing import ScriptedSource, hang
@@ -241,7 +241,7 @@ def test_result_that_cannot_be_written_down_is_not_told(path: Path) -> None:
 
     def full_after_the_first(entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if isinstance(entry, Recorded) and entry.result.request_id != "a":
+            if isinstance(entry, ResultEntry) and entry.result.request_id != "a":
                 raise JournalWriteError("journal j.db: the disk is full", path="j.db")
 
     async def scenario() -> None:
@@ -267,7 +267,7 @@ def test_tracker_goes_on_when_there_is_room_again(path: Path) -> None:
     source = ScriptedSource({"a": [SUCCESS]})
 
     async def scenario() -> None:
-        async with Tracker(source, journal=Spied(path, failing(Recorded, times=1))) as tracker:
+        async with Tracker(source, journal=Spied(path, failing(ResultEntry, times=1))) as tracker:
             with pytest.raises(JournalWriteError):
                 await tracker.wait_all(["a"])
             assert (await tracker.wait_all(["a"])).ok
@@ -377,7 +377,7 @@ def test_tracking_goes_on_without_if_it_should(
     events: list[Event] = []
 
     async def scenario() -> None:
-        journal = Spied(path, failing(Added, Recorded, Acknowledged))
+        journal = Spied(path, failing(Added, ResultEntry, Acknowledged))
         async with Tracker(
             source, journal=journal, on_journal_error="warn", observers=[events.append]
         ) as tracker:

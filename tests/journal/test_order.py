@@ -22,7 +22,7 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
 )
 from onehouse_tracker.events import Event, RequestEnded
-from onehouse_tracker.journal import Entry, JournalReader, Recorded, SqliteJournal
+from onehouse_tracker.journal import Entry, JournalReader, ResultEntry, SqliteJournal
 from onehouse_tracker.models import Outcome, StatusReply
 from onehouse_tracker.testing import ScriptedSource, Step, hang
 from tests.journal.files import NOON, Spied, inline, opened, recorded, state
@@ -164,7 +164,7 @@ async def test_who_left_after_the_deadline_gets_nothing_more(
     """
     The journal has not answered yet, and somebody else waits for the same request.
     """
-    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.leaving.JOURNAL_GRACE", 0.02)
+    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.teardown.JOURNAL_GRACE", 0.02)
     writes = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         journal = Spied(path, lambda _: writes.wait(), executor)
@@ -185,7 +185,7 @@ async def test_a_deadline_waits_for_the_journal_a_moment_only(
     """
     The disk hangs: then a time-out is a time-out, whatever the journal may hold.
     """
-    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.leaving.JOURNAL_GRACE", 0.05)
+    monkeypatch.setattr("onehouse_tracker._engine.open_tracker.teardown.JOURNAL_GRACE", 0.05)
     writes = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         journal = Spied(path, lambda _: writes.wait(), executor)
@@ -285,7 +285,7 @@ def test_waiter_that_joins_while_the_result_is_written_gets_it(path: Path) -> No
 
     async def scenario() -> None:
         def join(entries: Sequence[Entry]) -> None:
-            if any(isinstance(entry, Recorded) for entry in entries):
+            if any(isinstance(entry, ResultEntry) for entry in entries):
                 late.append(asyncio.ensure_future(wait()))
 
         async def wait() -> Result:
@@ -307,7 +307,7 @@ def test_waiter_that_leaves_while_the_result_is_written_loses_nothing(path: Path
 
     async def scenario() -> None:
         def leave(entries: Sequence[Entry]) -> None:
-            if any(isinstance(entry, Recorded) for entry in entries):
+            if any(isinstance(entry, ResultEntry) for entry in entries):
                 asyncio.get_running_loop().call_soon(handle.cancel)
 
         async with Tracker(source, journal=Spied(path, leave)) as tracker:
@@ -418,7 +418,7 @@ def test_closing_writes_what_is_known(path: Path, seed: int) -> None:
 
     async def scenario() -> None:
         def close(entries: Sequence[Entry]) -> None:
-            if any(isinstance(entry, Recorded) for entry in entries):
+            if any(isinstance(entry, ResultEntry) for entry in entries):
                 asyncio.get_running_loop().call_soon(leaving.set)
 
         leaving = asyncio.Event()

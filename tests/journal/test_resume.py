@@ -28,7 +28,7 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
     UnauthorizedError,
 )
-from onehouse_tracker.journal import Added, Journalled, Recorded, SqliteJournal
+from onehouse_tracker.journal import Added, Journalled, ResultEntry, SqliteJournal
 from onehouse_tracker.models import Outcome, StatusReply
 from onehouse_tracker.testing import ScriptedSource
 from tests.journal.files import NOON, Spied, added, inline, opened, recorded, state
@@ -142,16 +142,16 @@ def test_what_was_acknowledged_is_not_kept_in_memory(path: Path) -> None:
     """
 
     async def work(tracker: Tracker) -> None:
-        recorder = tracker._session.recorder
-        assert recorder is not None
+        journal_queue = tracker._session.journal_queue
+        assert journal_queue is not None
         results = await tracker.wait_all(["a"])
-        assert list(recorder._told) == ["a"]
+        assert list(journal_queue._told) == ["a"]
         await results.ack()
         handle = tracker.track("b")
         await handle
         await handle.ack()
         await tracker.wait_all(["c"], on_result=str)
-        assert recorder._told == {}
+        assert journal_queue._told == {}
 
     crash(path, work)
 
@@ -542,7 +542,7 @@ def test_resuming_reads_piece_by_piece_and_misses_nothing(
     """
     Neither at the seams of the pieces nor between known and pending.
     """
-    monkeypatch.setattr("onehouse_tracker._engine.recorder.Recorder.CHUNK", 7)
+    monkeypatch.setattr("onehouse_tracker._engine.journal_queue.JournalQueue.CHUNK", 7)
     journal = opened(path)
     known = [f"r-{number}" for number in range(14)]
     pending = [f"p-{number}" for number in range(21)]
@@ -587,7 +587,7 @@ def test_a_deadline_while_it_reads_ends_the_waiting_and_not_the_reading(
     """
     What earlier runs recorded comes in any case, and whatever is pending says so.
     """
-    monkeypatch.setattr("onehouse_tracker._engine.recorder.Recorder.CHUNK", 7)
+    monkeypatch.setattr("onehouse_tracker._engine.journal_queue.JournalQueue.CHUNK", 7)
     known, pending = thirty_known_and_twenty_pending(path)
     source = ScriptedSource({request_id: [PENDING] for request_id in pending})
 
@@ -806,7 +806,7 @@ def test_results_of_an_earlier_run_are_read_without_a_server(path: Path) -> None
     """
     journal = opened(path)
     result = Result(request_id="a", outcome=Outcome.FAILED, label="RUN JOB", response={"x": 1})
-    journal.write([Recorded(result, NOON), added("b")])
+    journal.write([ResultEntry(result, NOON), added("b")])
 
     results = SqliteJournal.read(path)  # while it is written to
 

@@ -29,7 +29,7 @@ from onehouse_tracker.journal import (
     Entry,
     Intended,
     JournalReader,
-    Recorded,
+    ResultEntry,
     Settled,
     SqliteJournal,
 )
@@ -300,7 +300,7 @@ def test_everything_is_text_that_a_person_can_read(journal: SqliteJournal, path:
         detected_at=NOON + timedelta(seconds=3),
         waited=3.0,
     )
-    journal.write([Added(Request("a", label="RUN JOB"), NOON), Recorded(result, NOON)])
+    journal.write([Added(Request("a", label="RUN JOB"), NOON), ResultEntry(result, NOON)])
 
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
@@ -354,7 +354,7 @@ def test_results_come_back_as_they_were(result: Result) -> None:
     """
     A result that is delivered tomorrow is the one that was known today.
     """
-    row = rows.recorded_row(Recorded(result, NOON), keep_response=True)
+    row = rows.recorded_row(ResultEntry(result, NOON), keep_response=True)
     request_id, label, added_at = row[:3]
 
     read = parsed.journalled((1, request_id, label, None, added_at, *row[3:12]))
@@ -379,7 +379,7 @@ def test_errors_come_back_as_they_were(
     Why it ended is part of how it ended.
     """
     result = Result(request_id="a", outcome=Outcome.REJECTED, error=error)
-    journal.write([Recorded(result, NOON)])
+    journal.write([ResultEntry(result, NOON)])
 
     read = SqliteJournal.read(path)["a"].error
 
@@ -399,7 +399,7 @@ def test_error_of_an_unknown_class_is_still_an_error(journal: SqliteJournal, pat
         pass
 
     journal.write(
-        [Recorded(Result(request_id="a", outcome=Outcome.REJECTED, error=OwnError("x")), NOON)]
+        [ResultEntry(Result(request_id="a", outcome=Outcome.REJECTED, error=OwnError("x")), NOON)]
     )
     assert journal._connection is not None
     journal.write([recorded("b")])
@@ -442,7 +442,7 @@ def test_odd_responses_keep_nothing_off_the_disk(
     What cannot be told in JSON is noted; the outcome, and the others in the batch, are kept.
     """
     result = Result(request_id="a", outcome=Outcome.SUCCEEDED, response=response)
-    journal.write([Recorded(result, NOON), recorded("b")])
+    journal.write([ResultEntry(result, NOON), recorded("b")])
 
     assert SqliteJournal.read(path)["a"].response == kept
     assert SqliteJournal.read(path)["b"].ok
@@ -458,7 +458,7 @@ def test_strange_words_do_not_keep_anything_off_the_disk(
     Half a character in a label, a status or a reason is no UTF-8, and SQLite takes no other.
     """
     result = replace(recorded("a").result, label="\udc80", status="S\ud800")
-    journal.write([Recorded(result, NOON), Settled("k", "unknown", "\ud800", NOON)])
+    journal.write([ResultEntry(result, NOON), Settled("k", "unknown", "\ud800", NOON)])
 
     assert SqliteJournal.read(path)["a"].status == "S\\ud800"
 
@@ -470,7 +470,7 @@ def test_responses_stay_off_the_disk_if_they_should(path: Path) -> None:
     journal = SqliteJournal(path, store_responses=False)
     journal.open()
     result = replace(recorded("a").result, response={"token": "hunter2-hunter2"})
-    journal.write([Recorded(result, NOON)])
+    journal.write([ResultEntry(result, NOON)])
 
     assert SqliteJournal.read(path)["a"].response is None
     for file in path.parent.iterdir():

@@ -23,7 +23,7 @@ from onehouse_tracker.errors import (
     TrackerError,
     UnauthorizedError,
 )
-from onehouse_tracker.events import Event, StatementsUnaccountedFor
+from onehouse_tracker.events import Event, SubmissionsInterrupted
 from onehouse_tracker.journal import Intended, JournalReader, JournalStatement
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.testing import ScriptedSource
@@ -297,7 +297,7 @@ def test_next_run_says_once_what_is_unaccounted_for(
     with caplog.at_level(logging.WARNING, "onehouse_tracker"):
         run(scenario())
         run(scenario())
-    assert [event.count for event in events if isinstance(event, StatementsUnaccountedFor)] == [2]
+    assert [event.count for event in events if isinstance(event, SubmissionsInterrupted)] == [2]
     assert caplog.text.count("2 statements") == 1
     assert source.submitted == []
     assert [item.state for item in statements(path)] == ["unknown", "unknown"]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.onehouse._settings.profile import read_profile
+from onehouse_tracker.onehouse._credential_sources.profile import read_profile
 from onehouse_tracker.onehouse.credentials import ConfigWarning, Credentials, Secret
 
 KEYWORDS = {
@@ -660,7 +660,7 @@ def test_file_modes_mean_nothing_on_windows(
     There they are made up, and the advice could not be followed.
     """
     path = write(ini(KEYWORDS), 0o666)
-    monkeypatch.setattr("onehouse_tracker.onehouse._settings.profile.os.name", "nt")
+    monkeypatch.setattr("onehouse_tracker.onehouse._credential_sources.profile.os.name", "nt")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

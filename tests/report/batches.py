@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from onehouse_tracker import Request, Results, Tracker
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus
-from onehouse_tracker.report import Recording
+from onehouse_tracker.report import ReportObserver
 from onehouse_tracker.testing import FaultRule, SimulatedProject, SimulatedSource, faults, outage
 from tests.support import run
 
@@ -36,7 +36,7 @@ def batch(
     trouble: bool = False,
     labels: dict[int, str] | None = None,
     timeout: float | None = None,
-) -> tuple[Recording, Results, dict[str, float]]:
+) -> tuple[ReportObserver, Results, dict[str, float]]:
     """
     Follow *count* requests of which *failures* fail.
 
@@ -68,7 +68,7 @@ def batch(
         )
         label = (labels or {}).get(number, label)
         requests.append(Request(request_id, label=label))
-    recording = Recording(limit=10, wall_clock=lambda: NOON)
+    recording = ReportObserver(limit=10, wall_clock=lambda: NOON)
     known_at: dict[str, float] = {}
 
     async def scenario() -> Results:

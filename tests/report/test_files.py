@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from onehouse_tracker import ConfigError
-from onehouse_tracker.report import Recording, check_report_path, write_report
+from onehouse_tracker.report import ReportObserver, check_report_path, write_report
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(
@@ -51,7 +51,7 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no regular file"):
             check_report_path(path)
         with pytest.raises(ConfigError, match="no regular file"):
-            write_report(path, Recording())
+            write_report(path, ReportObserver())
     assert pipe.is_fifo()
     assert link.is_symlink()
 
@@ -63,7 +63,7 @@ def test_a_link_to_a_report_stays_a_link(tmp_path: Path) -> None:
     target, link = tmp_path / "target.html", tmp_path / "link.html"
     link.symlink_to(target)
 
-    write_report(link, Recording())
+    write_report(link, ReportObserver())
 
     assert link.is_symlink()
     assert target.read_text().startswith("<!doctype html>")
@@ -77,7 +77,7 @@ def test_a_new_report_is_private(tmp_path: Path, umask: int) -> None:
     path = tmp_path / ("r" * 250 + ".html")  # as long as a name can be
     before = os.umask(umask)
     try:
-        write_report(path, Recording())
+        write_report(path, ReportObserver())
     finally:
         os.umask(before)
 
@@ -96,7 +96,7 @@ def test_an_older_report_keeps_its_mode(tmp_path: Path, mode: int) -> None:
         os.chown(path, -1, NOBODY)
     group = path.stat().st_gid
 
-    write_report(path, Recording())
+    write_report(path, ReportObserver())
 
     assert path.read_text() != "old"
     assert mode_of(path) == mode
@@ -116,7 +116,7 @@ def test_a_group_that_cannot_be_kept_is_not_replaced_by_another(public: Path) ->
     os.setegid(NOBODY)
     os.seteuid(NOBODY)
     try:
-        write_report(path, Recording())
+        write_report(path, ReportObserver())
     finally:
         os.seteuid(0)
         os.setegid(0)
@@ -135,7 +135,7 @@ def test_a_planted_file_does_not_keep_its_owner(public: Path) -> None:
     path.chmod(0o666)
     os.chown(path, NOBODY, NOBODY)
 
-    write_report(path, Recording())
+    write_report(path, ReportObserver())
 
     assert path.stat().st_uid == os.geteuid()
     assert mode_of(path) == 0o600
@@ -156,7 +156,7 @@ def test_a_link_of_another_user_is_not_followed(public: Path, tmp_path: Path) ->
         with pytest.raises(ConfigError, match=f"{public / link} is a link that belongs to"):
             check_report_path(path)
         with pytest.raises(ConfigError, match="is a link that belongs to another user"):
-            write_report(path, Recording())
+            write_report(path, ReportObserver())
 
     assert victim.read_text() == "precious"
 
@@ -185,7 +185,7 @@ def test_a_name_that_is_taken_is_not_written_to(
         plant.symlink_to(victim)
 
     with pytest.raises(ConfigError, match="File exists"):
-        write_report(tmp_path / "r.html", Recording())
+        write_report(tmp_path / "r.html", ReportObserver())
 
     assert names[-1] == 8
     assert not (tmp_path / "r.html").exists()
@@ -202,11 +202,11 @@ def test_a_disk_that_is_full_leaves_the_old_report(tmp_path: Path) -> None:
     program = f"""
 import resource, signal
 from onehouse_tracker import ConfigError
-from onehouse_tracker.report import Recording, write_report
+from onehouse_tracker.report import ReportObserver, write_report
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    write_report({str(path)!r}, Recording())
+    write_report({str(path)!r}, ReportObserver())
 except ConfigError as error:
     print(error)
 """

@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 
 from onehouse_tracker import ConfigError, Tracker, TrackerClosedError, events
-from onehouse_tracker.report import Recording
+from onehouse_tracker.report import ReportObserver
 from onehouse_tracker.report import live_page as page
 from onehouse_tracker.report._connections import PageConnections, most_connections
 from onehouse_tracker.report._view import named_rows
@@ -205,7 +205,7 @@ async def test_a_recording_among_the_observers_is_what_the_page_shows() -> None:
     """
     So that page and report tell the same.
     """
-    recording = Recording(limit=7)
+    recording = ReportObserver(limit=7)
     async with (
         Tracker(source(), observers=[recording]) as tracker,
         await tracker.serve_page() as live,
@@ -340,7 +340,7 @@ async def test_a_browser_that_does_not_read_is_dropped_and_costs_nobody_anything
     """
     monkeypatch.setattr(page, "_EVERY", 0.01)
     monkeypatch.setattr(page, "_SLOW", 0.2)
-    recording = Recording()
+    recording = ReportObserver()
     polled: list[float] = []
 
     def poll(number: int) -> None:
@@ -383,7 +383,7 @@ async def test_closing_does_not_wait_for_a_browser_that_does_not_read() -> None:
     Its socket goes as well.
     """
     files = open_files()
-    recording = Recording()
+    recording = ReportObserver()
     for number in range(20_000):
         recording(
             events.RequestJoined(at=0.0, request_id=f"{number} {'x' * 100}", label=None, age=0.0)
@@ -407,7 +407,7 @@ async def test_a_whole_view_of_thousands_does_not_hold_up_the_loop() -> None:
     """
     Rows are packed a few at a time, and once for all who come together.
     """
-    recording = Recording()
+    recording = ReportObserver()
     for number in range(5_000):
         recording(events.RequestJoined(at=0.0, request_id=f"r-{number}", label="L", age=0.0))
     async with served(recording) as (_, live):

@@ -31,7 +31,7 @@ from onehouse_tracker import (
 )
 from onehouse_tracker.errors import SubmissionRejectedError
 from onehouse_tracker.report import (
-    Recording,
+    ReportObserver,
     journal_view,
     render,
     results_view,
@@ -279,7 +279,7 @@ def test_a_report_replaces_an_older_one_whole(tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     path.write_text("old")
 
-    write_report(path, Recording(), title="Nightly")
+    write_report(path, ReportObserver(), title="Nightly")
 
     assert "<h1>Nightly</h1>" in path.read_text()
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
@@ -293,7 +293,7 @@ def test_a_path_that_cannot_be_written_is_told(tmp_path: Path, path: str, why: s
     By name, and with the reason.
     """
     with pytest.raises(ConfigError, match=why):
-        write_report(tmp_path / path, Recording())
+        write_report(tmp_path / path, ReportObserver())
 
 
 def test_a_full_disk_leaves_nothing_behind(
@@ -310,7 +310,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(ConfigError, match=r"cannot write the report .*r\.html: No space left"):
-        write_report(path, Recording())
+        write_report(path, ReportObserver())
 
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
     assert path.read_text() == "old"
@@ -332,8 +332,8 @@ def test_recording_needs_no_extra_and_rendering_says_which() -> None:
 import sys
 sys.modules["jinja2"] = None
 from onehouse_tracker import ConfigError
-from onehouse_tracker.report import Recording, check_renderer, render
-view = Recording().view()
+from onehouse_tracker.report import ReportObserver, check_renderer, render
+view = ReportObserver().view()
 for action in (check_renderer, lambda: render(view)):
     try:
         action()
@@ -368,7 +368,7 @@ def test_a_page_is_told_what_its_rows_and_states_mean() -> None:
     With every whole view: the page may be an older one that found a newer server.
     """
     empty = results_view(Results())
-    recording = Recording()
+    recording = ReportObserver()
     whole = recording.view()
 
     for view in (empty, whole):

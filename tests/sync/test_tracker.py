@@ -38,7 +38,7 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.journal import JournalReader, SqliteJournal
 from onehouse_tracker.models import ApiStatus, Outcome, Result, StatusReply
 from onehouse_tracker.policy import PollPolicy
-from onehouse_tracker.sync import _shared
+from onehouse_tracker.sync import _shared_tracker
 from onehouse_tracker.sync._loop_thread import LoopThread
 from onehouse_tracker.sync._one_call import Call
 from onehouse_tracker.testing import RunningSimulator, SimulatorServer
@@ -68,9 +68,9 @@ def settings(simulator: RunningSimulator) -> Iterator[dict[str, Any]]:
     """
     policy = PollPolicy(gap_min=0.02)
     yield {"environ": simulator.environ, "limit": 500.0, "policy": policy}
-    for shared in tuple(_shared._trackers.values()):
+    for shared in tuple(_shared_tracker._trackers.values()):
         shared.tracker.close()
-    _shared._trackers.clear()
+    _shared_tracker._trackers.clear()
     assert not _loop_threads()
 
 
@@ -295,7 +295,7 @@ def test_a_failed_engine_is_replaced(settings: dict[str, Any]) -> None:
     The shared tracker must not stay broken for the rest of the process.
     """
     sync.wait_all(["r-1"], **settings)
-    (shared,) = _shared._trackers.values()
+    (shared,) = _shared_tracker._trackers.values()
     shared.tracker.close()
 
     assert sync.wait_all(["r-1"], **settings).ok

@@ -17,11 +17,11 @@ from onehouse_tracker.journal import (
     Added,
     Entry,
     Intended,
-    Recorded,
+    ResultEntry,
     Settled,
 )
 from onehouse_tracker.models import ApiStatus, Outcome, Result
-from onehouse_tracker.testing.project import SimulatedProject
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 
 __all__ = ["ANYTHING", "LIMIT", "MAX_PAUSE", "BrokenPromiseError", "OnDisk", "Promises"]
 
@@ -76,7 +76,7 @@ class OnDisk:
             case Added(request=request):
                 self.added[request.request_id] = None
                 self._forget_conclusion(request.request_id)  # it is asked anew
-            case Recorded(result=result):
+            case ResultEntry(result=result):
                 self.added[result.request_id] = None
                 self.recorded.add(result.request_id)
                 self._forget_conclusion(result.request_id)
@@ -316,10 +316,10 @@ class Promises:
                 if early:
                     self.complain(f"{sorted(early)} acknowledged, but nobody has them")
 
-    def opened(self, forsaken: int) -> None:
+    def opened(self, interrupted: int) -> None:
         """The next process opened the journal and says how many statements it does not know of."""
-        if forsaken != len(self.disk.sending):
-            self.complain(f"{forsaken} statements forsaken, not {len(self.disk.sending)}")
+        if interrupted != len(self.disk.sending):
+            self.complain(f"{interrupted} statements interrupted, not {len(self.disk.sending)}")
         for key in self.disk.sending:
             self.disk.fates[key] = "unknown"
 

@@ -15,7 +15,7 @@ import pytest
 from onehouse_tracker import events
 from onehouse_tracker._engine import roster
 from onehouse_tracker._engine.engine import Engine
-from onehouse_tracker._engine.recorder import Recorder
+from onehouse_tracker._engine.journal_queue import JournalQueue
 from onehouse_tracker._engine.roster import Roster
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._engine.writer import Then
@@ -169,13 +169,15 @@ def test_poll_before_the_disk_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A request that was asked about and is not on disk would be forgotten in a crash.
     """
-    original = Recorder.add
+    original = JournalQueue.add
 
-    def add(self: Recorder, request_id: str, label: Any, submitted_at: Any, then: Then) -> None:
+    def add(
+        self: JournalQueue, request_id: str, label: Any, submitted_at: Any, then: Then
+    ) -> None:
         then(None, self._writer._loop.time())
         original(self, request_id, label, submitted_at, lambda *_: None)
 
-    monkeypatch.setattr(Recorder, "add", add)
+    monkeypatch.setattr(JournalQueue, "add", add)
 
     assert_seen("was asked about and is not on disk")
 
@@ -184,13 +186,13 @@ def test_telling_before_the_disk_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     """
     A result that was told and is not on disk would be told again, or never.
     """
-    original = Recorder.record
+    original = JournalQueue.record
 
-    def record(self: Recorder, result: Result, then: Then) -> None:
+    def record(self: JournalQueue, result: Result, then: Then) -> None:
         then(None, self._writer._loop.time())
         original(self, result, lambda *_: None)
 
-    monkeypatch.setattr(Recorder, "record", record)
+    monkeypatch.setattr(JournalQueue, "record", record)
 
     assert_seen("was told and is not on disk")
 

@@ -16,7 +16,7 @@ from onehouse_tracker.journal import Entry, SqliteJournal
 from onehouse_tracker.journal._forwarding import ForwardingJournal
 from onehouse_tracker.models import Result, StatusReply
 from onehouse_tracker.testing.faults import lognormal
-from onehouse_tracker.testing.project import SimulatedProject
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.source import SimulatedSource
 from onehouse_tracker.testing.virtual_clock import InlineExecutor, VirtualClockLoop
 from tests.worlds.promises import Promises
@@ -127,9 +127,9 @@ class WatchedJournal(ForwardingJournal):
 
     def open(self) -> int:
         """As `SqliteJournal.open`."""
-        forsaken = super().open()
-        self._promises.opened(forsaken)
-        return forsaken
+        interrupted = super().open()
+        self._promises.opened(interrupted)
+        return interrupted
 
     def write(self, entries: Sequence[Entry]) -> Mapping[str, Result]:
         """As `SqliteJournal.write`."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker._engine.waits import Wait
@@ -59,7 +59,7 @@ class Engine:
         emit: events.Emitter,
         wall_clock: Callable[[], datetime],
         seed: int | None = None,
-        recorder: Recorder | None = None,
+        journal_queue: JournalQueue | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._source = Source(source, policy)
@@ -73,7 +73,7 @@ class Engine:
             self._health,
             emit=self._emit,
             wall_clock=wall_clock,
-            recorder=recorder,
+            journal_queue=journal_queue,
         )
         self._slots = SlotQueue()
         draw = random.Random(seed).random
@@ -88,8 +88,8 @@ class Engine:
             emit=self._emit,
             random=draw,
         )
-        if recorder is not None:
-            recorder.attach(on_failure=self._journal_failed, on_written=self._wake)
+        if journal_queue is not None:
+            journal_queue.attach(on_failure=self._journal_failed, on_written=self._wake)
         self._sleeper = Sleeper()
         self.closed_by: TrackerClosedError | None = None
         """Why nothing is polled any more; `None` while it is."""

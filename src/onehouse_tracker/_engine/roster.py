@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onehouse_tracker._engine.health import Health
-    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.schedule.schedule import Schedule
     from onehouse_tracker._engine.tracked import Joining
     from onehouse_tracker._engine.waits import Wait
@@ -41,7 +41,7 @@ class Roster:
 
     * in the *schedule*, waiting for its turn;
     * *in flight*: `Tracked.task` is its poll;
-    * with the *recorder*, if there is one: until it is on disk that the request is followed,
+    * with the *journal_queue*, if there is one: until it is on disk that the request is followed,
       and again until its outcome is.
 
     A request leaves when it has its outcome, when nobody waits for it any more, or when
@@ -55,13 +55,13 @@ class Roster:
         *,
         emit: events.Emitter,
         wall_clock: Callable[[], datetime],
-        recorder: Recorder | None = None,
+        journal_queue: JournalQueue | None = None,
     ) -> None:
         self._schedule = schedule
         self._health = health
         self._emit = emit
         self._wall_clock = wall_clock
-        self._recorder = recorder
+        self._journal_queue = journal_queue
         self._tracked: dict[str, Tracked] = {}
         self._waits: dict[Wait, None] = {}
         self.ended = 0
@@ -101,12 +101,12 @@ class Roster:
             if not self.tracks(tracked):
                 return  # an observer, told of it, let it go
         due = now + joining.first_look
-        if self._recorder is None or joining.on_disk:
+        if self._journal_queue is None or joining.on_disk:
             self._schedule.add(tracked, due)
         else:
             then = partial(self._added, tracked, due)
             tracked.writing = True
-            self._recorder.add(request_id, label, joining.submitted_at, then)
+            self._journal_queue.add(request_id, label, joining.submitted_at, then)
 
     def count_poll(self, tracked: Tracked) -> None:
         """A poll of *tracked* is sent."""
@@ -131,7 +131,7 @@ class Roster:
         """
         Settle what *wait* still waits for as `TIMED_OUT`.
 
-        What is with the recorder is settled when that answers: the journal may hold the
+        What is with the journal_queue is settled when that answers: the journal may hold the
         outcome, or the outcome may be on its way to the disk.  A wait that is overdue does
         not wait for that.
         """
@@ -156,11 +156,11 @@ class Roster:
         if not self.tracks(tracked):
             return
         result = self._result(tracked, outcome, reply, now)
-        if self._recorder is None or not outcome.finished:
+        if self._journal_queue is None or not outcome.finished:
             self._tell(tracked, result, now)
         else:
             tracked.writing = True
-            self._recorder.record(result, partial(self._recorded, tracked, result))
+            self._journal_queue.record(result, partial(self._recorded, tracked, result))
 
     def _added(
         self, tracked: Tracked, due: float, known: Result | JournalError | None, now: float

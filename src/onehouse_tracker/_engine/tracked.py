@@ -182,7 +182,7 @@ class Tracked:
         self.faults: Faults | None = None
         """What went wrong since the last good status; `None` while nothing does."""
         self.writing = False
-        """Whether it is with the recorder, which may know its outcome at once."""
+        """Whether it is with the journal_queue, which may know its outcome at once."""
 
     def __repr__(self) -> str:
         state = "failing" if self.faults else "well"

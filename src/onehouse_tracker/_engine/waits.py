@@ -37,7 +37,7 @@ class Wait:
         forgets: Whether a request that was delivered long ago may come again, and then is a new
             one.  For streams that never end.
 
-        tee: Called with each result as it arrives, and it is kept as well.
+        on_each: Called with each result as it arrives, and it is kept as well.
 
         acknowledge: What `Results.ack` of its results calls.
     """
@@ -49,8 +49,8 @@ class Wait:
         "_ended",
         "_entries",
         "_futures",
+        "_on_each",
         "_open",
-        "_tee",
         "alone",
         "error",
         "expired",
@@ -63,7 +63,7 @@ class Wait:
         *,
         deliver: Callable[[Result], None] | None = None,
         forgets: bool = False,
-        tee: Callable[[Result], None] | None = None,
+        on_each: Callable[[Result], None] | None = None,
         acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None,
     ) -> None:
         self.alone = (self,)
@@ -76,7 +76,7 @@ class Wait:
         """Whether it waits for the journal no longer either."""
         self._deliver = deliver
         self._delivered: deque[str] | None = deque() if forgets else None
-        self._tee = tee
+        self._on_each = on_each
         self._acknowledge = acknowledge
         # request ID -> its label while it is open, then its result, or True once it was
         # delivered: one dict, because a wait may hold a million requests.
@@ -132,8 +132,8 @@ class Wait:
         self._open -= 1
         if self._deliver is None:
             self._entries[result.request_id] = result
-            if self._tee is not None:
-                self._tee(result)
+            if self._on_each is not None:
+                self._on_each(result)
         else:
             self._forget(result.request_id)
             self._deliver(result)

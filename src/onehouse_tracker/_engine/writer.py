@@ -97,7 +97,7 @@ class Writer:
             )
         self._executor = SerialExecutor(executor)
         try:
-            forsaken = await self._open(self._executor)
+            interrupted = await self._open(self._executor)
         except JournalError as error:
             if self._strict:
                 self._release()
@@ -109,8 +109,8 @@ class Writer:
             self._release()
             raise
         else:
-            if forsaken:
-                self._tell_forsaken(forsaken)
+            if interrupted:
+                self._report_interrupted(interrupted)
 
     async def _open(self, executor: SerialExecutor) -> int:
         try:
@@ -366,7 +366,7 @@ class Writer:
                 )
             )
 
-    def _tell_forsaken(self, count: int) -> None:
+    def _report_interrupted(self, count: int) -> None:
         path = self._journal.name
         _log.warning(
             "journal %s: an earlier run ended while it sent %d statements; they may or may not"
@@ -375,9 +375,7 @@ class Writer:
             count,
         )
         if self._emit:
-            self._emit(
-                events.StatementsUnaccountedFor(at=self._loop.time(), path=path, count=count)
-            )
+            self._emit(events.SubmissionsInterrupted(at=self._loop.time(), path=path, count=count))
 
 
 def _resolve(

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from onehouse_tracker.cli._frame import CODES, Commands, command, run
+from onehouse_tracker.cli._command import CODES, Commands, command, run
+from onehouse_tracker.cli._command_settings import OF_FOLLOWING, OF_POLLING, Settings
 from onehouse_tracker.cli._options import (
     AllowEmpty,
     Enforcer,
@@ -20,7 +21,6 @@ from onehouse_tracker.cli._options import (
     SqlFrom,
     positive,
 )
-from onehouse_tracker.cli._settings import OF_FOLLOWING, OF_POLLING, Settings
 
 __all__ = ["app"]
 
@@ -81,9 +81,9 @@ def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Set
     """Wait until every request has ended, and print how."""
     if not ids and not given.sources:
         context.fail("give request IDs, or --from FILE")
-    from onehouse_tracker.cli import _follow  # noqa: PLC0415 - loads the tracker
+    from onehouse_tracker.cli import _track  # noqa: PLC0415 - loads the tracker
 
-    run(lambda terminal: _follow.wait(terminal, settings, ids or [], given), quiet=settings.quiet)
+    run(lambda terminal: _track.wait(terminal, settings, ids or [], given), quiet=settings.quiet)
 
 
 @command(
@@ -253,9 +253,9 @@ def report(
     It is one file that needs nothing but a browser. A journal does not know how the budget
     was used: for that give --report to the run itself.
     """
-    from onehouse_tracker.cli import _report  # noqa: PLC0415 - loads the journal
+    from onehouse_tracker.cli import _html_report  # noqa: PLC0415 - loads the journal
 
-    run(lambda terminal: _report.report_journal(terminal, journal, out), quiet=quiet)
+    run(lambda terminal: _html_report.report_journal(terminal, journal, out), quiet=quiet)
 
 
 @command(

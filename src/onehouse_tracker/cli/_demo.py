@@ -12,22 +12,22 @@ from random import Random
 
 from onehouse_tracker import events
 from onehouse_tracker.cli._codes import ExitCode
-from onehouse_tracker.cli._follow import consume
-from onehouse_tracker.cli._ledger import Ledger
-from onehouse_tracker.cli._progress import live
-from onehouse_tracker.cli._report import recorded, served
-from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._html_report import recorded, served
+from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._statements import label_of
+from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.cli._track import consume
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import Outcome, Request
-from onehouse_tracker.observers.progress import duration
+from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.testing.enforcers import SlidingLog
 from onehouse_tracker.testing.faults import Draw
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import Kind
 from onehouse_tracker.tracker import Tracker
 
@@ -103,7 +103,7 @@ async def demo(
     rng = Random(f"{seed} demo")
     statements = [rng.choice(_STATEMENTS).format(number) for number in range(1, count + 1)]
     project = SimulatedProject(enforcer=SlidingLog(_LIMIT), kinds=_KINDS, seed=seed, speed=speed)
-    ledger = Ledger()
+    state = CommandState()
     known_at: dict[str, float] = {}
 
     def observe(event: events.Event) -> None:
@@ -132,34 +132,34 @@ async def demo(
                     client, limiter=limiter, observers=[observe, *recordings], seed=seed
                 ) as tracker,
                 served(terminal, tracker, page, title="onehouse-tracker demo"),
-                live(terminal, ledger, tracker.stats),
+                live(terminal, state, tracker.stats),
             ):
-                requests = _submitted(tracker, statements, ledger)
-                await consume(terminal, Settings(), ledger, tracker, requests)
+                requests = _submitted(tracker, statements, state)
+                await consume(terminal, Settings(), state, tracker, requests)
             took = loop.time() - began
-    for line in _summary(project, ledger, known_at, took):
+    for line in _summary(project, state, known_at, took):
         await terminal.emit(line)
 
     return ExitCode.OK
 
 
 async def _submitted(
-    tracker: Tracker, statements: Sequence[str], ledger: Ledger
+    tracker: Tracker, statements: Sequence[str], state: CommandState
 ) -> AsyncIterator[Request]:
     handles = []
     for statement in statements:
         handle = await tracker.submit(statement, label=label_of(statement))
         handles.append(handle)  # a handle that is let go is not followed
         request = Request(handle.request_id, label=handle.label)
-        ledger.join(request)
+        state.join(request)
         yield request
-    ledger.complete = True
+    state.complete = True
 
 
 def _summary(
-    project: SimulatedProject, ledger: Ledger, known_at: dict[str, float], took: float
+    project: SimulatedProject, state: CommandState, known_at: dict[str, float], took: float
 ) -> list[str]:
-    results = ledger.results()
+    results = state.results()
     ended = Counter((result.label or "", result.outcome) for result in results)
     delays = sorted(_delays(project, known_at).values())
     arrivals = project.arrivals

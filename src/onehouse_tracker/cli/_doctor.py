@@ -15,18 +15,18 @@ from typing import Any
 
 from onehouse_tracker import __version__
 from onehouse_tracker.cli._codes import ExitCode
-from onehouse_tracker.cli._findings import Finding, State
+from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._connectivity import network, request
+from onehouse_tracker.cli._doctor_checks import Finding, State
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import Item, json_line, print_all
-from onehouse_tracker.cli._reach import network, request
-from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.onehouse._settings.collected import Collected, collect
-from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS, Field, describe
-from onehouse_tracker.onehouse._settings.hidden import tell
-from onehouse_tracker.onehouse._settings.profile import Profile
-from onehouse_tracker.onehouse._settings.variables import plain
+from onehouse_tracker.onehouse._credential_sources.collected import Collected, collect
+from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, Field, describe
+from onehouse_tracker.onehouse._credential_sources.hidden import tell
+from onehouse_tracker.onehouse._credential_sources.profile import Profile
+from onehouse_tracker.onehouse._credential_sources.variables import plain
 from onehouse_tracker.onehouse.credentials import DEFAULT_BASE_URL, Credentials
 
 __all__ = ["doctor"]

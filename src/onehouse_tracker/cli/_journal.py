@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_results, most_serious
-from onehouse_tracker.cli._follow import follow
-from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import (
     RESULT_COLUMNS,
@@ -21,8 +20,9 @@ from onehouse_tracker.cli._output import (
     result_row,
     summary,
 )
-from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.cli._track import follow
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.journal import JournalReader, JournalRequest, JournalStatement
 from onehouse_tracker.models import Outcome
@@ -43,14 +43,14 @@ async def resume(terminal: Terminal, settings: Settings, path: str) -> ExitCode:
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
-    ledger = Ledger()
+    state = CommandState()
     # The tracker would begin a new journal; a path that is misspelt must not look finished.
     for item in _read(JournalReader(path).requests()):
         if item.state != "acknowledged":
-            ledger.join(item.request)
-    ledger.complete = True
+            state.join(item.request)
+    state.complete = True
 
-    return await follow(terminal, settings, ledger, lambda _: None)
+    return await follow(terminal, settings, state, lambda _: None)
 
 
 async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:

@@ -13,7 +13,7 @@ from onehouse_tracker.cli._json import to_json
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.models import Outcome, Request, Result
-from onehouse_tracker.observers.progress import duration
+from onehouse_tracker.observers._progress import duration
 
 __all__ = [
     "RESULT_COLUMNS",

@@ -10,13 +10,13 @@ from dataclasses import replace
 from random import Random
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode
-from onehouse_tracker.cli._settings import parse_duration
+from onehouse_tracker.cli._command_settings import parse_duration
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.testing.enforcers import Enforcer, make_enforcer
 from onehouse_tracker.testing.faults import Draw
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.records import Answer
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import KINDS, Kind
 
 __all__ = ["kinds_from", "simulate"]

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._records import Records, request_of
+from onehouse_tracker.cli._request_file import RequestFile, request_of
 from onehouse_tracker.models import Request
 
 __all__ = ["STDIN", "each_once", "name_of", "nothing_in", "read_bytes", "requests_from"]
@@ -126,7 +126,7 @@ async def _one_after_the_other(
 
 async def _file(source: str, given: Input) -> Iterable[Request]:
     content = read_bytes(source)
-    records = Records(source, given)
+    records = RequestFile(source, given)
     # Of a million of these, all are known to be good in a fraction of a second; read one by one
     # before the first poll, they would take several.
     if records.may_be_a_list and _UUIDS.fullmatch(content):
@@ -157,7 +157,7 @@ def _lines(content: bytes) -> Iterator[bytes]:
 
 
 async def _streamed(source: str, given: Input) -> AsyncIterator[Request]:
-    records = Records(name_of(source), given)
+    records = RequestFile(name_of(source), given)
     empty, rest = True, b""
     async for chunk in _chunks(source):
         *lines, rest = (rest + chunk).split(b"\n")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, most_serious
+from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._logging import configure
 from onehouse_tracker.cli._options import Input, Output
 from onehouse_tracker.cli._output import Item, Row, json_line, print_all, result_row
-from onehouse_tracker.cli._settings import Settings
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import (

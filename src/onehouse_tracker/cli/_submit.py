@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 from onehouse_tracker._checks import check_label
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
-from onehouse_tracker.cli._follow import follow, open_tracker
-from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import Item, json_line, print_all
-from onehouse_tracker.cli._progress import live
-from onehouse_tracker.cli._records import list_line
-from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
+from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._statements import Statement, given, label_of, read
+from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.cli._track import follow, open_tracker
 from onehouse_tracker.errors import (
     InvalidRequestError,
     ProjectError,
@@ -78,10 +78,10 @@ async def submit(
             raise nothing_in(source, "statements")
         statements += found
     run = _Submission(terminal, settings, statements, wait=wait, keep_going=keep_going)
-    ledger = run.ledger
+    state = run.state
     if wait:
         try:
-            code = await follow(terminal, settings, ledger, run.accepted, observers=(run.observe,))
+            code = await follow(terminal, settings, state, run.accepted, observers=(run.observe,))
         except BrokenPipeError:
             run.tell_unprinted()
             raise
@@ -90,7 +90,7 @@ async def submit(
         return most_serious([code, *run.codes])
     try:
         tracker = open_tracker(settings, (run.observe,))
-        async with tracker, live(terminal, ledger, tracker.stats, off=True):
+        async with tracker, live(terminal, state, tracker.stats, off=True):
             async for _ in run.accepted(tracker):
                 pass
     except ProjectError as error:
@@ -117,7 +117,7 @@ class _Submission:
         wait: bool,
         keep_going: bool,
     ) -> None:
-        self.ledger = Ledger()
+        self.state = CommandState()
         self.codes: list[ExitCode] = []
         self._terminal = terminal
         self._settings = settings
@@ -136,10 +136,10 @@ class _Submission:
         """Submit, print and yield one request after the other."""
         for number, statement in enumerate(self._statements, 1):
             label = self._settings.label or label_of(statement.text)
-            if self.ledger.stopping:
+            if self.state.stopping:
                 break
             self._tried, self._on_its_way, self._accepted = number, True, None
-            self.ledger.idle.clear()
+            self.state.idle.clear()
             try:
                 handle = await tracker.submit(statement.text, label=label)
             except (SubmissionError, InvalidRequestError) as error:
@@ -155,12 +155,12 @@ class _Submission:
                     self._tried = number - 1
                 raise
             finally:
-                self.ledger.idle.set()
+                self.state.idle.set()
             self._on_its_way = False
             request = Request(handle.request_id, label=label)
             if self._wait:
                 self._handles.append(handle)  # a handle that is let go is not followed
-                self.ledger.join(request)
+                self.state.join(request)
             else:
                 handle.cancel()
             self._unprinted[number] = request.request_id
@@ -170,7 +170,7 @@ class _Submission:
                 self.tell_unprinted()
                 raise
             yield request
-        self.ledger.complete = True
+        self.state.complete = True
 
     async def print_accepted(self) -> None:
         """Print what was accepted, where that was not done line by line."""

@@ -13,7 +13,7 @@ from onehouse_tracker.journal._protocol import (
     Intended,
     Journal,
     Journalled,
-    Recorded,
+    ResultEntry,
     Settled,
 )
 from onehouse_tracker.journal._reader import JournalReader, JournalRequest, JournalStatement
@@ -31,7 +31,7 @@ __all__ = [
     "JournalRequest",
     "JournalStatement",
     "Journalled",
-    "Recorded",
+    "ResultEntry",
     "Settled",
     "SqliteJournal",
 ]

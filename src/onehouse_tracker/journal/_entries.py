@@ -17,7 +17,7 @@ from onehouse_tracker.journal._protocol import (
     Entry,
     Intended,
     Journalled,
-    Recorded,
+    ResultEntry,
     Settled,
 )
 from onehouse_tracker.models import Outcome, Result
@@ -140,7 +140,7 @@ def _write_part(
         match entry:
             case Added():
                 added.append(rows.added_row(entry))
-            case Recorded():
+            case ResultEntry():
                 recorded.append(rows.recorded_row(entry, keep_response=keep_responses))
             case Acknowledged():
                 at = rows.iso(entry.at)
@@ -186,12 +186,12 @@ def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
     over: set[str] = set()
     for number, entry in enumerate(entries):
         match entry:
-            case Added(request=told) | Recorded(result=told) if told.request_id in over:
+            case Added(request=told) | ResultEntry(result=told) if told.request_id in over:
                 yield entries[start:number]
                 start = number
                 over.clear()
         match entry:
-            case Recorded():
+            case ResultEntry():
                 over.add(entry.result.request_id)
             case Acknowledged():
                 over.update(entry.request_ids)

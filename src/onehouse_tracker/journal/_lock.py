@@ -14,8 +14,8 @@ from typing import Final
 
 from onehouse_tracker._util.own_files import create_private, make_private
 from onehouse_tracker.errors import JournalError, JournalLockedError
+from onehouse_tracker.journal._errors import translated
 from onehouse_tracker.journal._reader import JournalReader
-from onehouse_tracker.journal._trouble import translated
 
 if sys.platform != "win32":
     import fcntl

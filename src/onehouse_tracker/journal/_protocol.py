@@ -21,7 +21,7 @@ __all__ = [
     "Intended",
     "Journal",
     "Journalled",
-    "Recorded",
+    "ResultEntry",
     "Settled",
 ]
 
@@ -39,7 +39,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class ResultEntry:
     """A request has its outcome; nobody is told before this is on disk."""
 
     result: Result
@@ -87,7 +87,7 @@ class Settled:
     at: datetime
 
 
-Entry: TypeAlias = Added | Recorded | Acknowledged | Intended | Accepted | Settled
+Entry: TypeAlias = Added | ResultEntry | Acknowledged | Intended | Accepted | Settled
 """One thing to write down.  All of them can be written a second time without harm."""
 
 

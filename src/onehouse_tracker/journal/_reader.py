@@ -15,8 +15,7 @@ from typing import Any, TypeVar, final
 
 from onehouse_tracker._checks import user_path
 from onehouse_tracker.journal import _parsed as parsed
-from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
-from onehouse_tracker.journal._trouble import (
+from onehouse_tracker.journal._errors import (
     altered,
     foreign,
     newer,
@@ -24,6 +23,7 @@ from onehouse_tracker.journal._trouble import (
     translated,
     unreadable,
 )
+from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
 from onehouse_tracker.models import Request, Result
 from onehouse_tracker.results import Results
 

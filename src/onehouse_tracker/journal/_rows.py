@@ -15,7 +15,7 @@ from typing import Any
 
 from onehouse_tracker.errors import StatusError
 from onehouse_tracker.journal._parsed import WHOLE_END, refuse_depths
-from onehouse_tracker.journal._protocol import Accepted, Added, Intended, Recorded
+from onehouse_tracker.journal._protocol import Accepted, Added, Intended, ResultEntry
 
 __all__ = ["added_row", "intended_row", "iso", "recorded_row", "text"]
 
@@ -41,7 +41,7 @@ def added_row(entry: Added | Accepted) -> tuple[object, ...]:
     return (request.request_id, text(request.label), iso(request.submitted_at), iso(entry.at))
 
 
-def recorded_row(entry: Recorded, *, keep_response: bool) -> tuple[object, ...]:
+def recorded_row(entry: ResultEntry, *, keep_response: bool) -> tuple[object, ...]:
     """
     The columns ``request_id, label, added_at``, then those of the result, ``response_note``
     and ``recorded_at``.

@@ -19,11 +19,11 @@ from onehouse_tracker._util.own_files import create_private, followed, make_priv
 from onehouse_tracker.errors import JournalWriteError
 from onehouse_tracker.journal import _rows as rows
 from onehouse_tracker.journal._entries import PENDING, UNACKNOWLEDGED, page, write
+from onehouse_tracker.journal._errors import altered, foreign, newer, odd_row, translated
 from onehouse_tracker.journal._lock import WriterLock
 from onehouse_tracker.journal._protocol import Entry, Journalled
 from onehouse_tracker.journal._reader import JournalReader
 from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
-from onehouse_tracker.journal._trouble import altered, foreign, newer, odd_row, translated
 from onehouse_tracker.models import Result
 from onehouse_tracker.results import Results
 
@@ -235,11 +235,11 @@ class SqliteJournal:
             "INSERT INTO writer (started_at, host, pid) VALUES (?, ?, ?)",
             (now, platform.node(), os.getpid()),
         )
-        forsaken = connection.execute(_FORSAKE, (now,)).rowcount
+        interrupted = connection.execute(_FORSAKE, (now,)).rowcount
         connection.execute("COMMIT")
         # Again, because others may have been faster than SQLite: no answer was written yet.
         self._make_private()
-        return forsaken
+        return interrupted
 
     def _make_private(self) -> None:
         """

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import Final
 
-from onehouse_tracker.limiters._shared import LATE
+from onehouse_tracker.limiters._shared_limiter import LATE
 
 __all__ = ["Bookings"]
 

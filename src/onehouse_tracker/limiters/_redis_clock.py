@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from onehouse_tracker.limiters._shared import shifted
+from onehouse_tracker.limiters._shared_limiter import shifted
 
 __all__ = ["RedisClock"]
 

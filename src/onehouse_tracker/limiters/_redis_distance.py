@@ -17,7 +17,7 @@ import math
 from typing import Final
 
 from onehouse_tracker.limiters._redis_script import HORIZON, MOST_AHEAD, MOST_SLOTS
-from onehouse_tracker.limiters._shared import LATE
+from onehouse_tracker.limiters._shared_limiter import LATE
 
 __all__ = ["Distance"]
 

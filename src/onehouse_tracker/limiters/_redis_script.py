@@ -19,7 +19,7 @@ from onehouse_tracker.limiters._pace import (
     QUIET,
     PaceState,
 )
-from onehouse_tracker.limiters._shared import SILENCE
+from onehouse_tracker.limiters._shared_limiter import SILENCE
 
 __all__ = [
     "HORIZON",

@@ -22,7 +22,7 @@ from onehouse_tracker.limiters._budget_file import (
     refuse_without_locks,
 )
 from onehouse_tracker.limiters._pace import Pace, PaceState
-from onehouse_tracker.limiters._shared import SILENCE, SharedLimiter, horizon_of, shifted
+from onehouse_tracker.limiters._shared_limiter import SILENCE, SharedLimiter, horizon_of, shifted
 
 __all__ = ["HostLimiter"]
 

@@ -21,7 +21,7 @@ from onehouse_tracker.limiters._redis_distance import Distance
 from onehouse_tracker.limiters._redis_line import Heard, RedisLine, away, reason_of
 from onehouse_tracker.limiters._redis_script import Answer, Question, keys_of
 from onehouse_tracker.limiters._redis_url import check_url
-from onehouse_tracker.limiters._shared import SILENCE, Refusal, SharedLimiter, horizon_of
+from onehouse_tracker.limiters._shared_limiter import SILENCE, Refusal, SharedLimiter, horizon_of
 
 __all__ = ["RedisLimiter"]
 

@@ -24,6 +24,7 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
 )
 from onehouse_tracker.models import StatusReply
+from onehouse_tracker.onehouse._credential_sources.hidden import hide_environment, hide_settings
 from onehouse_tracker.onehouse._http import wire
 from onehouse_tracker.onehouse._http.body import decode_body
 from onehouse_tracker.onehouse._http.connections import (
@@ -48,7 +49,6 @@ from onehouse_tracker.onehouse._http.failures import (
 )
 from onehouse_tracker.onehouse._http.masking import Masking
 from onehouse_tracker.onehouse._http.under_way import UnderWay
-from onehouse_tracker.onehouse._settings.hidden import hide_environment, hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials, SecretLike
 
 __all__ = ["Connector", "OnehouseClient"]

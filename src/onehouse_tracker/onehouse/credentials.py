@@ -15,16 +15,21 @@ from typing import Any, Protocol, Self, final
 from urllib.parse import urlsplit
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.onehouse._settings.collected import KEY_PAIR, Collected, collect
-from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS, BY_NAME, Field, describe
-from onehouse_tracker.onehouse._settings.hidden import (
+from onehouse_tracker.onehouse._credential_sources.collected import KEY_PAIR, Collected, collect
+from onehouse_tracker.onehouse._credential_sources.fields import (
+    ALL_FIELDS,
+    BY_NAME,
+    Field,
+    describe,
+)
+from onehouse_tracker.onehouse._credential_sources.hidden import (
     NoText,
     Secret,
     hide_environment,
     hide_settings,
     tell,
 )
-from onehouse_tracker.onehouse._settings.profile import ConfigWarning, Profile
+from onehouse_tracker.onehouse._credential_sources.profile import ConfigWarning, Profile
 
 __all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]
 

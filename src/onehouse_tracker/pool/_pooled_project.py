@@ -156,11 +156,11 @@ class Pooled:
                 f"project {self.name!r} is being opened: it cannot be closed from there"
             )
 
-    def close(self, *, in_peace: bool) -> asyncio.Task[Exception | None]:
+    def close(self, *, without_error: bool) -> asyncio.Task[Exception | None]:
         """Begin to close, unless that was done; the task returns what closing raised."""
         if self.closing is None:
             self.closing = start_task(
-                self._close(in_peace=in_peace),
+                self._close(without_error=without_error),
                 f"onehouse-tracker closing {self.name}",
                 self._tasks,
             )
@@ -180,7 +180,7 @@ class Pooled:
             await asyncio.sleep(0)  # an eager task would be over before it is known as the opening
             failed, self.tracker = self.tracker, None
             if failed is not None:
-                await failed._session.leave(in_peace=False)  # noqa: SLF001 - as its block
+                await failed._session.leave(without_error=False)  # noqa: SLF001 - as its block
             tracker = Tracker(
                 make_client(source) if isinstance(source, Credentials) else source,
                 limiter=self._limiter,
@@ -201,7 +201,7 @@ class Pooled:
         finally:
             self._opening = None
 
-    async def _close(self, *, in_peace: bool) -> Exception | None:
+    async def _close(self, *, without_error: bool) -> Exception | None:
         await asyncio.sleep(0)  # an eager task would close before others are told that it does
         self._is_closing = True
         opening, self._opening = self._opening, None
@@ -211,21 +211,21 @@ class Pooled:
         tracker, self.tracker = self.tracker, None
         try:
             if tracker is not None:
-                await tracker._session.leave(in_peace=in_peace)  # noqa: SLF001 - as its block
+                await tracker._session.leave(without_error=without_error)  # noqa: SLF001 - as its block
         except Exception as error:  # noqa: BLE001 - the pool reports it
             error.add_note(f"in project {self.name!r}")
             return error
         return None
 
 
-async def close_all(projects: Sequence[Pooled], *, in_peace: bool) -> list[Exception]:
+async def close_all(projects: Sequence[Pooled], *, without_error: bool) -> list[Exception]:
     """
     Close all *projects* at once, and return what that raised.
 
     Cancelling ends the waiting for callbacks and journals; it takes effect when all is closed.
     """
     cancelled: asyncio.CancelledError | None = None
-    while closings := [project.close(in_peace=in_peace) for project in projects]:
+    while closings := [project.close(without_error=without_error) for project in projects]:
         try:
             await asyncio.wait(closings)
             break

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from onehouse_tracker import events
-from onehouse_tracker._engine.open_tracker.intake import RequestIds, check_wait, checked, ids_of
+from onehouse_tracker._engine.open_tracker import validation
 from onehouse_tracker._engine.open_tracker.session import start_task, until_ended
 from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError
 from onehouse_tracker.limiters import RateLimiter
@@ -113,7 +113,7 @@ class TrackerPool:
             project.refuse_inside()
         self._closed = True
         try:
-            errors = await close_all(self._distinct(), in_peace=exc is None)
+            errors = await close_all(self._distinct(), without_error=exc is None)
         finally:
             if self._http is not None:
                 await self._http.close()
@@ -244,7 +244,7 @@ class TrackerPool:
         self._refuse_unless_open()
         project = self._projects[name]
         project.refuse_inside()
-        closing = project.close(in_peace=True)
+        closing = project.close(without_error=True)
         closing.add_done_callback(lambda _: self._forget(project))
         await asyncio.wait([closing])
         if not closing.cancelled() and (error := closing.result()) is not None:
@@ -254,7 +254,7 @@ class TrackerPool:
 
     async def wait_all(
         self,
-        request_ids: Mapping[str, RequestIds],
+        request_ids: Mapping[str, validation.RequestIds],
         *,
         timeout: float | None = None,
         label: str | None = None,
@@ -290,12 +290,12 @@ class TrackerPool:
             TrackerClosedError: The pool is not open.
         """
         self._refuse_unless_open()
-        check_wait(timeout, label)
+        validation.check_wait(timeout, label)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        wanted: dict[str, RequestIds] = {}
+        wanted: dict[str, validation.RequestIds] = {}
         for name, ids in request_ids.items():
             self._project(name)
-            wanted[name] = ids if isinstance(ids, AsyncIterable) else checked(ids)
+            wanted[name] = ids if isinstance(ids, AsyncIterable) else validation.checked(ids)
         waits = {
             name: start_task(
                 self._wait(name, ids, deadline, label, on_result),
@@ -375,7 +375,7 @@ class TrackerPool:
     async def _wait(
         self,
         name: str,
-        ids: RequestIds,
+        ids: validation.RequestIds,
         deadline: float | None,
         label: str | None,
         on_result: OnPoolResult | None,
@@ -386,7 +386,7 @@ class TrackerPool:
             tracker = await self.tracker(name)
         except Exception as error:  # noqa: BLE001 - it disturbs no other project
             if isinstance(error, ProjectError):
-                error.results, error.pending = Results(), ids_of(ids)
+                error.results, error.pending = Results(), validation.ids_of(ids)
             return error
         try:
             return await tracker.wait_all(

@@ -12,7 +12,7 @@ from onehouse_tracker._checks import user_path
 from onehouse_tracker._util.own_files import followed, write_whole
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.journal import JournalReader
-from onehouse_tracker.report._recording import Recording
+from onehouse_tracker.report._observer import ReportObserver
 from onehouse_tracker.report._render import render
 from onehouse_tracker.report._stored import journal_view, results_view
 from onehouse_tracker.results import Results
@@ -22,7 +22,7 @@ __all__ = ["check_report_path", "write_report"]
 
 def write_report(
     path: str | os.PathLike[str],
-    source: Recording | JournalReader | Results,
+    source: ReportObserver | JournalReader | Results,
     *,
     title: str = "onehouse-tracker report",
     delays: Mapping[str, float] | None = None,
@@ -50,7 +50,7 @@ def write_report(
 
         JournalError: The journal cannot be read.
     """
-    if isinstance(source, Recording):
+    if isinstance(source, ReportObserver):
         view = source.view(delays=delays)
     elif isinstance(source, JournalReader):
         view = journal_view(source)

@@ -165,7 +165,7 @@ def head(  # noqa: PLR0913 - one for each fact
 
         now: Seconds since then: up to when something is known.
 
-        version: Of a recording, see `Recording.view`.
+        version: Of a recording, see `ReportObserver.view`.
 
         limit: Requests per second that may be sent, if somebody said so.
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self, cast, final
 from aiohttp import hdrs, web
 
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
-from onehouse_tracker.report import Recording, View, check_renderer, render
+from onehouse_tracker.report import ReportObserver, View, check_renderer, render
 from onehouse_tracker.report._connections import PageConnections, most_connections
 from onehouse_tracker.report._render import live_policy, page_json
 from onehouse_tracker.report._view import Row
@@ -73,7 +73,7 @@ class LivePage:
     """
 
     def __init__(
-        self, recording: Recording, stats: Callable[[], TrackerStats], *, title: str
+        self, recording: ReportObserver, stats: Callable[[], TrackerStats], *, title: str
     ) -> None:
         self._recording = recording
         self._stats = stats
@@ -107,7 +107,7 @@ class LivePage:
             ConfigError: The port is taken, or may not be used; or Jinja2 is missing.
         """
         check_renderer()
-        empty = Recording(limit=self._recording.limit).view()
+        empty = ReportObserver(limit=self._recording.limit).view()
         self._html = await asyncio.to_thread(render, empty, title=self._title, live=True)
         app = web.Application(middlewares=[_tell_own_faults])
         app.on_response_prepare.append(_add_headers)

@@ -13,7 +13,7 @@ build anew.  Processes that poll at the same time need a limiter that they share
 
 from __future__ import annotations
 
-from onehouse_tracker.sync._shared import submit, wait_all
+from onehouse_tracker.sync._shared_tracker import submit, wait_all
 from onehouse_tracker.sync.handles import Completions, Handle
 from onehouse_tracker.sync.tracker import OnResult, Tracker
 

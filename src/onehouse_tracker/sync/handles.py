@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, final
 
 from onehouse_tracker import handles
-from onehouse_tracker._engine.open_tracker.intake import check_timeout
+from onehouse_tracker._engine.open_tracker.validation import check_timeout
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.models import Result
 from onehouse_tracker.sync._calls import Calls, awaited

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from onehouse_tracker import tracker as _async
 from onehouse_tracker._engine.open_tracker.inside import refuse_inside
-from onehouse_tracker._engine.open_tracker.intake import checked, ids_of
+from onehouse_tracker._engine.open_tracker.validation import checked, ids_of
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Request, Result, StatusSource
-from onehouse_tracker.onehouse._settings.hidden import hide_settings
+from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.results import Results
 from onehouse_tracker.stats import TrackerStats
 from onehouse_tracker.sync._calls import Calls
-from onehouse_tracker.sync._progress import shown
+from onehouse_tracker.sync._progress_bar import shown
 from onehouse_tracker.sync.handles import Completions, Handle
 
 if TYPE_CHECKING:
     from onehouse_tracker.onehouse.client import OnehouseClient
-    from onehouse_tracker.sync.page import LivePage
+    from onehouse_tracker.sync.live_page import LivePage
 
 __all__ = ["OnResult", "Tracker"]
 
@@ -193,7 +193,7 @@ class Tracker:
                     timeout,
                     label,
                     on_result,
-                    tee=None if tally is None else tally.note,
+                    on_each=None if tally is None else tally.note,
                 )
             )
         return self._calls.own(results)
@@ -332,7 +332,7 @@ class Tracker:
 
             TrackerClosedError: The tracker was closed, or belongs to the parent process.
         """
-        from onehouse_tracker.sync.page import LivePage  # noqa: PLC0415 - a server, for few
+        from onehouse_tracker.sync.live_page import LivePage  # noqa: PLC0415 - a server, for few
 
         serve = partial(self._inner.serve_page, port, title=title)
         return LivePage(self._calls, self._calls.call(serve))

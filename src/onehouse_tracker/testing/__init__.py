@@ -22,7 +22,7 @@ __all__ = [
     "FixedWindow",
     "InlineExecutor",
     "Kind",
-    "RecordedRequest",
+    "ReceivedRequest",
     "RunningSimulator",
     "ScriptedSource",
     "SimulatedProject",
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
         lognormal,
         outage,
     )
-    from onehouse_tracker.testing.project import SimulatedProject
     from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest
     from onehouse_tracker.testing.scripted import After, ScriptedSource, Step, hang
-    from onehouse_tracker.testing.server import RecordedRequest, SimulatorServer
+    from onehouse_tracker.testing.server import ReceivedRequest, SimulatorServer
+    from onehouse_tracker.testing.simulated_project import SimulatedProject
     from onehouse_tracker.testing.source import SimulatedSource
     from onehouse_tracker.testing.statements import Kind
     from onehouse_tracker.testing.threaded import RunningSimulator
@@ -82,10 +82,10 @@ else:
             "make_enforcer",
         ),
         "faults": ("Draw", "Fault", "FaultKind", "FaultRule", "lognormal", "outage"),
-        "project": ("SimulatedProject",),
+        "simulated_project": ("SimulatedProject",),
         "records": ("Answer", "Arrival", "SimulatedRequest"),
         "scripted": ("After", "ScriptedSource", "Step", "hang"),
-        "server": ("RecordedRequest", "SimulatorServer"),
+        "server": ("ReceivedRequest", "SimulatorServer"),
         "source": ("SimulatedSource",),
         "statements": ("Kind",),
         "threaded": ("RunningSimulator",),

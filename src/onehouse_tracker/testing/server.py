@@ -25,14 +25,14 @@ from onehouse_tracker.testing.faults import (
     refuse,
     unauthorized,
 )
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.records import Answer
 from onehouse_tracker.testing.replies import http_reply, proper_body, refusal
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-__all__ = ["RecordedRequest", "SimulatorServer"]
+__all__ = ["ReceivedRequest", "SimulatorServer"]
 
 _STATUS_PATH = "/v1/status/"
 _RESOURCE_PATH = "/v1/resource/"
@@ -41,7 +41,7 @@ _ALSO_DOCUMENTED = ("account-uid", "link-uid", "region")
 _CHUNK = b"x" * 65536
 
 
-class RecordedRequest(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """One HTTP request as it arrived."""
 
     at: float
@@ -104,7 +104,7 @@ class SimulatorServer:
         record: bool = True,
     ) -> None:
         self.project = SimulatedProject() if project is None else project
-        self.seen: list[RecordedRequest] = []
+        self.seen: list[ReceivedRequest] = []
         self._host = host
         self._port = port
         self._required = [
@@ -214,7 +214,7 @@ class SimulatorServer:
         path = request.raw_path
         body = await request.text() if request.method == "POST" else ""
         if self._record:
-            self.seen.append(RecordedRequest(now, request.method, path, request.headers, body))
+            self.seen.append(ReceivedRequest(now, request.method, path, request.headers, body))
         if path.startswith(_STATUS_PATH) and len(path) > len(_STATUS_PATH):
             request_id = unquote(path.partition("?")[0][len(_STATUS_PATH) :])
             trouble = self._refuse_head(request, "GET")

@@ -13,9 +13,9 @@ from onehouse_tracker.models import StatusReply
 from onehouse_tracker.onehouse._http.body import too_large
 from onehouse_tracker.onehouse._http.wire import HttpReply, read_status, read_submission
 from onehouse_tracker.testing.faults import Draw, FaultKind
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.records import Answer
 from onehouse_tracker.testing.replies import http_reply
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 
 __all__ = ["SimulatedSource"]
 

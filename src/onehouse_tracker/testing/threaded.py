@@ -9,8 +9,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 
 __all__ = ["RunningSimulator"]
 

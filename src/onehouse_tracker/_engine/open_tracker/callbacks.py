@@ -18,8 +18,8 @@ from onehouse_tracker.errors import JournalError
 from onehouse_tracker.models import Result
 
 if TYPE_CHECKING:
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.open_tracker.session import Session
-    from onehouse_tracker._engine.recorder import Recorder
 
 __all__ = ["Callbacks", "OnResult"]
 
@@ -37,7 +37,7 @@ class Callbacks:
         callback: Coroutine functions run on the event loop, plain ones in a thread.
 
         session: What the calls belong to: its observers are told when the callback raises, its
-            recorder when it returned without an error.
+            journal_queue when it returned without an error.
 
         interrupt: Is told of an exception that is to end the program, such as `SystemExit`;
             then nothing more is called.
@@ -64,7 +64,7 @@ class Callbacks:
         self._workers = session.workers
         self._level = session.workers.level()
         self._emit = session.emit
-        self._recorder = session.recorder
+        self._journal_queue = session.journal_queue
         self._interrupt = interrupt
         self._queue: asyncio.Queue[Result | None] = asyncio.Queue()
         self.errors: dict[str, Exception] = {}
@@ -108,13 +108,13 @@ class Callbacks:
                             error=type(error).__name__,
                         )
                     )
-            elif self._recorder is not None and result.outcome.finished:
-                await self._acknowledge(self._recorder, result)
+            elif self._journal_queue is not None and result.outcome.finished:
+                await self._acknowledge(self._journal_queue, result)
 
-    async def _acknowledge(self, recorder: Recorder, result: Result) -> None:
+    async def _acknowledge(self, journal_queue: JournalQueue, result: Result) -> None:
         # Before the next call: at most one result is delivered and not acknowledged.
         try:
-            await recorder.acknowledge((result.request_id,))
+            await journal_queue.acknowledge((result.request_id,))
         except JournalError as error:
             self.failure = error
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any
 
-from onehouse_tracker._engine.open_tracker.intake import check, ids_of, in_steps
+from onehouse_tracker._engine.open_tracker.validation import check, ids_of, in_steps
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.cancelling import is_cancelled, is_running
 from onehouse_tracker.errors import TrackerError

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from onehouse_tracker._engine.open_tracker.leaving import JOURNAL_GRACE, expire
+from onehouse_tracker._engine.open_tracker.teardown import JOURNAL_GRACE, expire
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker.errors import JournalError, JournalWriteError
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.engine import Engine
-    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.journal import Journalled
     from onehouse_tracker.policy import PollPolicy
@@ -28,7 +28,7 @@ class Resumption:
     Feeds one wait from the journal: first the results that nobody acknowledged, then what
     was pending.
 
-    It is driven by the recorder, a chunk at a time, and needs no task.
+    It is driven by the journal_queue, a chunk at a time, and needs no task.
 
     Args:
         random: Returns numbers from 0 to 1.  What is pending gets its first look at a random
@@ -38,7 +38,7 @@ class Resumption:
     def __init__(
         self,
         engine: Engine,
-        recorder: Recorder,
+        journal_queue: JournalQueue,
         wait: Wait,
         *,
         policy: PollPolicy,
@@ -46,7 +46,7 @@ class Resumption:
         wall_clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
-        self._recorder = recorder
+        self._journal_queue = journal_queue
         self._wait = wait
         self._policy = policy
         self._random = random
@@ -61,7 +61,7 @@ class Resumption:
 
         What is added from now on is none of its business.
         """
-        self._recorder.read_last_number(self._take_last)
+        self._journal_queue.read_last_number(self._take_last)
 
     def expire(self) -> None:
         """
@@ -81,7 +81,7 @@ class Resumption:
         self._stall_timer = loop.call_later(JOURNAL_GRACE, self._stalled)
 
     def _stalled(self) -> None:
-        path = self._recorder.path
+        path = self._journal_queue.path
         self._wait.fail(
             JournalWriteError(
                 f"journal {path}: it did not answer for {JOURNAL_GRACE:g} s after the time-out;"
@@ -105,7 +105,7 @@ class Resumption:
             if self._wait.expired:
                 self._watch()
             self._last = found
-            self._recorder.read_unacknowledged(0, self._take_results)
+            self._journal_queue.read_unacknowledged(0, self._take_results)
 
     def _take_results(self, found: Sequence[Journalled] | JournalError) -> None:
         items = self._usable(found)
@@ -119,11 +119,11 @@ class Resumption:
                 wait.enter(item.request_id, item.label)
                 wait.settle(item.result)
         if self._more(items):
-            self._recorder.read_unacknowledged(items[-1].number, self._take_results)
+            self._journal_queue.read_unacknowledged(items[-1].number, self._take_results)
         elif self._pending_is_read:
             self._end()
         else:
-            self._recorder.read_pending(0, self._take_pending)
+            self._journal_queue.read_pending(0, self._take_pending)
 
     def _take_pending(self, found: Sequence[Journalled] | JournalError) -> None:
         items = self._usable(found)
@@ -134,11 +134,11 @@ class Resumption:
         if self._wait.expired:
             self._engine.expire(self._wait)
         if self._more(items):
-            self._recorder.read_pending(items[-1].number, self._take_pending)
+            self._journal_queue.read_pending(items[-1].number, self._take_pending)
         else:
             # Once more: what others wait for may have ended between the two readings.
             self._pending_is_read = True
-            self._recorder.read_unacknowledged(0, self._take_results)
+            self._journal_queue.read_unacknowledged(0, self._take_results)
 
     def _join(self, item: Journalled) -> None:
         if item.request_id in self._wait:
@@ -163,4 +163,4 @@ class Resumption:
 
     def _more(self, items: Sequence[Journalled]) -> bool:
         """Whether there may be more behind *items*, the usable part of what was read."""
-        return len(items) == self._recorder.CHUNK and items[-1].number < self._last
+        return len(items) == self._journal_queue.CHUNK and items[-1].number < self._last

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from onehouse_tracker import events
 from onehouse_tracker._engine.engine import Engine
-from onehouse_tracker._engine.open_tracker.announcements import announced
 from onehouse_tracker._engine.open_tracker.feeding import (
     AT_ONCE,
     feed,
@@ -33,16 +32,17 @@ from onehouse_tracker._engine.open_tracker.feeding import (
     tell_if_cancelled,
 )
 from onehouse_tracker._engine.open_tracker.inside import context_inside, refuse_inside
-from onehouse_tracker._engine.open_tracker.intake import (
+from onehouse_tracker._engine.open_tracker.memory import Memory
+from onehouse_tracker._engine.open_tracker.submission import Submissions
+from onehouse_tracker._engine.open_tracker.teardown import expire, expire_after, release
+from onehouse_tracker._engine.open_tracker.validation import (
     RequestIds,
     check_timeout,
     check_wait,
     checked,
     joining_of,
 )
-from onehouse_tracker._engine.open_tracker.leaving import expire, expire_after, release
-from onehouse_tracker._engine.open_tracker.memory import Memory
-from onehouse_tracker._engine.open_tracker.submission import Submissions
+from onehouse_tracker._engine.open_tracker.wait_events import announced
 from onehouse_tracker._engine.open_tracker.workers import Workers
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.interruption import let_out
@@ -54,7 +54,7 @@ from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
-    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker.journal import Journal
 
 __all__ = ["Session", "start_task", "until_ended"]
@@ -89,7 +89,7 @@ class Session:
         self.closed = False
         self._failure: TrackerClosedError | None = None
         """Why the engine ended though nobody closed it."""
-        self.recorder: Recorder | None = None
+        self.journal_queue: JournalQueue | None = None
         self.emit = events.Emitter(observers, let_out)
         self._source = source
         self.owns_source = False
@@ -119,7 +119,7 @@ class Session:
         async with AsyncExitStack() as stack:
             await self._limiter.start()
             stack.push_async_callback(self._limiter.aclose)
-            recorder = await self._open_journal(stack)
+            journal_queue = await self._open_journal(stack)
             # Closed after the engine: the last that a page tells is how it all ended.
             self.pages = await stack.enter_async_context(AsyncExitStack())
             if self.owns_source:
@@ -134,7 +134,7 @@ class Session:
                 emit=self.emit,
                 wall_clock=self._wall_clock,
                 seed=self._seed,
-                recorder=recorder,
+                journal_queue=journal_queue,
             )
             task = asyncio.create_task(
                 engine.run(), name="onehouse-tracker engine", context=context_inside(self)
@@ -145,7 +145,7 @@ class Session:
             self._loop = asyncio.get_running_loop()
             self._stack = stack.pop_all()
 
-    async def leave(self, *, in_peace: bool) -> None:
+    async def leave(self, *, without_error: bool) -> None:
         """
         Stop everything; what was told counts as acknowledged if the user leaves in peace.
 
@@ -155,34 +155,34 @@ class Session:
         """
         refuse_inside(self)
         async with self._stack:
-            if in_peace and self.recorder is not None:
-                await self.recorder.acknowledge_told()
+            if without_error and self.journal_queue is not None:
+                await self.journal_queue.acknowledge_told()
 
-    async def _open_journal(self, stack: AsyncExitStack) -> Recorder | None:
+    async def _open_journal(self, stack: AsyncExitStack) -> JournalQueue | None:
         if self._journal is None:
             return None
-        from onehouse_tracker._engine.recorder import Recorder  # noqa: PLC0415 - loads SQLite
+        from onehouse_tracker._engine.journal_queue import JournalQueue  # noqa: PLC0415 - loads SQLite
 
-        recorder = Recorder(
+        journal_queue = JournalQueue(
             self._journal,
             strict=self._journal_is_strict,
             emit=self.emit,
             wall_clock=self._wall_clock,
         )
-        await recorder.open()
+        await journal_queue.open()
         # Pushed before the engine, so closed after it: its last words are written.
-        stack.push_async_callback(self._close_journal, recorder)
-        self.recorder = recorder
-        return recorder
+        stack.push_async_callback(self._close_journal, journal_queue)
+        self.journal_queue = journal_queue
+        return journal_queue
 
-    async def _close_journal(self, recorder: Recorder) -> None:
+    async def _close_journal(self, journal_queue: JournalQueue) -> None:
         """Let what will not be sent be written down as such.  Cancelling ends the waiting."""
         try:
             await self.submissions.until_none_waits()
         except BaseException:
-            recorder.abandon()
+            journal_queue.abandon()
             raise
-        await recorder.aclose()
+        await journal_queue.aclose()
 
     async def _stop(self, task: asyncio.Task[None]) -> None:
         """
@@ -324,14 +324,14 @@ class Session:
     def handed_out(self, wait: Wait) -> Results:
         """The results of *wait*, which the user has from now on."""
         results = wait.results()
-        if self.recorder is not None:
-            self.recorder.told(results.values())
+        if self.journal_queue is not None:
+            self.journal_queue.told(results.values())
         return results
 
     @property
     def acknowledge(self) -> Callable[[Iterable[str]], Awaitable[None]] | None:
         """Writes down what arrived, if there is a journal."""
-        return None if self.recorder is None else self.recorder.acknowledge
+        return None if self.journal_queue is None else self.journal_queue.acknowledge
 
     def track(self, engine: Engine, request: Request, *, first_look: float) -> Handle:
         """Follow one request, asked about first in *first_look* seconds, for a handle."""
@@ -339,7 +339,7 @@ class Session:
         engine.open(wait)
         self._join(engine, wait, request.label, request, first_look)
         wait.fed()
-        handle = Handle(request.request_id, request.label, wait, engine.leave, self.recorder)
+        handle = Handle(request.request_id, request.label, wait, engine.leave, self.journal_queue)
         if wait.over:
             engine.leave(wait)
         self._memory.add(handle)

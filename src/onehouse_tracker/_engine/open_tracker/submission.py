@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onehouse_tracker._engine.engine import Engine
-    from onehouse_tracker._engine.recorder import Recorder
+    from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker.journal import Fate
     from onehouse_tracker.models import StatusSource, SubmissionSource
@@ -52,9 +52,9 @@ class Submissions:
         self._attempts: dict[_Attempt, None] = {}
         self._news = asyncio.Event()
 
-    def begin(self, recorder: Recorder) -> _Attempt:
+    def begin(self, journal_queue: JournalQueue) -> _Attempt:
         """One more is under way."""
-        attempt = _Attempt(recorder.sending, self._news.set)
+        attempt = _Attempt(journal_queue.sending, self._news.set)
         self._attempts[attempt] = None
         return attempt
 
@@ -87,24 +87,24 @@ async def submit_once(
     *,
     timeout: float,
     label: str | None = None,
-    recorder: Recorder | None = None,
+    journal_queue: JournalQueue | None = None,
     under_way: Submissions | None = None,
     accepted: Callable[[str], None] | None = None,
 ) -> str:
     """
     Submit *statement* when its slot comes, and return the request ID.
 
-    With a *recorder*, the intent is on disk before anything is sent, and the request ID
+    With a *journal_queue*, the intent is on disk before anything is sent, and the request ID
     before anyone waits for it.  *accepted* is told the request ID as soon as the server has
     said it, whatever happens then.  Raises what `Tracker.submit` raises.
     """
     if not hasattr(source, "submit"):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
     submissions = cast("SubmissionSource", source)  # it has the one method
-    if recorder is None:
+    if journal_queue is None:
         return await _send(engine, submissions, statement, timeout, _Attempt(), accepted)
     under_way = under_way or Submissions()
-    attempt = under_way.begin(recorder)
+    attempt = under_way.begin(journal_queue)
     last_failure = engine.last_failure
     try:
         await attempt.take_turn()
@@ -113,18 +113,18 @@ async def submit_once(
                 raise copy.copy(engine.last_failure)
             if (closed_by := engine.closed_by) is not None:
                 raise copy.copy(closed_by) from closed_by.__cause__
-            key = await _intend(recorder, statement, label)
+            key = await _intend(journal_queue, statement, label)
             try:
                 request_id = await _send(
                     engine, submissions, statement, timeout, attempt, accepted
                 )
             except BaseException as error:
                 fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
-                recorder.settle(key, fate, reason)
+                journal_queue.settle(key, fate, reason)
                 raise
         finally:
             attempt.end_turn()
-        await _accept(recorder, key, request_id, label)
+        await _accept(journal_queue, key, request_id, label)
     finally:
         under_way.end(attempt)
     return request_id
@@ -159,20 +159,22 @@ class _Attempt:
             lock.release()
 
 
-async def _intend(recorder: Recorder, statement: str, label: str | None) -> str:
-    key = recorder.new_key()
+async def _intend(journal_queue: JournalQueue, statement: str, label: str | None) -> str:
+    key = journal_queue.new_key()
     try:
-        await recorder.intend(key, statement, label)
+        await journal_queue.intend(key, statement, label)
     except BaseException:
         # Cancelled, or not on disk: it is not sent in either case.
-        recorder.settle(key, "unsent", "never sent")
+        journal_queue.settle(key, "unsent", "never sent")
         raise
     return key
 
 
-async def _accept(recorder: Recorder, key: str, request_id: str, label: str | None) -> None:
+async def _accept(
+    journal_queue: JournalQueue, key: str, request_id: str, label: str | None
+) -> None:
     try:
-        await recorder.accept(key, request_id, label)
+        await journal_queue.accept(key, request_id, label)
     except JournalError as error:
         error.message += f"; the statement was accepted as request {request_id}"
         error.pending = (request_id,)

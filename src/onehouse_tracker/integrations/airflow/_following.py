@@ -14,9 +14,13 @@ from onehouse_tracker.integrations.airflow._airflow import (
     AirflowFailException,
     BaseOperator,
 )
-from onehouse_tracker.integrations.airflow._news import News, describe_ids, json_of
-from onehouse_tracker.integrations.airflow._verdict import (
-    Verdict,
+from onehouse_tracker.integrations.airflow._event_payload import (
+    EventPayload,
+    describe_ids,
+    json_of,
+)
+from onehouse_tracker.integrations.airflow._task_result import (
+    TaskResult,
     check_on_partial,
     ended_wrong,
 )
@@ -94,7 +98,7 @@ class FollowingOperator(BaseOperator):
                 return self._conclude(context, news)
         return self._defer_to_trigger(requests)
 
-    def _wait_here(self, requests: Sequence[Request], timeout: float | None) -> News:
+    def _wait_here(self, requests: Sequence[Request], timeout: float | None) -> EventPayload:
         with self._hook().get_conn() as tracker:
             return follow_here(
                 tracker,
@@ -136,7 +140,7 @@ class FollowingOperator(BaseOperator):
                     item["outcome"],
                     item.get("reason") or "the server gave no reason",
                 )
-        verdict = Verdict.of(news, on_partial=self.on_partial)
+        verdict = TaskResult.of(news, on_partial=self.on_partial)
         self._note_end(context, news, ok=verdict.ok)
         if not verdict.ok:
             raise (AirflowFailException if verdict.hopeless else AirflowException)(verdict.message)

@@ -24,7 +24,7 @@ from onehouse_tracker.errors import (
     TrackerError,
     UnauthorizedError,
 )
-from onehouse_tracker.integrations.airflow._news import News, describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
 from onehouse_tracker.integrations.airflow._submissions import Known, Submissions, label_of
 from onehouse_tracker.models import Outcome, Request, Result, StatusReply
 from onehouse_tracker.onehouse.client import OnehouseClient
@@ -269,7 +269,7 @@ def follow_here(
     timeout: float | None,
     log: Logger,
     on_pending: Callable[[list[str]], None],
-) -> News:
+) -> EventPayload:
     """
     Wait for *requests* on this worker, and say in the log what is pending.
 
@@ -316,7 +316,7 @@ def follow_here(
             break
     del handles
     pending = [key for key in waiting if key not in ended]
-    return News.of(
+    return EventPayload.of(
         (ended[key] for key in waiting if key in ended),
         error=None if error is None else f"{error}; another try goes on with them",
         pending=pending,

@@ -12,7 +12,7 @@ from uuid import uuid4
 from onehouse_tracker import sync
 from onehouse_tracker.errors import RejectedError, StatusError, TrackerError, UnauthorizedError
 from onehouse_tracker.integrations.airflow._airflow import BaseHook, read_connection
-from onehouse_tracker.integrations.airflow._project import Project
+from onehouse_tracker.integrations.airflow._connection import Project
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.tracker import Tracker
 

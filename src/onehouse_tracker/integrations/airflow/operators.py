@@ -35,7 +35,7 @@ from onehouse_tracker.integrations.airflow._submissions import (
     TaskKey,
     label_of,
 )
-from onehouse_tracker.integrations.airflow._verdict import ended_wrong
+from onehouse_tracker.integrations.airflow._task_result import ended_wrong
 from onehouse_tracker.integrations.airflow._worker import (
     StoppedError,
     WatchedClient,

@@ -15,9 +15,9 @@ from onehouse_tracker.integrations.airflow._airflow import (
     BaseSensorOperator,
     PokeReturnValue,
 )
-from onehouse_tracker.integrations.airflow._news import News, describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
-from onehouse_tracker.integrations.airflow._verdict import Verdict, check_on_partial
+from onehouse_tracker.integrations.airflow._task_result import TaskResult, check_on_partial
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 
@@ -99,10 +99,12 @@ class OnehouseRequestSensor(BaseSensorOperator):
                 "%d of %d requests pending: %s", len(pending), len(ids), describe_ids(pending)
             )
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self._judged(News.of(results.values())))
+        return PokeReturnValue(
+            is_done=True, xcom_value=self._judged(EventPayload.of(results.values()))
+        )
 
     def _judged(self, news: Mapping[str, Any]) -> Any:
-        verdict = Verdict.of(news, on_partial=self.on_partial)
+        verdict = TaskResult.of(news, on_partial=self.on_partial)
         if verdict.ok:
             self.log.info("all %d requests succeeded", len(news["results"]))
             return news["results"]

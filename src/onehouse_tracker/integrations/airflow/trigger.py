@@ -26,12 +26,12 @@ from onehouse_tracker.integrations.airflow._airflow import (
     TaskSuccessEvent,
     TriggerEvent,
 )
+from onehouse_tracker.integrations.airflow._connection import Project
+from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
 from onehouse_tracker.integrations.airflow._labels import Labels, packed, unpacked
-from onehouse_tracker.integrations.airflow._news import News, describe_ids
-from onehouse_tracker.integrations.airflow._project import Project
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
-from onehouse_tracker.integrations.airflow._shared import Shared
-from onehouse_tracker.integrations.airflow._verdict import Verdict
+from onehouse_tracker.integrations.airflow._shared_resources import Shared
+from onehouse_tracker.integrations.airflow._task_result import TaskResult
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.models import Request, Result
 from onehouse_tracker.tracker import Tracker
@@ -80,7 +80,7 @@ class OnehouseTrackTrigger(BaseTrigger):
     event loop whose connections are equal share one tracker, and with it one budget.
 
     Airflow stores the arguments; on MySQL they must fit into 64 KB, which is the case for
-    1,000 request IDs.  What the event holds, `News` tells.
+    1,000 request IDs.  What the event holds, `EventPayload` tells.
 
     Args:
         request_ids: What to follow, in any form in which another task pushes it: a template of
@@ -167,7 +167,7 @@ class OnehouseTrackTrigger(BaseTrigger):
 
     # --- Following ---------------------------------------------------------------------
 
-    async def _follow(self) -> News:
+    async def _follow(self) -> EventPayload:
         try:
             requests = self._requests()
             try:
@@ -250,19 +250,19 @@ class OnehouseTrackTrigger(BaseTrigger):
 
     # --- Telling -----------------------------------------------------------------------
 
-    def _news(self, *, error: str | None = None, hopeless: bool = False) -> News:
+    def _news(self, *, error: str | None = None, hopeless: bool = False) -> EventPayload:
         ids = dict.fromkeys(self.request_ids)
-        return News.of(
+        return EventPayload.of(
             (self._ended[key] for key in ids if key in self._ended),
             error=error,
             pending=self._pending(),
             hopeless=hopeless,
         )
 
-    def _event(self, news: News) -> TriggerEvent:
+    def _event(self, news: EventPayload) -> TriggerEvent:
         if not self.end_from_trigger:
             return TriggerEvent(news)
-        verdict = Verdict.of(news, on_partial=self.on_partial)
+        verdict = TaskResult.of(news, on_partial=self.on_partial)
         if verdict.ok:
             return TaskSuccessEvent(xcoms={"return_value": news["results"]})
         if self._retries_are_left():

@@ -15,7 +15,7 @@ from typing import Any, Final
 from onehouse_tracker._util.text import printable
 from onehouse_tracker.models import Result
 
-__all__ = ["News", "describe_ids", "json_of"]
+__all__ = ["EventPayload", "describe_ids", "json_of"]
 
 _ROOM: Final = 512 * 1024
 """Characters for reasons and responses, all requests together.  IDs and outcomes come on top:
@@ -25,7 +25,7 @@ _NAMED: Final = 3
 """IDs that a line of the log names."""
 
 
-class News(dict[str, Any]):
+class EventPayload(dict[str, Any]):
     """
     The payload of a trigger's event.
 
@@ -45,7 +45,7 @@ class News(dict[str, Any]):
         error: str | None = None,
         pending: Iterable[str] = (),
         hopeless: bool = False,
-    ) -> News:
+    ) -> EventPayload:
         """Make the payload."""
         room = _ROOM
         packed = []

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, Self
 from onehouse_tracker import sync
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters import RateLimiter, limiter_from
-from onehouse_tracker.onehouse._settings.hidden import hide, tell
+from onehouse_tracker.onehouse._credential_sources.hidden import hide, tell
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy

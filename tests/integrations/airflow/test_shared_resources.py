@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from onehouse_tracker.integrations.airflow._shared import Shared
+from onehouse_tracker.integrations.airflow._shared_resources import Shared
 from tests.support import now, run
 
 

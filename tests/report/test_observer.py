@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onehouse_tracker import ConfigError, Outcome, Tracker, TransportError, events
-from onehouse_tracker.report import Recording, View
+from onehouse_tracker.report import ReportObserver, View
 from onehouse_tracker.report._series import Series
 from onehouse_tracker.report._view import named_rows
 from onehouse_tracker.testing import After, ScriptedSource
@@ -62,9 +62,9 @@ def refused(at: float, paused_for: float) -> events.BudgetRefused:
     )
 
 
-def recorded(happened: Iterable[events.Event], **settings: Any) -> Recording:
+def recorded(happened: Iterable[events.Event], **settings: Any) -> ReportObserver:
     """A recording of what happened."""
-    recording = Recording(wall_clock=lambda: NOON, **settings)
+    recording = ReportObserver(wall_clock=lambda: NOON, **settings)
     for event in happened:
         recording(event)
     return recording
@@ -296,7 +296,7 @@ def test_memory_is_bounded_and_failures_are_kept_longest() -> None:
     """
     A service follows millions; what ended well long ago is only counted.
     """
-    recording = Recording(keep=10)
+    recording = ReportObserver(keep=10)
     for number in range(100):
         recording(joined(number, 100 + number, label="A" if number % 2 else None))
         bad = number in {0, 50}
@@ -327,7 +327,7 @@ def test_labels_that_are_never_the_same_do_not_fill_the_memory() -> None:
     """
     Somebody will use the request ID as the label.
     """
-    recording = Recording(keep=1)
+    recording = ReportObserver(keep=1)
     for number in range(1000):
         recording(joined(number, label=f"label {number}"))
         recording(ended(number, 101))
@@ -374,7 +374,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
     At once, and not with the first event.
     """
     with pytest.raises(ConfigError):
-        Recording(**settings)
+        ReportObserver(**settings)
 
 
 # --- Changes -------------------------------------------------------------------------------
@@ -497,7 +497,7 @@ def test_the_deadline_of_the_last_who_waits_is_told() -> None:
     """
     While somebody else waits on, the request is not timed out for the report.
     """
-    recording = Recording()
+    recording = ReportObserver()
     source = ScriptedSource({"a": [After(10, SUCCESS)], "b": [TransportError("HTTP 503"), hang]})
 
     async def scenario() -> None:
@@ -516,7 +516,7 @@ def test_closing_the_tracker_leaves_requests_open() -> None:
     """
     The server goes on with them, and so may the next run.
     """
-    recording = Recording()
+    recording = ReportObserver()
 
     async def scenario() -> None:
         source = ScriptedSource({"a": [PENDING, hang], "b": [FAILED]})
@@ -534,4 +534,4 @@ def test_its_repr_says_how_much_it_holds() -> None:
     """
     For a notebook.
     """
-    assert re.fullmatch(r"<Recording of 2 requests>", repr(recorded([joined(1), joined(2)])))
+    assert re.fullmatch(r"<ReportObserver of 2 requests>", repr(recorded([joined(1), joined(2)])))

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS, FileFormat
-from onehouse_tracker.onehouse._settings.hidden import NoText, Secret, hide, tell
+from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, FileFormat
+from onehouse_tracker.onehouse._credential_sources.hidden import NoText, Secret, hide, tell
 
 __all__ = ["ConfigWarning", "Profile", "UnreadableError", "default_path", "read_profile"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.integrations.airflow._project import Project
+from onehouse_tracker.integrations.airflow._connection import Project
 from onehouse_tracker.integrations.airflow.provider import get_provider_info
 from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RedisLimiter
 

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import TrackerClosedError
-from onehouse_tracker.observers.progress import Pace, Panel, snapshot_of
+from onehouse_tracker.observers._progress import Pace, Panel, snapshot_of
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -28,7 +28,7 @@ _REFRESH = 0.25
 @asynccontextmanager
 async def live(
     terminal: Terminal,
-    ledger: Ledger,
+    state: CommandState,
     stats: Callable[[], TrackerStats],
     *,
     off: bool = False,
@@ -57,7 +57,7 @@ async def live(
     )
     with display:
         terminal.print_above(lambda text: console.print(Text(text), soft_wrap=True))
-        task = asyncio.create_task(_refresh(display, panel, ledger, stats), name="progress")
+        task = asyncio.create_task(_refresh(display, panel, state, stats), name="progress")
         try:
             yield
         finally:
@@ -67,7 +67,7 @@ async def live(
 
 
 async def _refresh(
-    display: Live, panel: Panel, ledger: Ledger, stats: Callable[[], TrackerStats]
+    display: Live, panel: Panel, state: CommandState, stats: Callable[[], TrackerStats]
 ) -> None:
     pace = Pace()
     clock = asyncio.get_running_loop().time
@@ -77,9 +77,9 @@ async def _refresh(
                 stats(),
                 pace,
                 clock(),
-                total=ledger.total,
-                outcomes=ledger.outcomes(),
-                complete=ledger.complete,
+                total=state.total,
+                outcomes=state.outcomes(),
+                complete=state.complete,
             )
         except TrackerClosedError:  # the block will learn it by itself
             return

@@ -19,7 +19,7 @@ import pytest
 
 from onehouse_tracker.errors import JournalCorruptError, JournalError, JournalWriteError
 from onehouse_tracker.journal import JournalReader, SqliteJournal
-from onehouse_tracker.journal._trouble import translated
+from onehouse_tracker.journal._errors import translated
 from tests.journal.files import added, opened, recorded, state
 
 NOBODY = 65534

@@ -7,9 +7,13 @@ import json
 import pytest
 
 from onehouse_tracker.errors import ConfigError, RejectedError
-from onehouse_tracker.integrations.airflow._news import News, describe_ids, json_of
-from onehouse_tracker.integrations.airflow._verdict import (
-    Verdict,
+from onehouse_tracker.integrations.airflow._event_payload import (
+    EventPayload,
+    describe_ids,
+    json_of,
+)
+from onehouse_tracker.integrations.airflow._task_result import (
+    TaskResult,
     check_on_partial,
     ended_wrong,
 )
@@ -37,7 +41,7 @@ def test_it_holds_what_an_operator_needs() -> None:
     """
     Absent values take no room: a thousand requests are told in one row of a database.
     """
-    news = News.of([OK, BAD, LATE])
+    news = EventPayload.of([OK, BAD, LATE])
 
     assert news == {
         "results": [
@@ -73,7 +77,7 @@ def test_it_stays_small_whatever_the_server_answers() -> None:
         Result(request_id=f"f{i}", outcome=Outcome.REJECTED, error=reason) for i in range(9000)
     ]
 
-    news = News.of(results)
+    news = EventPayload.of(results)
 
     kept = [item for item in news["results"] if "response" in item]
     left_out = [item for item in news["results"] if item.get("response_left_out")]
@@ -98,9 +102,9 @@ def test_what_a_database_refuses_is_left_out(response: dict[str, object]) -> Non
     """
     PostgreSQL would refuse the row, and with it the triggerer would fail again and again.
     """
-    [item] = News.of([Result(request_id="a", outcome=Outcome.SUCCEEDED, response=response)])[
-        "results"
-    ]
+    [item] = EventPayload.of(
+        [Result(request_id="a", outcome=Outcome.SUCCEEDED, response=response)]
+    )["results"]
 
     assert item == {"request_id": "a", "outcome": "SUCCEEDED", "response_left_out": True}
 
@@ -118,7 +122,7 @@ def test_words_of_the_server_are_one_line() -> None:
     """
     result = Result(request_id="a", outcome=Outcome.UNRECOGNIZED, status="a\nb\x00\ud800c")
 
-    [item] = News.of([result])["results"]
+    [item] = EventPayload.of([result])["results"]
 
     assert item["status"] == "a b  c"
 
@@ -127,10 +131,10 @@ def test_it_does_not_show_what_it_holds() -> None:
     """
     The triggerer logs each event, and a response may hold a secret.
     """
-    news = News.of([OK, BAD], error="nothing answered", pending=["c"])
+    news = EventPayload.of([OK, BAD], error="nothing answered", pending=["c"])
 
     assert repr(news) == "<1 SUCCEEDED, 1 FAILED; nothing answered>"
-    assert repr(News.of([])) == "<no outcome>"
+    assert repr(EventPayload.of([])) == "<no outcome>"
 
 
 def test_a_line_names_some_and_counts_the_rest() -> None:
@@ -145,10 +149,10 @@ def test_all_ok_is_ok() -> None:
     """
     Partial success is one, unless the user wants otherwise.
     """
-    news = News.of([OK, PARTLY])
+    news = EventPayload.of([OK, PARTLY])
 
-    assert Verdict.of(news, on_partial="succeed") == Verdict(ok=True)
-    assert Verdict.of(news, on_partial="fail") == Verdict(
+    assert TaskResult.of(news, on_partial="succeed") == TaskResult(ok=True)
+    assert TaskResult.of(news, on_partial="fail") == TaskResult(
         ok=False,
         message="1 of 2 requests did not succeed:\n"
         "  request d ended PARTIALLY_SUCCEEDED: no reason was given",
@@ -159,7 +163,7 @@ def test_the_message_tells_who_failed_and_why() -> None:
     """
     It is what people see of a failed task.
     """
-    verdict = Verdict.of(News.of([OK, BAD, LATE]), on_partial="succeed")
+    verdict = TaskResult.of(EventPayload.of([OK, BAD, LATE]), on_partial="succeed")
 
     assert verdict.message.splitlines() == [
         "2 of 3 requests did not succeed:",
@@ -175,7 +179,7 @@ def test_the_message_is_bounded() -> None:
     """
     many = [Result(request_id=f"{i}", outcome=Outcome.FAILED, label="x") for i in range(1000)]
 
-    verdict = Verdict.of(News.of(many), on_partial="succeed")
+    verdict = TaskResult.of(EventPayload.of(many), on_partial="succeed")
 
     assert len(verdict.message.splitlines()) == 12
     assert verdict.message.endswith("  and 990 more")
@@ -186,20 +190,22 @@ def test_what_makes_no_sense_is_not_tried_again() -> None:
     """
     A syntax error stays one; where something else went wrong too, a retry may help that.
     """
-    assert Verdict.of(News.of([OK, SENSELESS]), on_partial="succeed").hopeless
-    assert not Verdict.of(News.of([BAD, SENSELESS]), on_partial="succeed").hopeless
-    cut_short = News.of([SENSELESS], error="nothing answered", pending=["c", "d"])
-    assert not Verdict.of(cut_short, on_partial="succeed").hopeless
-    assert Verdict.of(News.of([], error="no key", hopeless=True), on_partial="succeed").hopeless
+    assert TaskResult.of(EventPayload.of([OK, SENSELESS]), on_partial="succeed").hopeless
+    assert not TaskResult.of(EventPayload.of([BAD, SENSELESS]), on_partial="succeed").hopeless
+    cut_short = EventPayload.of([SENSELESS], error="nothing answered", pending=["c", "d"])
+    assert not TaskResult.of(cut_short, on_partial="succeed").hopeless
+    assert TaskResult.of(
+        EventPayload.of([], error="no key", hopeless=True), on_partial="succeed"
+    ).hopeless
 
 
 def test_a_following_that_stopped_says_what_is_pending() -> None:
     """
     The requests go on at the server: their IDs are what people need then.
     """
-    news = News.of([OK], error="nothing answered", pending=["c", "d"])
+    news = EventPayload.of([OK], error="nothing answered", pending=["c", "d"])
 
-    assert Verdict.of(news, on_partial="succeed").message == (
+    assert TaskResult.of(news, on_partial="succeed").message == (
         "following stopped with 2 requests pending (c, d): nothing answered"
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.models import Outcome, Result
-from onehouse_tracker.observers.progress import (
+from onehouse_tracker.observers._progress import (
     Pace,
     Panel,
     Snapshot,

@@ -19,7 +19,7 @@ from onehouse_tracker.cli._output import json_line, request_data
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import Request
 
-__all__ = ["Records", "list_line", "request_of"]
+__all__ = ["RequestFile", "list_line", "request_of"]
 
 _LONGEST = 80
 _DELIMITERS = ",;\t|"
@@ -32,7 +32,7 @@ _BY_ENDING = {
 }
 
 
-class Records:
+class RequestFile:
     """
     The requests of one file or stream, line by line.
 
@@ -266,7 +266,7 @@ def list_line(request: Request) -> str:
 
 def _read_again(line: str) -> list[Request]:
     try:
-        return list(Records("a list", Input()).line(line.encode()))
+        return list(RequestFile("a list", Input()).line(line.encode()))
     except CommandError:
         return []
 

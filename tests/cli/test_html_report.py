@@ -18,7 +18,7 @@ import pytest
 
 from onehouse_tracker import JournalError, SqliteJournal
 from onehouse_tracker.cli._codes import CommandError
-from onehouse_tracker.cli._report import recorded, report_journal
+from onehouse_tracker.cli._html_report import recorded, report_journal
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.events import RequestJoined
 from onehouse_tracker.report._view import named_rows

@@ -99,6 +99,6 @@ def run(
     **options: Any,
 ) -> None:
     """Run the command's work, and leave with its exit code."""
-    from onehouse_tracker.cli import _session  # noqa: PLC0415 - loads asyncio
+    from onehouse_tracker.cli import _event_loop  # noqa: PLC0415 - loads asyncio
 
-    raise typer.Exit(_session.run(work, **options))
+    raise typer.Exit(_event_loop.run(work, **options))

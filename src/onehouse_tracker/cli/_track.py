@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
+from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._groups import arguments_of
-from onehouse_tracker.cli._ledger import Ledger
+from onehouse_tracker.cli._html_report import recorded, served
 from onehouse_tracker.cli._logging import configure
 from onehouse_tracker.cli._options import Input, Output
 from onehouse_tracker.cli._output import (
@@ -25,12 +26,11 @@ from onehouse_tracker.cli._output import (
     result_item,
     summary,
 )
-from onehouse_tracker.cli._progress import live
-from onehouse_tracker.cli._records import list_line
-from onehouse_tracker.cli._report import recorded, served
-from onehouse_tracker.cli._settings import Settings
+from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._silence import Silence
 from onehouse_tracker.cli._sources import STDIN, requests_from
+from onehouse_tracker.cli._state import CommandState
+from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import JournalError, JournalLockedError, ProjectError
 from onehouse_tracker.events import Observer
@@ -56,8 +56,8 @@ async def wait(
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
-    ledger = Ledger()
-    requests = ledger.watch(await requests_from(arguments, given))
+    state = CommandState()
+    requests = state.watch(await requests_from(arguments, given))
     again: list[str] = []
     sources = given.sources or []
     if sources and all(map(_is_there_again, sources)):
@@ -65,7 +65,7 @@ async def wait(
         again += arguments_of(given, without={"sources"})
     again += [*_dashes(arguments), *arguments]
 
-    return await follow(terminal, settings, ledger, lambda _: requests, again=again)
+    return await follow(terminal, settings, state, lambda _: requests, again=again)
 
 
 def _is_there_again(source: str) -> bool:
@@ -78,7 +78,7 @@ def _is_there_again(source: str) -> bool:
 async def follow(
     terminal: Terminal,
     settings: Settings,
-    ledger: Ledger,
+    state: CommandState,
     requests: Callable[[Tracker], AsyncIterable[Request] | None],
     *,
     again: Sequence[str] = (),
@@ -95,7 +95,7 @@ async def follow(
 
         settings: The options.
 
-        ledger: Knows the requests, as they come.
+        state: Knows the requests, as they come.
 
         requests: Makes the requests, given the tracker; `None` for what the journal holds.
 
@@ -115,12 +115,12 @@ async def follow(
     async def break_off(why: str, settings: Settings) -> None:
         terminal.say(why)
         if printing and not printed:
-            ledger.reopen()
-        _say_how_to_continue(terminal, settings, ledger, again)
+            state.reopen()
+        _say_how_to_continue(terminal, settings, state, again)
         if not printing:
             # After what matters more: who reads stdout may be gone, too, or be slow.
             with suppress(OSError, CommandError):
-                await report(terminal, settings, ledger)
+                await report(terminal, settings, state)
 
     try:
         with recorded(
@@ -134,22 +134,22 @@ async def follow(
             async with tracker:
                 async with (
                     served(terminal, tracker, settings.page),
-                    live(terminal, ledger, tracker.stats, off=settings.verbose),
+                    live(terminal, state, tracker.stats, off=settings.verbose),
                 ):
-                    await consume(terminal, settings, ledger, tracker, requests(tracker))
+                    await consume(terminal, settings, state, tracker, requests(tracker))
                 printing = True
-                await report(terminal, settings, ledger)
+                await report(terminal, settings, state)
                 printed = True
                 if isinstance(journal, PatientJournal):
                     journal.delivered = True
     except asyncio.CancelledError:
-        await break_off(f"interrupted: {ledger.done} of {ledger.total} known", settings)
+        await break_off(f"interrupted: {state.done} of {state.total} known", settings)
         raise
     except JournalLockedError as error:
         # It is as good as ever, and whoever holds it goes on with what is in it: nothing of that
         # is to be asked about by two at once.
         terminal.say(f"error: {error}")
-        for told in how_to_continue(settings, ledger, again):
+        for told in how_to_continue(settings, state, again):
             terminal.say(told.replace("continue with:", "continue after that with:", 1))
         return code_of_error(error)
     except (CommandError, ProjectError) as error:
@@ -157,10 +157,10 @@ async def follow(
             settings = replace(settings, journal=None)  # nobody can go on with that one
         await break_off(f"error: {error}", settings)
         return code_of_error(error)
-    terminal.note(summary(ledger.outcomes()))
-    _say_how_to_continue(terminal, settings, ledger, again)
+    terminal.note(summary(state.outcomes()))
+    _say_how_to_continue(terminal, settings, state, again)
 
-    return code_of_results(ledger.results())
+    return code_of_results(state.results())
 
 
 def _journal(settings: Settings, *, patient: bool) -> Journal | None:
@@ -194,7 +194,7 @@ def open_tracker(
 async def consume(
     terminal: Terminal,
     settings: Settings,
-    ledger: Ledger,
+    state: CommandState,
     tracker: Tracker,
     requests: AsyncIterable[Request] | None,
 ) -> None:
@@ -206,63 +206,63 @@ async def consume(
     )
     async with completions as results:
         async for result in results:
-            ledger.end(result)
+            state.end(result)
             if settings.output is Output.JSONL:
                 try:
                     await terminal.emit(json_line(result.to_dict()))
                 except CommandError:
-                    ledger.reopen(result.request_id)
+                    state.reopen(result.request_id)
                     raise
             failed = not result.ok and result.outcome != "TIMED_OUT"
-            if settings.fail_fast and failed and not ledger.stopping:
+            if settings.fail_fast and failed and not state.stopping:
                 terminal.say(f"stopped: {result.request_id} ended {result.outcome}")
-                ledger.stopping = True
-                await ledger.idle.wait()
+                state.stopping = True
+                await state.idle.wait()
                 # No break: what has arrived by now is known too, and to ask for more
                 # acknowledges what was printed.
                 await results.aclose()
 
 
-async def report(terminal: Terminal, settings: Settings, ledger: Ledger) -> None:
+async def report(terminal: Terminal, settings: Settings, state: CommandState) -> None:
     """Print what is known, where that was not done line by line."""
     if settings.output is Output.JSONL:
         return
     tells_open = settings.output is not Output.TEXT
     items = [
         open_item(request) if result is None else result_item(result)
-        for request, result in ledger.standings()
+        for request, result in state.standings()
         if tells_open or result is not None
     ]
     await print_all(terminal, settings.output, items)
 
 
-def how_to_continue(settings: Settings, ledger: Ledger, again: Sequence[str]) -> list[str]:
+def how_to_continue(settings: Settings, state: CommandState, again: Sequence[str]) -> list[str]:
     """Tell which requests are open, and the command that goes on with them."""
-    still_open = ledger.open()
-    if not still_open and (ledger.complete or "--from" not in again):
+    still_open = state.open()
+    if not still_open and (state.complete or "--from" not in again):
         return []
-    return [*_how_to_continue(settings, ledger, again, still_open), *settings.hints()]
+    return [*_how_to_continue(settings, state, again, still_open), *settings.hints()]
 
 
 def _how_to_continue(
-    settings: Settings, ledger: Ledger, again: Sequence[str], still_open: Sequence[Request]
+    settings: Settings, state: CommandState, again: Sequence[str], still_open: Sequence[Request]
 ) -> list[str]:
-    if settings.journal is not None and (ledger.complete or "--from" not in again):
+    if settings.journal is not None and (state.complete or "--from" not in again):
         # It knows them all, with their labels and ages.
         options = settings.arguments(without={"label"})
         command = shlex.join(["onehouse-tracker", "resume", *options])
         told = [f"{len(still_open)} still open", f"continue with: {command}"]
-        return told if ledger.complete else [_NOT_ALL, *told]
+        return told if state.complete else [_NOT_ALL, *told]
     named = "--from" in again
     few = [request.request_id for request in still_open[:_FEW]]
     many = len(still_open) > len(few)
     plain = not many and still_open == [Request(request_id) for request_id in few]
-    if named and not (plain and ledger.complete):
+    if named and not (plain and state.complete):
         # Those that have ended cost one question each; the line stays one line.
         command = shlex.join(["onehouse-tracker", "wait", *settings.arguments(), *again])
     else:
         command = _wait_for(still_open, settings)
-    told = [] if ledger.complete else [_NOT_ALL]
+    told = [] if state.complete else [_NOT_ALL]
     if named or not many:
         more = f" ... and {len(still_open) - len(few)} more" if many else ""
         told += [f"still open: {shlex.join(few)}{more}"] if few else []
@@ -295,7 +295,7 @@ def _dashes(ids: Sequence[str]) -> list[str]:
 
 
 def _say_how_to_continue(
-    terminal: Terminal, settings: Settings, ledger: Ledger, again: Sequence[str]
+    terminal: Terminal, settings: Settings, state: CommandState, again: Sequence[str]
 ) -> None:
-    for line in how_to_continue(settings, ledger, again):
+    for line in how_to_continue(settings, state, again):
         terminal.say(line)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
-from onehouse_tracker.onehouse._settings.fields import BY_NAME
+from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
 
 __all__ = ["Environment", "NoText", "Secret", "hide", "hide_environment", "hide_settings", "tell"]
 

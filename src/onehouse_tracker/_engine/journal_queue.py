@@ -24,18 +24,18 @@ from onehouse_tracker.journal import (
     Intended,
     Journal,
     Journalled,
-    Recorded,
+    ResultEntry,
     Settled,
 )
 from onehouse_tracker.models import Request, Result
 
-__all__ = ["Recorder", "Take"]
+__all__ = ["JournalQueue", "Take"]
 
 Take: TypeAlias = Callable[[Sequence[Journalled] | JournalError], None]
 """Gets what was read, or the error because of which nothing was."""
 
 
-class Recorder:
+class JournalQueue:
     """
     The journal, as the engine and those who wait see it.
 
@@ -81,7 +81,7 @@ class Recorder:
         Open the journal.  Cancelling closes it again.
 
         Raises:
-            JournalError: It cannot be used, and the recorder is strict.
+            JournalError: It cannot be used, and the journal_queue is strict.
         """
         await self._writer.open()
 
@@ -116,7 +116,7 @@ class Recorder:
 
     def record(self, result: Result, then: Then) -> None:
         """Write an outcome down; *then* it may be told."""
-        self._writer.put(Recorded(result, self._wall_clock()), then)
+        self._writer.put(ResultEntry(result, self._wall_clock()), then)
 
     def read_last_number(self, take: Callable[[int | JournalError], None]) -> None:
         """Pass the number of the last request that was added before this call to *take*."""

@@ -14,7 +14,7 @@ from onehouse_tracker.cli._codes import CommandError, ExitCode
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import ConfigError, JournalError
 from onehouse_tracker.journal import JournalReader
-from onehouse_tracker.report import Recording, check_renderer, check_report_path, write_report
+from onehouse_tracker.report import ReportObserver, check_renderer, check_report_path, write_report
 from onehouse_tracker.tracker import Tracker
 
 __all__ = ["recorded", "report_journal", "served"]
@@ -29,7 +29,7 @@ def recorded(
     journal: str | None = None,
     title: str = "onehouse-tracker report",
     delays: Callable[[], Mapping[str, float]] | None = None,
-) -> Iterator[list[Recording]]:
+) -> Iterator[list[ReportObserver]]:
     """
     Record what happens in the block, and write a report when it ends, however it ends.
 
@@ -63,7 +63,7 @@ def recorded(
     check_report_path(path)
     if journal is not None:
         _check_not_journal(path, journal, "--report")
-    recording = Recording(limit=limit)
+    recording = ReportObserver(limit=limit)
     try:
         yield [recording]
     except ConfigError:
@@ -97,7 +97,7 @@ async def served(
 def _write(
     terminal: Terminal,
     path: str,
-    recording: Recording,
+    recording: ReportObserver,
     title: str,
     delays: Callable[[], Mapping[str, float]] | None,
 ) -> None:

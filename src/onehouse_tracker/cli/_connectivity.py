@@ -10,7 +10,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from onehouse_tracker.cli._findings import Finding, State
+from onehouse_tracker.cli._doctor_checks import Finding, State
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.integrations.airflow._news import describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import describe_ids
 from onehouse_tracker.models import Outcome
 
-__all__ = ["OnPartial", "Verdict", "check_on_partial", "ended_wrong"]
+__all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong"]
 
 OnPartial = Literal["succeed", "fail"]
 
@@ -24,7 +24,7 @@ _OVER: Final = frozenset({Outcome.FAILED, Outcome.INVALID, Outcome.PARTIALLY_SUC
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class TaskResult:
     """What the outcomes of a task's requests mean for the task."""
 
     ok: bool

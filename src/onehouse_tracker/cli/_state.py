@@ -11,14 +11,14 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 from onehouse_tracker.models import Outcome, Request, Result
 
-__all__ = ["Ledger"]
+__all__ = ["CommandState"]
 
 _FROZEN_AT_ONCE = 10_000
 """Requests after which the garbage collector leaves alone what there is: it lives until the end,
 and to look through a million of them again and again stops everything for a second each time."""
 
 
-class Ledger:
+class CommandState:
     """Requests in the order in which they came, each open or with its result."""
 
     def __init__(self) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.cli._settings import LIMITER_VARIABLE, Settings
+from onehouse_tracker.cli._command_settings import LIMITER_VARIABLE, Settings
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import faults
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import Kind
 from tests.cli.harness import run
 from tests.journal.files import state

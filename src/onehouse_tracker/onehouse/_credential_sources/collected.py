@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from onehouse_tracker._checks import home, user_path
-from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS, PREFIX
-from onehouse_tracker.onehouse._settings.hidden import NoText, Secret, hide, tell
-from onehouse_tracker.onehouse._settings.profile import (
+from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, PREFIX
+from onehouse_tracker.onehouse._credential_sources.hidden import NoText, Secret, hide, tell
+from onehouse_tracker.onehouse._credential_sources.profile import (
     ConfigWarning,
     Profile,
     UnreadableError,
     default_path,
     read_profile,
 )
-from onehouse_tracker.onehouse._settings.variables import is_quoted
+from onehouse_tracker.onehouse._credential_sources.variables import is_quoted
 
 __all__ = ["KEY_PAIR", "Collected", "collect"]
 
@@ -61,7 +61,7 @@ def collect(
         ConfigError: The file cannot be read, or has no such profile.
     """
     # Slow to import, and of no use to whoever gives keywords only.
-    from onehouse_tracker.onehouse._settings.environment import read_environment  # noqa: PLC0415
+    from onehouse_tracker.onehouse._credential_sources.environment import read_environment  # noqa: PLC0415
 
     variables = read_environment(os.environ if environ is None else environ)
     path, required = _choose_file(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from onehouse_tracker.models import Request
-from onehouse_tracker.onehouse._settings.fields import BY_NAME
-from onehouse_tracker.onehouse._settings.hidden import hide_settings
+from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
+from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.results import Results
 from onehouse_tracker.sync.handles import Handle

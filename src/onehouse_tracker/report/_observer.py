@@ -26,7 +26,7 @@ from onehouse_tracker.report._view import (
     told,
 )
 
-__all__ = ["Recording"]
+__all__ = ["ReportObserver"]
 
 _FOLDED_LABELS: Final = 200
 _GONE: Final = 5_000
@@ -36,7 +36,7 @@ _LATE: Final = 120.0
 
 
 @final
-class Recording:
+class ReportObserver:
     """
     Observes one tracker: ``Tracker.from_env(observers=[recording])``.
 
@@ -106,7 +106,7 @@ class Recording:
         }
 
     def __repr__(self) -> str:
-        return f"<Recording of {self._joined} requests>"
+        return f"<ReportObserver of {self._joined} requests>"
 
     def __call__(self, event: events.Event) -> None:
         """Take note of *event*."""

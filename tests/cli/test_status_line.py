@@ -15,9 +15,9 @@ from dataclasses import replace
 import pytest
 
 from onehouse_tracker.models import ApiStatus, Outcome
-from onehouse_tracker.observers.progress import Pace, Snapshot, duration, status_parts
-from onehouse_tracker.testing.project import SimulatedProject
+from onehouse_tracker.observers._progress import Pace, Snapshot, duration, status_parts
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import PATIENCE, STILL_PENDING, start
 
 BUSY = Snapshot(

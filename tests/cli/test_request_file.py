@@ -9,7 +9,7 @@ import pytest
 
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._records import Records
+from onehouse_tracker.cli._request_file import RequestFile
 from onehouse_tracker.models import Request
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 def read(text: str, name: str = "ids", **columns: Any) -> list[Request]:
     """Read *text* as a file called *name*."""
-    records = Records(name, Input(**columns))
+    records = RequestFile(name, Input(**columns))
     found = [request for line in text.encode().split(b"\n") for request in records.line(line)]
     return [*found, *records.end()]
 

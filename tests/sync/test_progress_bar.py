@@ -20,8 +20,8 @@ from onehouse_tracker import sync
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.faults import body
-from onehouse_tracker.testing.project import SimulatedProject
 from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.source import SimulatedSource
 from tests.cli.harness import environment
 

@@ -15,9 +15,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from onehouse_tracker.onehouse._settings.fields import ALL_FIELDS, PREFIX
-from onehouse_tracker.onehouse._settings.hidden import Secret
-from onehouse_tracker.onehouse._settings.variables import plain
+from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, PREFIX
+from onehouse_tracker.onehouse._credential_sources.hidden import Secret
+from onehouse_tracker.onehouse._credential_sources.variables import plain
 
 __all__ = ["read_environment"]
 
