@@ -297,3 +297,28 @@ def test_retry_after_on_a_503_holds_back_its_request_and_the_probes() -> None:
     times = [at for at, _ in server.calls if 15 <= at < 100]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps, default=math.inf) >= 20 - 1e-6
+
+
+def test_one_poll_that_hung_for_long_is_no_proof_against_its_request() -> None:
+    """
+    It failed once while another request was answered; then the server went silent for all.
+    """
+
+    class Hanging:
+        async def fetch(self, request_id: str) -> StatusReply:
+            if request_id == "slow" or now() > 19.0:
+                await asyncio.sleep(20.0)
+                raise DOWN
+            await asyncio.sleep(0.08)
+            return StatusReply(PENDING)
+
+    async def scenario() -> OutageError:
+        policy = PollPolicy(patience=20.0)
+        async with Tracker(Hanging(), policy=policy, seed=1) as tracker:
+            with pytest.raises(OutageError) as caught:
+                await tracker.wait_all(["slow", "well"], timeout=200)
+            return caught.value
+
+    error = run(scenario())
+    assert sorted(error.pending) == ["slow", "well"]
+    assert not error.results

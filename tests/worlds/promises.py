@@ -214,8 +214,7 @@ class Promises:
             Outcome.NOT_FOUND: bool(verdicts["unknown"]),
             Outcome.REJECTED: bool(verdicts["fault:refuse"]),
             Outcome.UNREACHABLE: faults >= UNREACHABLE_AFTER
-            # One poll that hangs may take as long.
-            or (faults > 0 and result.waited >= self.patience),
+            or (faults > 1 and result.waited >= self.patience),
         }
         if not explained.get(outcome, False):
             self.complain(f"{result!r}, but the server says {request.status}")

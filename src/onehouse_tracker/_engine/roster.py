@@ -263,11 +263,17 @@ class Roster:
         return found
 
     def hopeless(self, answered_sent_at: float) -> list[Tracked]:
-        """What fails for itself: something else was answered since it began to fail."""
+        """
+        List the requests that fail by themselves: others were answered since they began to fail.
+
+        One failure proves nothing, even if that poll hung for as long as the patience.
+        """
         return [
             tracked
             for tracked in self._tracked.values()
-            if tracked.faults is not None and tracked.faults.since < answered_sent_at
+            if (faults := tracked.faults) is not None
+            and faults.since < answered_sent_at
+            and faults.repeated
         ]
 
     def forgive_failures(self, since: float, now: float) -> None:

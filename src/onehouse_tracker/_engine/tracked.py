@@ -92,6 +92,11 @@ class Faults:
             return self.failing_since
         return min(self.failing_since, self.rate.since)
 
+    @property
+    def repeated(self) -> bool:
+        """Whether more than one poll failed or was refused, unanswered since."""
+        return self.failures + (0 if self.rate is None else self.rate.count) > 1
+
     def fail(self, sent_at: float, now: float) -> int:
         """Count one more failure; return how many there were in a row."""
         if not self.failures:
