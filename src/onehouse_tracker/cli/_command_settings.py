@@ -16,7 +16,7 @@ import typer
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._options import Limit, Output, Quiet
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.onehouse._credential_sources.variables import is_quoted, plain
+from onehouse_tracker.onehouse._credential_sources.environment import is_quoted, plain
 
 __all__ = ["LIMITER_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
 

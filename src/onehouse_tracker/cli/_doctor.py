@@ -26,7 +26,7 @@ from onehouse_tracker.onehouse._credential_sources.collected import Collected, c
 from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, Field, describe
 from onehouse_tracker.onehouse._credential_sources.hidden import tell
 from onehouse_tracker.onehouse._credential_sources.profile import Profile
-from onehouse_tracker.onehouse._credential_sources.variables import plain
+from onehouse_tracker.onehouse._credential_sources.environment import plain
 from onehouse_tracker.onehouse.credentials import DEFAULT_BASE_URL, Credentials
 
 __all__ = ["doctor"]

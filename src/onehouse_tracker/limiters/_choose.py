@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters._protocol import RateLimiter
-from onehouse_tracker.limiters.host import HostLimiter
 from onehouse_tracker.limiters.local import LocalLimiter
-from onehouse_tracker.limiters.redis import RedisLimiter
 
 __all__ = ["check_limiter", "limiter_from"]
 
@@ -54,6 +52,11 @@ def limiter_from(
     kind, _, rest = text.partition(":")
     if kind == "local":
         return LocalLimiter(limit, share=share, project=project)
+    # The others are imported where they are chosen: most programs never need them.
     if kind == "host":
+        from onehouse_tracker.limiters.host import HostLimiter  # noqa: PLC0415
+
         return HostLimiter(limit, share=share, path=rest or None, project=project)
+    from onehouse_tracker.limiters.redis import RedisLimiter  # noqa: PLC0415
+
     return RedisLimiter(text, project=project, limit=limit, share=share, processes=processes)

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from onehouse_tracker._checks import home, user_path
+from onehouse_tracker.onehouse._credential_sources.environment import (
+    is_quoted,
+    read_environment,
+)
 from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, PREFIX
 from onehouse_tracker.onehouse._credential_sources.hidden import NoText, Secret, hide, tell
 from onehouse_tracker.onehouse._credential_sources.profile import (
@@ -21,7 +25,6 @@ from onehouse_tracker.onehouse._credential_sources.profile import (
     default_path,
     read_profile,
 )
-from onehouse_tracker.onehouse._credential_sources.variables import is_quoted
 
 __all__ = ["KEY_PAIR", "Collected", "collect"]
 
@@ -60,9 +63,6 @@ def collect(
     Raises:
         ConfigError: The file cannot be read, or has no such profile.
     """
-    # Slow to import, and of no use to whoever gives keywords only.
-    from onehouse_tracker.onehouse._credential_sources.environment import read_environment  # noqa: PLC0415
-
     variables = read_environment(os.environ if environ is None else environ)
     path, required = _choose_file(
         credentials_file or tell(variables.get("credentials_file")) or None, environ
