@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onehouse_tracker.cli._codes import CommandError
-from onehouse_tracker.cli._statements import label_of, split
+from onehouse_tracker.cli._statements import split
 
 
 def texts(source: str) -> list[str]:
@@ -205,23 +205,3 @@ def test_joined_statements_come_apart_again(statements: list[str], gap: str) -> 
     Whatever the statements are made of, only the semicolons between them count.
     """
     assert texts(gap.join(statements)) == statements
-
-
-@pytest.mark.parametrize(
-    ("statement", "label"),
-    [
-        ("RUN JOB nightly", "RUN JOB"),
-        ("run job nightly", "RUN JOB"),
-        ("SHOW", "SHOW"),
-        ("-- note\n  DESCRIBE /* x */ JOB_RUN 'a'", "DESCRIBE JOB_RUN"),
-        ("CREATE API TOKEN 'a'", "CREATE API TOKEN"),
-        ("SELECT 1", "SELECT"),
-        ("(SELECT 1)", None),
-        ("", None),
-    ],
-)
-def test_the_leading_words_are_the_label(statement: str, label: str | None) -> None:
-    """
-    Requests with one label take about equally long; names of jobs and lakes are no part of it.
-    """
-    assert label_of(statement) == label

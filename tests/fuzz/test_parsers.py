@@ -23,7 +23,7 @@ from onehouse_tracker.cli._command_settings import parse_duration
 from onehouse_tracker.cli._options import Format, Input
 from onehouse_tracker.cli._request_file import RequestFile
 from onehouse_tracker.cli._sources import requests_from
-from onehouse_tracker.cli._statements import label_of, split
+from onehouse_tracker.cli._statements import split
 from onehouse_tracker.models import Request
 from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS
 from onehouse_tracker.onehouse._credential_sources.hidden import Secret
@@ -36,6 +36,7 @@ from onehouse_tracker.onehouse._http.wire import (
     read_submission,
     retry_after,
 )
+from onehouse_tracker.onehouse.labels import label_of
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-0123456789"

@@ -15,7 +15,6 @@ from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._html_report import recorded, served
 from onehouse_tracker.cli._state import CommandState
-from onehouse_tracker.cli._statements import label_of
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.cli._track import consume
@@ -24,6 +23,7 @@ from onehouse_tracker.models import Outcome, Request
 from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import Credentials
+from onehouse_tracker.onehouse.labels import label_of
 from onehouse_tracker.testing.enforcers import SlidingLog
 from onehouse_tracker.testing.faults import Draw
 from onehouse_tracker.testing.server import SimulatorServer

@@ -23,10 +23,10 @@ from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.onehouse._credential_sources.collected import Collected, collect
+from onehouse_tracker.onehouse._credential_sources.environment import plain
 from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, Field, describe
 from onehouse_tracker.onehouse._credential_sources.hidden import tell
 from onehouse_tracker.onehouse._credential_sources.profile import Profile
-from onehouse_tracker.onehouse._credential_sources.environment import plain
 from onehouse_tracker.onehouse.credentials import DEFAULT_BASE_URL, Credentials
 
 __all__ = ["doctor"]

@@ -1,5 +1,5 @@
 """
-Cuts a file of SQL into statements, and names their kind.
+Cuts a file of SQL into statements.
 
 Onehouse's SQL is a dialect of its own, and which quotes, escapes and comments it knows is not
 documented.  So nothing is parsed, and no dialect is assumed: a text is cut where every reading of
@@ -26,12 +26,8 @@ from onehouse_tracker.cli._lexer import State, Walk
 from onehouse_tracker.cli._readings import Readings, UnaskedError
 from onehouse_tracker.errors import InvalidRequestError
 
-__all__ = ["Statement", "given", "label_of", "read", "split"]
+__all__ = ["Statement", "given", "read", "split"]
 
-_WORD = re.compile(r"[A-Za-z_]+")
-_COMMENT = re.compile(r"\s+|--[^\n]*|/\*.*?\*/", re.DOTALL)
-# Resources of two words, where the second word tells more than the first.
-_COMPOUND = frozenset({"API", "SERVICE"})
 _NOTHING = re.compile(r"[\s;]*\Z")
 _SHOWN = 40
 _NAMES = {
@@ -116,23 +112,6 @@ def split(text: str, name: str = "the file") -> list[Statement]:
             statements.append(Statement(statement, source.where(begin)))
         start = end.at + 1
     return statements
-
-
-def label_of(statement: str) -> str | None:
-    """The leading words that tell what kind of statement it is: ``RUN JOB``; `None` if none."""
-    position = 0
-    words: list[str] = []
-    while len(words) < 2 or words[-1] in _COMPOUND:  # noqa: PLR2004 - verb and resource
-        while skipped := _COMMENT.match(statement, position):
-            position = skipped.end()
-        word = _WORD.match(statement, position)
-        if word is None:
-            break
-        words.append(word.group().upper())
-        position = word.end()
-        if len(words) > 2:  # noqa: PLR2004
-            break
-    return " ".join(words) or None
 
 
 class _Source:

@@ -15,7 +15,7 @@ from onehouse_tracker.cli._output import Item, json_line, print_all
 from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
 from onehouse_tracker.cli._state import CommandState
-from onehouse_tracker.cli._statements import Statement, given, label_of, read
+from onehouse_tracker.cli._statements import Statement, given, read
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow, open_tracker
@@ -29,6 +29,7 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.events import Event, StatementSubmitted
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request
+from onehouse_tracker.onehouse.labels import label_of
 from onehouse_tracker.tracker import Tracker
 
 __all__ = ["submit"]

@@ -73,7 +73,7 @@ class JournalStatement:
     """The label it was submitted with."""
 
     kind: str | None
-    """Its first two words; `None` where these are no words."""
+    """What kind of statement it is, by its leading words; `None` where it begins with none."""
 
     sha256: str
     """What its text hashes to, in UTF-8: compare it with your own."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 from onehouse_tracker.errors import StatusError
 from onehouse_tracker.journal._parsed import WHOLE_END, refuse_depths
 from onehouse_tracker.journal._protocol import Accepted, Added, Intended, ResultEntry
+from onehouse_tracker.onehouse.labels import label_of
 
 __all__ = ["added_row", "intended_row", "iso", "recorded_row", "text"]
 
 WITHHELD = "not kept, as the tracker was told"
-_KIND = re.compile(r"\s*([A-Za-z_]{1,30}\s+[A-Za-z_]{1,30})(?![^\s;(])")
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -71,11 +70,10 @@ def recorded_row(entry: ResultEntry, *, keep_response: bool) -> tuple[object, ..
 def intended_row(entry: Intended, *, keep_statement: bool) -> tuple[object, ...]:
     """The columns ``key, label, kind, sha256, statement, intended_at``."""
     raw = entry.statement.encode("utf-8", "backslashreplace")
-    kind = _KIND.match(entry.statement)
     return (
         entry.key,
         text(entry.label),
-        None if kind is None else " ".join(kind[1].upper().split()),
+        label_of(entry.statement),
         hashlib.sha256(raw).hexdigest(),
         raw.decode() if keep_statement else None,
         iso(entry.at),

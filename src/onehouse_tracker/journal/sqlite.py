@@ -50,8 +50,8 @@ class SqliteJournal:
     beside it while it is open (``-wal`` and ``-shm``), and we one that is empty (``-lock``);
     move all of them together.  Only their owner may read them, and only the owner writes.
 
-    Of a statement that is submitted its SHA-256 is kept, its label, and its first two words,
-    so that you recognise it; its text may hold secrets and stays out unless you want it in.
+    Of a statement that is submitted its SHA-256 is kept, its label, and its leading
+    words, so that you recognize it; its text may hold secrets and stays out unless you want it in.
 
     Args:
         path: The file; created if there is none.  Its directory must exist.

@@ -30,7 +30,6 @@ from onehouse_tracker.integrations.airflow._submissions import (
     Store,
     Submissions,
     TaskKey,
-    label_of,
 )
 from onehouse_tracker.integrations.airflow._worker import (
     StoppedError,
@@ -275,22 +274,6 @@ def test_a_variable_stays_small() -> None:
 
     assert len(variables) == 20
     assert max(map(len, variables.values())) < 8192
-
-
-@pytest.mark.parametrize(
-    ("statement", "label"),
-    [
-        ("run  job nightly", "RUN JOB"),
-        ("SELECT 'secret'", "SELECT"),
-        ("SHOW", "SHOW"),
-        ("/* */ SHOW", "SQL"),
-    ],
-)
-def test_a_label_is_the_kind_of_a_statement(statement: str, label: str) -> None:
-    """
-    Requests of one kind take about equally long; a literal is no kind.
-    """
-    assert label_of(statement) == label
 
 
 @pytest.mark.parametrize(

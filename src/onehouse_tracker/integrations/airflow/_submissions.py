@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["FateUnknownError", "Known", "Store", "Submissions", "TaskKey", "label_of"]
+from onehouse_tracker.onehouse.labels import label_of
+
+__all__ = ["FateUnknownError", "Known", "Store", "Submissions", "TaskKey"]
 
 _BLOCK: Final = 50
 """Statements in one Variable: it stays small, whatever their number."""
-
-_KIND: Final = re.compile(r"\s*([A-Za-z_]+(?:\s+[A-Za-z_]+)?)")
-"""The first two words of a statement tell its kind; a literal among them is none of them."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +208,9 @@ class Submissions:
     def _advice(self, index: int) -> str:
         return (
             f"statement {index + 1} of {len(self._statements)}"
-            f" ({label_of(self._statements[index])}) may or may not run: it was sent, or about to"
-            " be, and no answer is known. It is not submitted again, since that might duplicate"
-            " a resource. Look in the Onehouse console. Then edit the Airflow Variable"
+            f" ({label_of(self._statements[index]) or 'SQL'}) may or may not run: it was sent, or"
+            " about to be, and no answer is known. It is not submitted again, since that might"
+            " duplicate a resource. Look in the Onehouse console. Then edit the Airflow Variable"
             f' {self._key.name(index // _BLOCK)}: under "statements", give entry "{index}" its'
             " request_id if it runs, or remove the entry to have it submitted again; and clear"
             " this task."
@@ -227,12 +225,6 @@ class Submissions:
             f' try, remove entry "{index}" from "statements" in the Airflow Variable'
             f" {self._key.name(index // _BLOCK)}, and clear this task."
         )
-
-
-def label_of(statement: str) -> str:
-    """Name the kind of a statement by its first words: ``RUN JOB``."""
-    found = _KIND.match(statement)
-    return "SQL" if found is None else " ".join(found[1].split()).upper()[:64]
 
 
 def _digest(statement: str) -> str:

@@ -25,9 +25,10 @@ from onehouse_tracker.errors import (
     UnauthorizedError,
 )
 from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
-from onehouse_tracker.integrations.airflow._submissions import Known, Submissions, label_of
+from onehouse_tracker.integrations.airflow._submissions import Known, Submissions
 from onehouse_tracker.models import Outcome, Request, Result, StatusReply
 from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.labels import label_of
 
 __all__ = ["StoppedError", "WatchedClient", "follow_here", "submit_missing"]
 
@@ -220,7 +221,7 @@ def submit_missing(
                     "submitted statement %d of %d (%s) as request %s",
                     index + 1,
                     len(statements),
-                    label_of(statement),
+                    label_of(statement) or "SQL",
                     one.request_id,
                 )
     finally:

@@ -33,7 +33,6 @@ from onehouse_tracker.integrations.airflow._submissions import (
     Store,
     Submissions,
     TaskKey,
-    label_of,
 )
 from onehouse_tracker.integrations.airflow._task_result import ended_wrong
 from onehouse_tracker.integrations.airflow._worker import (
@@ -43,6 +42,7 @@ from onehouse_tracker.integrations.airflow._worker import (
 )
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 from onehouse_tracker.models import Request
+from onehouse_tracker.onehouse.labels import label_of
 
 __all__ = ["OnehouseSqlOperator", "OnehouseTrackOperator"]
 
