@@ -111,7 +111,7 @@ class Handle:
         self._wait.raise_error()
         result = own_copy(self._stored())
         if self._journal_queue is not None:
-            self._journal_queue.told((result,))
+            self._journal_queue.delivered((result,))
         return result
 
     def ack(self) -> Awaitable[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import sqlite3
 import threading
 import time
 import weakref
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from onehouse_tracker import Completions, PollPolicy, Request, Result, Results, Tracker
+from onehouse_tracker._engine.journal_queue import JournalQueue
 from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
@@ -33,6 +35,8 @@ from onehouse_tracker.models import Outcome, StatusReply
 from onehouse_tracker.testing import ScriptedSource
 from tests.journal.files import NOON, Spied, added, inline, opened, recorded, state
 from tests.support import FAILED, PENDING, SUCCESS, now, run
+
+_connect = sqlite3.connect
 
 
 @pytest.fixture
@@ -145,15 +149,64 @@ def test_what_was_acknowledged_is_not_kept_in_memory(path: Path) -> None:
         journal_queue = tracker._session.journal_queue
         assert journal_queue is not None
         results = await tracker.wait_all(["a"])
-        assert list(journal_queue._told) == ["a"]
+        assert list(journal_queue._delivered) == ["a"]
         await results.ack()
         handle = tracker.track("b")
         await handle
         await handle.ack()
         await tracker.wait_all(["c"], on_result=str)
-        assert journal_queue._told == {}
+        assert journal_queue._delivered == {}
 
     crash(path, work)
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+@pytest.mark.parametrize("disk", ["fine", "full"])
+def test_what_nobody_acknowledges_is_not_kept_in_memory(
+    path: Path, ends: str, disk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A service that never acknowledges can run for years, and closing counts for all it got.
+    """
+    ids_of_many = [f"r{number}" for number in range(50)]
+    monkeypatch.setattr(JournalQueue, "MOST_DELIVERED", 8)
+    if disk == "full":
+        monkeypatch.setattr(sqlite3, "connect", _no_room)
+    acknowledged = ["r3", "r40"]
+
+    async def scenario() -> None:
+        source = ScriptedSource({request_id: [SUCCESS] for request_id in ids_of_many})
+        with suppress(CrashError):
+            async with Tracker(source, journal=inline(path)) as tracker:
+                journal_queue = tracker._session.journal_queue
+                assert journal_queue is not None
+                for request_id in ids_of_many:
+                    handle = tracker.track(request_id)
+                    await handle
+                    assert len(journal_queue._delivered) <= 8
+                    if request_id in acknowledged:
+                        await handle.ack()
+                if ends == "badly":
+                    raise CrashError
+
+    run(scenario())
+    monkeypatch.undo()
+
+    left = [] if ends == "well" else [i for i in ids_of_many if i not in acknowledged]
+    script = {request_id: [SUCCESS] for request_id in ids_of_many}
+
+    async def again() -> list[str]:
+        async with Tracker(ScriptedSource(script), journal=inline(path)) as tracker:
+            return [result.request_id async for result in tracker.resume()]
+
+    assert sorted(run(again())) == sorted(left)
+
+
+def _no_room(database: str, *arguments: Any, **settings: Any) -> sqlite3.Connection:
+    if database == "":
+        raise sqlite3.OperationalError("database or disk is full")
+    connection: sqlite3.Connection = _connect(database, *arguments, **settings)
+    return connection
 
 
 def test_copies_of_results_are_only_data(path: Path) -> None:

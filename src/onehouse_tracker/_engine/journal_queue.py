@@ -1,7 +1,7 @@
 """
 What must be on disk before what: the rules by which nothing is lost in a crash.
 
-added → on disk → polled → outcome on disk → told → acknowledged → that on disk
+added → on disk → polled → outcome on disk → delivered → acknowledged → that on disk
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from onehouse_tracker import events
+from onehouse_tracker._engine.delivered import DeliveredFile
 from onehouse_tracker._engine.writer import Then, Writer
 from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.journal import (
@@ -30,6 +31,8 @@ from onehouse_tracker.journal import (
 from onehouse_tracker.models import Request, Result
 
 __all__ = ["JournalQueue", "Take"]
+
+_T = TypeVar("_T")
 
 Take: TypeAlias = Callable[[Sequence[Journalled] | JournalError], None]
 """Gets what was read, or the error because of which nothing was."""
@@ -56,6 +59,9 @@ class JournalQueue:
     CHUNK = 2_000
     """Requests that are read at a time: taking them in blocks the loop for milliseconds."""
 
+    MOST_DELIVERED = 10_000
+    """Delivered results that are remembered in memory; what is more is in a file."""
+
     def __init__(
         self,
         journal: Journal,
@@ -67,8 +73,11 @@ class JournalQueue:
         self._journal = journal
         self._writer = Writer(journal, strict=strict, emit=emit)
         self._wall_clock = wall_clock
-        self._told: dict[str, bool] = {}  # whether it is final
+        # What users have and did not acknowledge, and whether it is final.
+        self._delivered: dict[str, bool] = {}
+        self._delivered_file: DeliveredFile | None = None
         self._arrived: dict[str, bool] = {}
+        self._all_arrived = False
         self.sending = asyncio.Lock()
 
     @property
@@ -97,11 +106,20 @@ class JournalQueue:
 
         Cancelling ends the waiting, not the writing.  Raises nothing else.
         """
-        await self._writer.aclose()
+        try:
+            await self._writer.aclose()
+        finally:
+            self._close_file()
 
     def abandon(self) -> None:
         """Write what has gathered, and close the journal, while nobody waits for that."""
         self._writer.abandon()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        file, self._delivered_file = self._delivered_file, None
+        if file is not None:
+            file.close()
 
     # --- Requests ------------------------------------------------------------------------
 
@@ -109,8 +127,8 @@ class JournalQueue:
         self, request_id: str, label: str | None, submitted_at: datetime | None, then: Then
     ) -> None:
         """Write down that a request is followed; *then* it may be asked about."""
-        if self._told.get(request_id) is False:
-            del self._told[request_id]  # it is asked anew: what was told is no longer the last
+        if self._delivered.get(request_id) is False:
+            del self._delivered[request_id]  # it is polled again: that result is not its last
         request = Request(request_id, label=label, submitted_at=submitted_at)
         self._writer.put(Added(request, self._wall_clock()), then)
 
@@ -132,11 +150,18 @@ class JournalQueue:
 
     # --- Deliveries ----------------------------------------------------------------------
 
-    def told(self, results: Iterable[Result]) -> None:
-        """These were handed out, and count as acknowledged when all ends well."""
+    def delivered(self, results: Iterable[Result]) -> None:
+        """Users have these from now on; they count as acknowledged if the tracker closes well."""
         for result in results:
             if result.outcome.finished:
-                self._told[result.request_id] = result.outcome.final
+                self._delivered[result.request_id] = result.outcome.final
+        if len(self._delivered) > self.MOST_DELIVERED and not self._writer.closed:
+            final = [request_id for request_id, is_final in self._delivered.items() if is_final]
+            for request_id in final:
+                del self._delivered[request_id]
+            if self._delivered_file is None:
+                self._delivered_file = DeliveredFile()
+            self._writer.read(partial(self._delivered_file.add, final), _ignore)
 
     def acknowledge(self, request_ids: Iterable[str]) -> asyncio.Future[None]:
         """
@@ -149,7 +174,7 @@ class JournalQueue:
         """
         ids = tuple(request_ids)
         if self._writer.closed:
-            if not all(request_id in self._arrived for request_id in ids):
+            if not (self._all_arrived or all(request_id in self._arrived for request_id in ids)):
                 raise TrackerClosedError(
                     "the tracker was closed before the results were acknowledged;"
                     " resume() delivers them again"
@@ -158,19 +183,37 @@ class JournalQueue:
             done.set_result(None)
             return done
         for request_id in ids:
-            self._told.pop(request_id, None)
+            self._delivered.pop(request_id, None)
+        if self._delivered_file is not None:
+            self._writer.read(partial(self._delivered_file.discard, ids), _ignore)
         return self._writer.promised(Acknowledged(ids, self._wall_clock()))
 
-    async def acknowledge_told(self) -> None:
+    async def acknowledge_delivered(self) -> None:
         """
-        All ended well: whatever was handed out has arrived.
+        All ended well: every result that was delivered has arrived.
 
         Raises:
             JournalError: It is not on disk, so it will be delivered again.
         """
-        self._arrived, self._told = self._told, {}
+        self._arrived, self._delivered = self._delivered, {}
         if self._arrived:
             await self.acknowledge(self._arrived)
+        while more := await self._take_from_file():
+            await self._writer.promised(Acknowledged(more, self._wall_clock()))
+            self._all_arrived = True
+
+    async def _take_from_file(self) -> tuple[str, ...]:
+        if self._delivered_file is None:
+            return ()
+        taken: asyncio.Future[tuple[str, ...] | JournalError]
+        taken = asyncio.get_running_loop().create_future()
+        read = partial(self._delivered_file.take, self.MOST_DELIVERED)
+        self._writer.read(read, partial(_settle, taken))
+        match await taken:
+            case tuple() as ids:
+                return ids
+            case error:
+                raise error
 
     # --- Statements ----------------------------------------------------------------------
 
@@ -216,3 +259,12 @@ class JournalQueue:
     def _check_open(self) -> None:
         if self._writer.closed:
             raise TrackerClosedError("the tracker was closed")
+
+
+def _settle(future: asyncio.Future[_T], value: _T) -> None:
+    if not future.done():  # cancelling ends the waiting
+        future.set_result(value)
+
+
+def _ignore(_: object) -> None:
+    """Nothing follows: an ID that could not be noted is delivered again after the next start."""

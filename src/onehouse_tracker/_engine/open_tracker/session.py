@@ -156,7 +156,7 @@ class Session:
         refuse_inside(self)
         async with self._stack:
             if without_error and self.journal_queue is not None:
-                await self.journal_queue.acknowledge_told()
+                await self.journal_queue.acknowledge_delivered()
 
     async def _open_journal(self, stack: AsyncExitStack) -> JournalQueue | None:
         if self._journal is None:
@@ -325,7 +325,7 @@ class Session:
         """The results of *wait*, which the user has from now on."""
         results = wait.results()
         if self.journal_queue is not None:
-            self.journal_queue.told(results.values())
+            self.journal_queue.delivered(results.values())
         return results
 
     @property
