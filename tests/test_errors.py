@@ -15,6 +15,7 @@ import pytest
 from onehouse_tracker import errors
 from onehouse_tracker.models import Outcome, Result
 from onehouse_tracker.results import Results
+from onehouse_tracker.run_results import RunOutcome, RunResult
 
 FAILED = Result(
     request_id="r-1",
@@ -43,6 +44,7 @@ EXAMPLES: list[errors.TrackerError] = [
     errors.SubmissionUnsentError("no route", http_status=400, grpc_status=3),
     errors.SubmissionUnknownError("reset", http_status=400, grpc_status=3),
     errors.RequestFailedError(FAILED),
+    errors.RunFailedError(RunResult(outcome=RunOutcome.LOST, run_id="r", job="j", error="gone")),
     errors.HandleCancelledError("r-1"),
     errors.ProjectError("stop", results=Results([FAILED]), pending=("r-2", "r-3")),
     errors.AuthenticationError("no", results=Results([FAILED]), pending=("r-2",)),
@@ -76,6 +78,7 @@ PARENTS = {
     errors.SubmissionUnsentError: (errors.SubmissionError,),
     errors.SubmissionUnknownError: (errors.SubmissionError,),
     errors.RequestFailedError: (errors.TrackerError,),
+    errors.RunFailedError: (errors.TrackerError,),
     errors.HandleCancelledError: (errors.TrackerError,),
     errors.ProjectError: (errors.TrackerError,),
     errors.AuthenticationError: (errors.ProjectError,),

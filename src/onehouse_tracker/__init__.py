@@ -19,6 +19,7 @@ __all__ = [
     "Handle",
     "HandleCancelledError",
     "InvalidRequestError",
+    "JobRun",
     "Journal",
     "JournalCorruptError",
     "JournalError",
@@ -39,6 +40,10 @@ __all__ = [
     "RequestFailedError",
     "Result",
     "Results",
+    "RunFailedError",
+    "RunOutcome",
+    "RunResult",
+    "RunResults",
     "SourceError",
     "SqliteJournal",
     "StaleConnectionError",
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
         ProjectError,
         RejectedError,
         RequestFailedError,
+        RunFailedError,
         SourceError,
         StaleConnectionError,
         StatusError,
@@ -109,6 +115,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.pool.tracker_pool import TrackerPool
     from onehouse_tracker.results import PoolResults, Results
+    from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
     from onehouse_tracker.stats import PoolStats, TrackerStats
     from onehouse_tracker.tracker import Tracker
 
@@ -121,12 +128,16 @@ else:
         "Credentials": "onehouse.credentials",
         "Handle": "handles",
         "Journal": "journal",
+        "JobRun": "run_results",
         "JournalReader": "journal",
         "OnehouseClient": "onehouse.client",
         "PollPolicy": "policy",
         "PoolResults": "results",
         "PoolStats": "stats",
         "Results": "results",
+        "RunOutcome": "run_results",
+        "RunResult": "run_results",
+        "RunResults": "run_results",
         "SqliteJournal": "journal",
         "Tracker": "tracker",
         "TrackerPool": "pool",

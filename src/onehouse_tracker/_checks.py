@@ -14,8 +14,10 @@ from pathlib import Path
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
 
 __all__ = [
+    "check_job_name",
     "check_label",
     "check_request_id",
+    "check_run_id",
     "check_statement",
     "check_submitted_at",
     "home",
@@ -27,6 +29,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # Cc: control characters.  Cf: what is invisible or turns text around.  Cs: lone surrogates, which
 # cannot be encoded for the wire.  Zl, Zp: line breaks.  None could be printed and read again.
 _NOT_IN_ID = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNQUOTABLE = frozenset("`;")
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -112,6 +115,31 @@ def check_statement(statement: object) -> str:
                 " remove it"
             )
     return statement
+
+
+def _check_quotable(value: object, what: str, longest: int) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{what} is a str, not {type(value).__name__}")
+    if not value or len(value) > longest or value != value.strip():
+        raise InvalidRequestError(
+            f"{what} has 1 to {longest} characters and no spaces around them: {value[:80]!r}"
+        )
+    if not value.isprintable() or not _UNQUOTABLE.isdisjoint(value):
+        raise InvalidRequestError(
+            f"{what} that has a backtick, a semicolon, a line break or something invisible in it"
+            f" cannot be quoted in a statement: {value[:80]!r}"
+        )
+    return value
+
+
+def check_job_name(value: object) -> str:
+    """Return *value* if a statement can name such a job, else raise `InvalidRequestError`."""
+    return _check_quotable(value, "the name of a job", 512)
+
+
+def check_run_id(value: object) -> str:
+    """Return *value* if a statement can name such a run, else raise `InvalidRequestError`."""
+    return _check_quotable(value, "a run ID", 256)
 
 
 def _shorten(text: str) -> str:

@@ -16,6 +16,7 @@ Every error this package raises.
     │   ├── SubmissionUnsentError     it never left: safe to submit again
     │   └── SubmissionUnknownError    it may or may not run: never sent twice
     ├── RequestFailedError       how one request ended, in the group of raise_for_failures()
+    ├── RunFailedError           how one run ended, in the same way
     ├── HandleCancelledError     the handle was cancelled before its request ended
     └── ProjectError             nothing more can be learnt; carries results and pending
         ├── AuthenticationError  the server refuses our credentials
@@ -40,6 +41,7 @@ from onehouse_tracker._util.text import printable
 if TYPE_CHECKING:
     from onehouse_tracker.models import Outcome, Result
     from onehouse_tracker.results import Results
+    from onehouse_tracker.run_results import RunResult
 
 __all__ = [
     "AuthenticationError",
@@ -56,6 +58,7 @@ __all__ = [
     "ProjectError",
     "RejectedError",
     "RequestFailedError",
+    "RunFailedError",
     "SourceError",
     "StaleConnectionError",
     "StatusError",
@@ -265,6 +268,21 @@ class RequestFailedError(TrackerError):
         label = f" ({printable(result.label)})" if result.label else ""
         reason = f": {result.reason}" if result.reason else ""
         return f"request {result.request_id}{label} ended {result.outcome}{reason}"
+
+
+class RunFailedError(TrackerError):
+    """How one run ended, in the group of `RunResults.raise_for_failures`; see ``result``."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        result = self.result
+        run = f"run {result.run_id}" if result.run_id else f"request {result.request_id or '-'}"
+        job = f" of job {printable(result.job)}" if result.job else ""
+        reason = f": {result.reason}" if result.reason else ""
+        return f"{run}{job} ended {result.outcome}{reason}"
 
 
 class HandleCancelledError(TrackerError):

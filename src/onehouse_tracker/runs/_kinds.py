@@ -1,0 +1,188 @@
+"""
+Kinds of work that continue after their request has ended: a small declaration for each.
+
+Nothing else in this package knows a statement or a status word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from onehouse_tracker._checks import check_job_name, check_run_id
+from onehouse_tracker.errors import InvalidRequestError
+from onehouse_tracker.run_results import RunOutcome
+
+__all__ = ["JOB_RUNS", "KeyPath", "Meaning", "WorkKind", "job_started_by"]
+
+KeyPath: TypeAlias = tuple[str, ...]
+"""The keys that lead to a value, from the top of ``apiResponse``."""
+
+
+class Meaning(Enum):
+    """What a status word says about a run that has not ended."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    NOT_YET = "not yet"
+    """Not over, but for a limited time only: 30 minutes unless told otherwise."""
+    UNKNOWN = "unknown"
+    """Says nothing: three in a row end the following."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkKind:
+    """
+    What there is to know about one kind of work.
+
+    All functions are called with names and IDs that have been checked already.
+    """
+
+    name: str
+    """What it is called, e.g. ``"job run"``; `JobRun.kind` and the journal refer to it."""
+
+    starts: Callable[[str], str | None]
+    """Takes a statement; returns the name of the work that it starts, `None` if it starts none of
+    this kind.  It raises `InvalidRequestError` where the work could not be followed."""
+
+    identity_at: tuple[KeyPath, ...]
+    """Where the response to such a statement holds the ID, the likeliest place first."""
+
+    identity_key: str
+    """The last key of such a place: it is accepted anywhere, if it leads to one value only."""
+
+    show_one: Callable[[str, str], str]
+    """Takes name and ID; returns the statement that shows one."""
+
+    word_at: KeyPath
+    """Where the answer to it holds the status word."""
+
+    show_many: Callable[[str], str] | None = None
+    """Takes a name; returns the statement that shows all of this name, if there is one."""
+
+    word_prefix: str
+    """What every status word begins with: by this they are found in answers of unknown shape."""
+
+    words: Mapping[str, RunOutcome | Meaning] = field(hash=False)
+    """What each status word means; a word that is not in here is `Meaning.UNKNOWN`."""
+
+    cancel: Callable[[str, str], str] | None = None
+    """Takes name and ID; returns the statement that cancels it, if there is one."""
+
+    witness: str | None = None
+    """A statement that is answered as long as the server answers at all."""
+
+    def meaning(self, word: str | None) -> RunOutcome | Meaning:
+        """What *word* means; no word at all is `Meaning.UNKNOWN`."""
+        return Meaning.UNKNOWN if word is None else self.words.get(word, Meaning.UNKNOWN)
+
+    def identity_in(self, response: Mapping[str, Any] | None) -> str | None:
+        """The ID that a response holds; `None` if it holds none that a statement can name."""
+        if response is None:
+            return None
+        found = {value for path in self.identity_at if (value := value_at(response, path))}
+        if not found:
+            found = set(_values_of(response, self.identity_key))
+        if len(found) != 1:
+            return None
+        try:
+            return check_run_id(found.pop())
+        except InvalidRequestError:
+            return None
+
+
+def value_at(response: Mapping[str, Any], path: KeyPath) -> str | None:
+    """The text at *path*; `None` if there is none."""
+    value: Any = response
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _values_of(response: Mapping[str, Any], key: str) -> list[str]:
+    """Every text under *key*, at any depth."""
+    found: list[str] = []
+    waiting: list[Any] = [response]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            value = node.get(key)
+            if isinstance(value, str) and value:
+                found.append(value)
+            waiting += node.values()
+        elif isinstance(node, list | tuple):
+            waiting += node
+    return found
+
+
+# --- Job runs ------------------------------------------------------------------------------
+
+_COMMENTS = r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)"
+_STARTS_JOB = re.compile(
+    rf"{_COMMENTS}*(?:CREATE{_COMMENTS}+AND{_COMMENTS}+)?RUN{_COMMENTS}+JOB(?![\w$])",
+    re.IGNORECASE | re.DOTALL,
+)
+_NAME = re.compile(
+    rf"""{_COMMENTS}*(?:`(?P<back>(?:[^`]|``)*)`|'(?P<single>(?:[^']|'')*)'"""
+    r"""|"(?P<double>(?:[^"]|"")*)"|(?P<bare>[^\s`'";,()=]+))(?=[\s;(,]|--|/\*|$)""",
+    re.DOTALL,
+)
+
+
+def job_started_by(statement: str) -> str | None:
+    """
+    The name of the job that *statement* runs; `None` if it runs none.
+
+    Raises:
+        InvalidRequestError: It runs a job whose name cannot be read, or cannot be quoted in the
+            statements by which a run is followed.
+    """
+    start = _STARTS_JOB.match(statement)
+    if start is None:
+        return None
+    name = _NAME.match(statement, start.end())
+    if name is None:
+        raise InvalidRequestError(
+            "the job's name cannot be read from the statement, and without it its run cannot be"
+            " followed: write RUN JOB `name`"
+        )
+    quote = {"back": "`", "single": "'", "double": '"', "bare": ""}[name.lastgroup or "bare"]
+    text = name[name.lastgroup or 0]
+    return check_job_name(text.replace(quote * 2, quote) if quote else text)
+
+
+def _text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
+
+
+_STATUS = "SPARK_JOB_RUN_STATUS_"
+
+JOB_RUNS = WorkKind(
+    name="job run",
+    starts=job_started_by,
+    identity_at=(("runJobApiResponse", "jobRunId"), ("createAndRunJobApiResponse", "jobRunId")),
+    identity_key="jobRunId",
+    show_one=lambda job, run_id: f"DESCRIBE JOB_RUN `{run_id}` JOB_NAME = {_text(job)}",
+    word_at=("describeJobRunApiResponse", "sparkJobRun", "status"),
+    show_many=lambda job: f"SHOW RUNS IN JOB `{job}`",
+    word_prefix=_STATUS,
+    words={
+        f"{_STATUS}QUEUED": Meaning.QUEUED,
+        f"{_STATUS}RUNNING": Meaning.RUNNING,
+        # The vendor's sensor waits on; nobody knows for how long that is right.
+        f"{_STATUS}NOT_RUN": Meaning.NOT_YET,
+        f"{_STATUS}COMPLETED": RunOutcome.SUCCEEDED,
+        f"{_STATUS}FAILED": RunOutcome.FAILED,
+        f"{_STATUS}CANCELED": RunOutcome.CANCELED,
+        # Probably the zero value of the enum: it may mean no more than a missing word.
+        f"{_STATUS}INVALID": Meaning.UNKNOWN,
+    },
+    cancel=lambda job, run_id: f"CANCEL JOB_RUN `{run_id}` JOB_NAME = {_text(job)}",
+    witness="SHOW JOBS",
+)
+"""Runs of jobs: ``RUN JOB`` and ``CREATE AND RUN JOB``."""
