@@ -236,6 +236,21 @@ def test_the_words_of_the_server() -> None:
     ]
 
 
+def test_each_word_of_the_server_but_pending_is_a_final_outcome() -> None:
+    """
+    The engine, `status` and the journal all look into this one table.
+    """
+    assert {str(status): status.outcome for status in ApiStatus} == {
+        "API_OPERATION_STATUS_PENDING": None,
+        "API_OPERATION_STATUS_SUCCESS": Outcome.SUCCEEDED,
+        "API_OPERATION_STATUS_SUCCESS_PARTIAL": Outcome.PARTIALLY_SUCCEEDED,
+        "API_OPERATION_STATUS_FAILED": Outcome.FAILED,
+        "API_OPERATION_STATUS_INVALID": Outcome.INVALID,
+    }
+    ours = {outcome for outcome in Outcome if not outcome.final}
+    assert ours.isdisjoint({status.outcome for status in ApiStatus})
+
+
 @pytest.mark.parametrize(
     ("result", "reason"),
     [

@@ -385,7 +385,7 @@ class JournalLockedError(JournalError):
 
 
 class JournalVersionError(JournalError):
-    """A newer version of this package wrote the file; it was not touched."""
+    """Another version of this package, mostly a newer one, wrote the file; it was not touched."""
 
 
 class JournalCorruptError(JournalError):

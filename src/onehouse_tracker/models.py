@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from onehouse_tracker._checks import check_label, check_request_id, check_submitted_at
 from onehouse_tracker._util.own_response import OwnResponse
@@ -38,6 +38,11 @@ class ApiStatus(StrEnum):
     SUCCESS_PARTIAL = "API_OPERATION_STATUS_SUCCESS_PARTIAL"
     FAILED = "API_OPERATION_STATUS_FAILED"
     INVALID = "API_OPERATION_STATUS_INVALID"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What it means for the request; `None` while the server is still at it."""
+        return OUTCOME_OF.get(self)
 
 
 class Outcome(StrEnum):
@@ -91,8 +96,16 @@ class Outcome(StrEnum):
         return self in _FINAL
 
 
+OUTCOME_OF: Final[Mapping[str, Outcome]] = {
+    ApiStatus.SUCCESS: Outcome.SUCCEEDED,
+    ApiStatus.SUCCESS_PARTIAL: Outcome.PARTIALLY_SUCCEEDED,
+    ApiStatus.FAILED: Outcome.FAILED,
+    ApiStatus.INVALID: Outcome.INVALID,
+}
+"""What each of the server's words means, but for PENDING: the one table of words."""
+
 _OK = frozenset({Outcome.SUCCEEDED, Outcome.PARTIALLY_SUCCEEDED})
-_FINAL = _OK | {Outcome.FAILED, Outcome.INVALID}
+_FINAL = frozenset(OUTCOME_OF.values())
 _UNFINISHED = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 
 

@@ -79,7 +79,7 @@ VALUES: list[tuple[str, str, object]] = [
     ("requests", "error", '{"http_status": [1]}'),
     ("requests", "error", '{"grpc_status": {}}'),
     ("requests", "error", '{"http_status": 1e400}'),
-    ("requests", "outcome", "FINE"),
+    ("requests", "outcome", "fine"),
     ("requests", "outcome", b"FAILED"),
     ("requests", "outcome", 7),
     ("requests", "status", b"\xff"),

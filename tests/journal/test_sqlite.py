@@ -4,6 +4,7 @@ The file: what is on disk when a write returns, who may read it, and what it loo
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sqlite3
@@ -32,9 +33,10 @@ from onehouse_tracker.journal import (
     ResultEntry,
     Settled,
     SqliteJournal,
+    _schema,
 )
-from onehouse_tracker.journal import _parsed as parsed
 from onehouse_tracker.journal import _rows as rows
+from onehouse_tracker.journal._columns import RESULT_COLUMNS, Column
 from onehouse_tracker.journal._schema import _STEPS, VERSION
 from onehouse_tracker.models import Outcome, Request, Result
 from tests.journal.files import NOON, added, opened, recorded, state
@@ -354,10 +356,10 @@ def test_results_come_back_as_they_were(result: Result) -> None:
     """
     A result that is delivered tomorrow is the one that was known today.
     """
-    row = rows.recorded_row(ResultEntry(result, NOON), keep_response=True)
+    row = rows.result_row(ResultEntry(result, NOON), keep_response=True)
     request_id, label, added_at = row[:3]
 
-    read = parsed.journalled((1, request_id, label, None, added_at, *row[3:12]))
+    read = rows.journalled((1, request_id, label, None, added_at, *row[5:]))
 
     assert read.result == result
 
@@ -662,6 +664,69 @@ def test_newer_file_is_not_touched(path: Path) -> None:
         SqliteJournal.read(path)
 
     assert path.read_bytes() == before
+
+
+def test_a_column_of_a_result_is_in_the_tables_that_the_steps_make() -> None:
+    """
+    Statements and rows are made from the columns, so nothing else would notice.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _schema.migrate(connection, 0)
+        made = {row[1]: row[2] for row in connection.execute("PRAGMA table_info (requests)")}
+
+    assert {column.name: made.get(column.name) for column in RESULT_COLUMNS} == {
+        column.name: column.sql_type for column in RESULT_COLUMNS
+    }
+    assert {column.field for column in RESULT_COLUMNS} == {
+        field.name for field in dataclasses.fields(Result)
+    } - {"request_id", "label"}
+
+
+def test_a_new_column_comes_with_its_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An older file gets it when it is opened, and nobody writes a step by hand.
+    """
+    new = Column("bytes", "INTEGER", "bytes", int, int, since=VERSION + 1)
+    old_file(path)
+    monkeypatch.setattr(_schema, "RESULT_COLUMNS", (*RESULT_COLUMNS, new))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        _schema.migrate(connection, 1, until=VERSION + 1)
+        columns = {row[1]: row[2] for row in connection.execute("PRAGMA table_info (requests)")}
+
+    assert columns["bytes"] == "INTEGER"
+
+
+@pytest.mark.parametrize(
+    ("word", "what", "advice"),
+    [
+        ("CANCELED", "a newer version", "Update onehouse-tracker"),
+        ("UNRECOGNISED", "an older version", "begin anew"),
+    ],
+)
+def test_an_outcome_that_we_do_not_know_tells_the_version(
+    path: Path, word: str, what: str, advice: str
+) -> None:
+    """
+    The next word of the server is no reason to blame somebody's editor.
+    """
+    with closing(opened(path)) as journal:
+        journal.write([added("a"), recorded("a")])
+        edit(path, word)
+        match = f"{what}.*{word}.*{advice}"
+        with pytest.raises(errors.JournalVersionError, match=match) as caught:
+            journal.unacknowledged(0, 9)
+        with pytest.raises(errors.JournalVersionError):
+            journal.write([added("a")])
+    with pytest.raises(errors.JournalVersionError, match="it was left as it is"):
+        list(JournalReader(path).requests())
+
+    assert caught.value.path == str(path)
+
+
+def edit(path: Path, outcome: str) -> None:
+    """Give all requests another outcome."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE requests SET outcome = ?", [outcome])
 
 
 def test_migration_that_fails_leaves_the_old_file(

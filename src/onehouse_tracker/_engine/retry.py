@@ -19,7 +19,7 @@ from onehouse_tracker.errors import (
     ThrottledError,
     TransportError,
 )
-from onehouse_tracker.models import ApiStatus, Outcome, StatusReply
+from onehouse_tracker.models import OUTCOME_OF, ApiStatus, Outcome, StatusReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,13 +47,6 @@ LONGEST_RETRY_AFTER = 120.0
 
 UNRECOGNIZED_AFTER = 3
 """Replies in a row without a status that we know."""
-
-_OUTCOMES = {
-    ApiStatus.SUCCESS: Outcome.SUCCEEDED,
-    ApiStatus.SUCCESS_PARTIAL: Outcome.PARTIALLY_SUCCEEDED,
-    ApiStatus.FAILED: Outcome.FAILED,
-    ApiStatus.INVALID: Outcome.INVALID,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,7 @@ def judge_reply(
         tracked.well()
         tracked.pending_sent_at = sent_at
         return _PENDING
-    outcome = _OUTCOMES.get(reply.status)  # type: ignore[call-overload] # a str equals its enum
+    outcome = OUTCOME_OF.get(reply.status or "")
     if outcome is not None:
         tracked.well()
         return Ended(outcome)

@@ -25,17 +25,11 @@ from onehouse_tracker.errors import (
     UnauthorizedError,
 )
 from onehouse_tracker.limiters import RateLimiter, limiter_from
-from onehouse_tracker.models import ApiStatus, Outcome, Request, Result, StatusReply
+from onehouse_tracker.models import OUTCOME_OF, ApiStatus, Outcome, Request, Result, StatusReply
 from onehouse_tracker.onehouse.client import OnehouseClient
 
 __all__ = ["status"]
 
-_ENDED = {
-    ApiStatus.SUCCESS: Outcome.SUCCEEDED,
-    ApiStatus.SUCCESS_PARTIAL: Outcome.PARTIALLY_SUCCEEDED,
-    ApiStatus.FAILED: Outcome.FAILED,
-    ApiStatus.INVALID: Outcome.INVALID,
-}
 _GIVE_UP_AFTER = 3  # failures before any good reply
 _REFUSALS_BORNE = 5
 
@@ -118,9 +112,7 @@ class _Standing:
             return Outcome.REJECTED
         if self.error is not None:
             return Outcome.UNREACHABLE
-        return next((ours for word, ours in _ENDED.items() if word == self.status), None) or (
-            Outcome.UNRECOGNIZED
-        )
+        return OUTCOME_OF.get(self.status or "", Outcome.UNRECOGNIZED)
 
     def result(self) -> Result:
         """The same as a `Result`; of a pending request only its data can be used."""

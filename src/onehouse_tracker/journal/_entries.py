@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from onehouse_tracker.journal import _parsed as parsed
 from onehouse_tracker.journal import _rows as rows
+from onehouse_tracker.journal._columns import RESULT_COLUMNS
 from onehouse_tracker.journal._protocol import (
     Accepted,
     Acknowledged,
@@ -20,38 +20,35 @@ from onehouse_tracker.journal._protocol import (
     ResultEntry,
     Settled,
 )
+from onehouse_tracker.journal._values import iso, text
 from onehouse_tracker.models import Outcome, Result
 
 __all__ = ["PENDING", "UNACKNOWLEDGED", "page", "write"]
 
 # Named one by one, because a word that we do not know is to be met where it is read.
 _CONCLUDED = ", ".join(f"'{outcome}'" for outcome in Outcome if not outcome.final)
+_RESULT = [column.name for column in RESULT_COLUMNS]
+_NONE = ", ".join(f"{name} = NULL" for name in _RESULT)
 # What is not final is asked anew: then the request is pending again.
 _ADD = f"""
 INSERT INTO requests (request_id, label, submitted_at, added_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (request_id) DO UPDATE SET
     label = coalesce(label, excluded.label),
     submitted_at = coalesce(submitted_at, excluded.submitted_at),
-    outcome = NULL, status = NULL, response = NULL, error = NULL, polls = NULL,
-    first_polled_at = NULL, detected_at = NULL, waited_s = NULL, delay_bound_s = NULL,
-    response_note = NULL, recorded_at = NULL, acknowledged_at = NULL
+    {_NONE}, response_note = NULL, recorded_at = NULL, acknowledged_at = NULL
 WHERE outcome IN ({_CONCLUDED})
     OR outcome IS NULL
     AND (label IS NULL AND excluded.label IS NOT NULL
          OR submitted_at IS NULL AND excluded.submitted_at IS NOT NULL)
 """  # noqa: S608 - our own words
-# The first outcome stands if it is final, for that does not change.
+_WRITTEN_WITH_RESULT = ["response_note", "recorded_at", *_RESULT]
+_ROOM = ", ".join("?" * (3 + len(_WRITTEN_WITH_RESULT)))
+_EXCLUDED = ", ".join(f"{name} = excluded.{name}" for name in _WRITTEN_WITH_RESULT)
+# The first outcome stays if it is final, for that does not change.
 _RECORD = f"""
-INSERT INTO requests (request_id, label, added_at, outcome, status, response, error, polls,
-    first_polled_at, detected_at, waited_s, delay_bound_s, response_note, recorded_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (request_id) DO UPDATE SET
-    outcome = excluded.outcome, status = excluded.status, response = excluded.response,
-    error = excluded.error, polls = excluded.polls,
-    first_polled_at = excluded.first_polled_at, detected_at = excluded.detected_at,
-    waited_s = excluded.waited_s, delay_bound_s = excluded.delay_bound_s,
-    response_note = excluded.response_note, recorded_at = excluded.recorded_at,
-    acknowledged_at = NULL
+INSERT INTO requests (request_id, label, added_at, {", ".join(_WRITTEN_WITH_RESULT)})
+VALUES ({_ROOM})
+ON CONFLICT (request_id) DO UPDATE SET {_EXCLUDED}, acknowledged_at = NULL
 WHERE outcome IS NULL OR outcome IN ({_CONCLUDED})
 """  # noqa: S608 - our own words
 _ACKNOWLEDGE = """
@@ -69,7 +66,7 @@ _SETTLE = """
 UPDATE statements SET state = ?, reason = ?, settled_at = ? WHERE key = ? AND state = 'sending'
 """
 UNACKNOWLEDGED = f"""
-SELECT {parsed.COLUMNS} FROM requests
+SELECT {rows.COLUMNS} FROM requests
 WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome NOT IN ({_CONCLUDED})
     AND number > :after ORDER BY number LIMIT :limit
 """  # noqa: S608 - our own column names
@@ -77,10 +74,10 @@ WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome NOT IN ({_CONC
 
 # One half for each index.
 PENDING = f"""
-SELECT {parsed.COLUMNS_WITHOUT_RESULT} FROM requests
+SELECT {rows.COLUMNS_WITHOUT_RESULT} FROM requests
 WHERE outcome IS NULL AND number > :after
 UNION ALL
-SELECT {parsed.COLUMNS_WITHOUT_RESULT} FROM requests
+SELECT {rows.COLUMNS_WITHOUT_RESULT} FROM requests
 WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome IN ({_CONCLUDED})
     AND number > :after
 ORDER BY number LIMIT :limit
@@ -141,19 +138,17 @@ def _write_part(
             case Added():
                 added.append(rows.added_row(entry))
             case ResultEntry():
-                recorded.append(rows.recorded_row(entry, keep_response=keep_responses))
+                recorded.append(rows.result_row(entry, keep_response=keep_responses))
             case Acknowledged():
-                at = rows.iso(entry.at)
+                at = iso(entry.at)
                 acknowledged += [(at, request_id) for request_id in entry.request_ids]
             case Intended():
                 intended.append(rows.intended_row(entry, keep_statement=keep_statements))
             case Accepted():
                 added.append(rows.added_row(entry))
-                accepted.append((entry.request.request_id, rows.iso(entry.at), entry.key))
+                accepted.append((entry.request.request_id, iso(entry.at), entry.key))
             case Settled():
-                settled.append(
-                    (entry.fate, rows.text(entry.reason), rows.iso(entry.at), entry.key)
-                )
+                settled.append((entry.fate, text(entry.reason), iso(entry.at), entry.key))
     new = 0
     # In this order, because one part may hold several steps in the life of a request.
     for statement, batch in (
@@ -207,10 +202,10 @@ def _results(connection: sqlite3.Connection, request_ids: Sequence[str]) -> dict
         some = request_ids[start : start + _PLACES]
         places = ", ".join("?" * len(some))
         query = (
-            f"SELECT {parsed.COLUMNS} FROM requests"  # noqa: S608 - our own column names
+            f"SELECT {rows.COLUMNS} FROM requests"  # noqa: S608 - our own column names
             f" WHERE outcome NOT IN ({_CONCLUDED}) AND request_id IN ({places})"
         )
-        for item in map(parsed.journalled, connection.execute(query, some)):
+        for item in map(rows.journalled, connection.execute(query, some)):
             if item.result is not None:
                 found[item.request_id] = item.result
     return found
@@ -227,4 +222,4 @@ def page(connection: sqlite3.Connection, query: str, after: int, limit: int) -> 
     """
     found = connection.execute(query, {"after": after, "limit": limit})
     # Whoever goes on behind the last of them would go on for ever if they did not ascend.
-    return [parsed.journalled(row) for row in parsed.ascending(found, after)]
+    return [rows.journalled(row) for row in rows.ascending(found, after)]

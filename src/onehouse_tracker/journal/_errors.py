@@ -14,6 +14,7 @@ from onehouse_tracker.errors import (
     JournalWriteError,
 )
 from onehouse_tracker.journal._schema import VERSION
+from onehouse_tracker.journal._values import UnknownOutcomeError
 
 __all__ = ["altered", "foreign", "newer", "odd_row", "translated", "unreadable"]
 
@@ -29,6 +30,9 @@ _WRITE_ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds it locked: end what has it open for writing",
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
 }
+_OLD_WORDS = frozenset({"UNRECOGNISED"})
+"""Outcomes of versions before the first release."""
+
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -95,11 +99,25 @@ def altered(path: Path) -> JournalCorruptError:
     )
 
 
-def odd_row(path: Path, error: Exception) -> JournalCorruptError:
+def odd_row(path: Path, error: Exception) -> JournalCorruptError | JournalVersionError:
     """A row that we would not have written."""
+    if isinstance(error, UnknownOutcomeError):
+        return _unknown_outcome(path, error.args[0])
     return JournalCorruptError(
         f"journal {path}: a row does not make sense ({type(error).__name__}); it was left as it"
         " is. Was it edited by hand?",
+        path=str(path),
+    )
+
+
+def _unknown_outcome(path: Path, word: str) -> JournalVersionError:
+    if word in _OLD_WORDS:
+        what, advice = "an older version", "Finish with that version what it holds, or begin anew"
+    else:
+        what, advice = "a newer version", "Update onehouse-tracker"
+    return JournalVersionError(
+        f"journal {path}: written by {what} of onehouse-tracker: a request ended {word}, which"
+        f" this version does not know; it was left as it is. {advice}",
         path=str(path),
     )
 

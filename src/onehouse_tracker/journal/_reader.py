@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from onehouse_tracker._checks import user_path
-from onehouse_tracker.journal import _parsed as parsed
+from onehouse_tracker.journal import _rows as rows
 from onehouse_tracker.journal._errors import (
     altered,
     foreign,
@@ -24,6 +24,7 @@ from onehouse_tracker.journal._errors import (
     unreadable,
 )
 from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
+from onehouse_tracker.journal._values import optional_moment_of
 from onehouse_tracker.models import Request, Result
 from onehouse_tracker.results import Results
 
@@ -139,7 +140,7 @@ class JournalReader:
             JournalError: There is no such file, or it cannot be read.
         """
         query = (
-            f"SELECT {parsed.COLUMNS}, acknowledged_at"  # noqa: S608 - our own column names
+            f"SELECT {rows.COLUMNS}, acknowledged_at"  # noqa: S608 - our own column names
             " FROM requests WHERE number > ? ORDER BY number LIMIT ?"
         )
         return self._read(query, _request)
@@ -166,7 +167,7 @@ class JournalReader:
         """
         with self._connected() as connection:
             row = connection.execute("SELECT pid, host, started_at FROM writer").fetchone()
-            return None if row is None else parsed.writer(row)
+            return None if row is None else rows.writer(row)
 
     def _read(self, query: str, make: Callable[[tuple[Any, ...]], _T]) -> Iterator[_T]:
         # The connection stays here, and no statement of it, which would hold what it reads.
@@ -174,7 +175,7 @@ class JournalReader:
             after = _BEFORE_ALL
             while True:
                 found = connection.execute(query, (after, _PIECE)).fetchall()
-                for row in parsed.ascending(found, after):
+                for row in rows.ascending(found, after):
                     yield make(row)
                 if len(found) < _PIECE:
                     return
@@ -219,11 +220,11 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _request(row: tuple[Any, ...]) -> JournalRequest:
-    item = parsed.journalled(row[:-1])
-    acknowledged = parsed.moment(row[-1])
+    item = rows.journalled(row[:-1])
+    acknowledged = optional_moment_of(row[-1])
     request = Request(item.request_id, label=item.label, submitted_at=item.submitted_at)
     return JournalRequest(request, item.added_at, item.result, acknowledged)
 
 
 def _statement(row: tuple[Any, ...]) -> JournalStatement:
-    return JournalStatement(*parsed.statement(row[1:]))
+    return JournalStatement(*rows.statement(row[1:]))

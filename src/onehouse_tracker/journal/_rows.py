@@ -1,37 +1,61 @@
 """
-Values as columns that people can read: ISO 8601 times, JSON text, plain words.
-
-What goes into a row never raises: one odd reply must not keep the others off the disk.
+Rows of the tables: made of what the tracker writes, and read back, checked.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import math
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from onehouse_tracker.errors import StatusError
-from onehouse_tracker.journal._parsed import WHOLE_END, refuse_depths
-from onehouse_tracker.journal._protocol import Accepted, Added, Intended, ResultEntry
+from onehouse_tracker._checks import check_label, check_request_id
+from onehouse_tracker.errors import InvalidRequestError
+from onehouse_tracker.journal._columns import RESULT_COLUMNS, result_of
+from onehouse_tracker.journal._protocol import (
+    Accepted,
+    Added,
+    Intended,
+    Journalled,
+    ResultEntry,
+)
+from onehouse_tracker.journal._values import (
+    iso,
+    moment_of,
+    object_text,
+    optional_moment_of,
+    string_of,
+    text,
+    whole_of,
+)
 from onehouse_tracker.onehouse.labels import label_of
 
-__all__ = ["added_row", "intended_row", "iso", "recorded_row", "text"]
+__all__ = [
+    "COLUMNS",
+    "COLUMNS_WITHOUT_RESULT",
+    "added_row",
+    "ascending",
+    "intended_row",
+    "journalled",
+    "result_row",
+    "statement",
+    "writer",
+]
 
-WITHHELD = "not kept, as the tracker was told"
+_REQUEST = "number, request_id, label, submitted_at, added_at"
+COLUMNS = ", ".join([_REQUEST, *(column.name for column in RESULT_COLUMNS)])
+"""What `journalled` needs, in this order."""
+
+COLUMNS_WITHOUT_RESULT = ", ".join([_REQUEST, *("NULL" for _ in RESULT_COLUMNS)])
+"""The same of a request that is to be asked about, whatever was concluded before."""
+
+_WITHHELD = "not kept, as the tracker was told"
+_STATES = frozenset({"sending", "accepted", "refused", "unsent", "unknown"})
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def iso(moment: datetime | None) -> str | None:
-    """A point in time, in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat()
-
-
-def text(value: str | None) -> str | None:
-    """A string that SQLite can store: JSON may bring halves of characters."""
-    if value is None or value.isascii():
-        return value
-    return value.encode("utf-8", "backslashreplace").decode()
+# --- To be written ---------------------------------------------------------------------
 
 
 def added_row(entry: Added | Accepted) -> tuple[object, ...]:
@@ -40,30 +64,23 @@ def added_row(entry: Added | Accepted) -> tuple[object, ...]:
     return (request.request_id, text(request.label), iso(request.submitted_at), iso(entry.at))
 
 
-def recorded_row(entry: ResultEntry, *, keep_response: bool) -> tuple[object, ...]:
+def result_row(entry: ResultEntry, *, keep_response: bool) -> tuple[object, ...]:
     """
-    The columns ``request_id, label, added_at``, then those of the result, ``response_note``
-    and ``recorded_at``.
+    The columns ``request_id, label, added_at, response_note, recorded_at``, then those of
+    `RESULT_COLUMNS`.
     """
-    result = entry.result
+    result, at = entry.result, iso(entry.at)
     response, note = None, None
     if result.response is not None:
-        response, note = _response(result.response) if keep_response else (None, WITHHELD)
+        response, note = object_text(result.response) if keep_response else (None, _WITHHELD)
     return (
-        result.request_id,
-        text(result.label),
-        iso(entry.at),
-        str(result.outcome),
-        text(result.status),
-        response,
-        _error_text(result.error),
-        result.polls,
-        iso(result.first_polled_at),
-        iso(result.detected_at),
-        result.waited,
-        result.delay_bound,
-        note,
-        iso(entry.at),
+        *(result.request_id, text(result.label), at, note, at),
+        *(
+            response
+            if column.field == "response"
+            else column.encode(getattr(result, column.field))
+            for column in RESULT_COLUMNS
+        ),
     )
 
 
@@ -80,34 +97,79 @@ def intended_row(entry: Intended, *, keep_statement: bool) -> tuple[object, ...]
     )
 
 
-def _response(response: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """``apiResponse`` as JSON, and a note where it cannot be told in JSON."""
+# --- As they were written ----------------------------------------------------------------
+
+
+def ascending(
+    found: Iterable[tuple[Any, ...]], after: float = -math.inf
+) -> Iterator[tuple[Any, ...]]:
+    """
+    Pass rows on whose first column, their number, grows.
+
+    Raises:
+        ValueError: It does not: the file leads in a circle.
+    """
+    for row in found:
+        if not row[0] > after:
+            raise ValueError("the numbers do not ascend")
+        after = row[0]
+        yield row
+
+
+def journalled(row: tuple[Any, ...]) -> Journalled:
+    """
+    One request from the columns `COLUMNS`.
+
+    Raises:
+        ValueError: Somebody else wrote the row.
+    """
+    number, request_id, label, submitted_at, added_at, *result = row
+    _identify(request_id, label)
+    return Journalled(
+        number,
+        request_id,
+        label,
+        optional_moment_of(submitted_at),
+        moment_of(added_at),
+        None if result[0] is None else result_of(request_id, label, tuple(result)),
+    )
+
+
+def statement(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """
+    The columns ``state, label, kind, sha256, statement, intended_at, request_id, reason``.
+
+    Raises:
+        ValueError: Somebody else wrote the row.
+    """
+    state, label, kind, sha256, statement, intended_at, request_id, reason = row
+    if state not in _STATES or not _SHA256.fullmatch(string_of(sha256) or ""):
+        raise ValueError("no state, or no hash")
+    _identify("none" if request_id is None else request_id, label)
+    return (
+        *(state, label, string_of(kind), sha256, string_of(statement), moment_of(intended_at)),
+        *(request_id, string_of(reason)),
+    )
+
+
+def writer(row: tuple[Any, ...]) -> str:
+    """
+    The columns ``pid, host, started_at``, for people.
+
+    Raises:
+        ValueError: Somebody else wrote the row.
+    """
+    pid, host, started_at = row
+    host = string_of(host) or ""
+    return (
+        f"process {whole_of(pid)} on {host if host.isprintable() else repr(host)}"
+        f" (since {moment_of(started_at).isoformat()})"
+    )
+
+
+def _identify(request_id: object, label: object) -> None:
     try:
-        # ASCII only: it may hold halves of characters, which are no UTF-8.
-        written = json.dumps(response, default=_plain)
-        refuse_depths(written)  # what cannot be read again would spoil the journal
-    except Exception as error:  # noqa: BLE001 - what a source answered may raise anything
-        return None, f"not kept, it is no JSON: {type(error).__name__}"
-    return written, None
-
-
-def _plain(value: object) -> object:
-    # Sources of the user's own may answer with mappings of any kind, dates, decimals.
-    return dict(value) if isinstance(value, Mapping) else str(value)
-
-
-def _error_text(error: StatusError | None) -> str | None:
-    if error is None:
-        return None
-    told = {
-        "type": type(error).__name__,
-        # A source of the user's own may put anything there.
-        "reason": str(error.reason),
-        "http_status": _whole(error.http_status),
-        "grpc_status": _whole(error.grpc_status),
-    }
-    return json.dumps(told)
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int) and 0 <= value < WHOLE_END else None
+        check_request_id(request_id)
+        check_label(label)
+    except InvalidRequestError as error:
+        raise ValueError("no request ID, or no label") from error

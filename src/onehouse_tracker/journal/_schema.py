@@ -5,9 +5,12 @@ The tables of a journal file, and how files of older versions are brought up to 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from typing import Any
+
+from onehouse_tracker.journal._columns import RESULT_COLUMNS
 
 __all__ = ["APPLICATION_ID", "VERSION", "is_as_made", "migrate", "version_of"]
 
@@ -15,7 +18,8 @@ APPLICATION_ID = 0x6F685472
 """Tells our files from other SQLite databases: "ohTr"."""
 
 # Step n brings a file from version n to version n + 1.  Never change a step that was
-# released: add another one.  Files are compared with what the steps make.
+# released: add another one.  Files are compared with what the steps make.  A column of a result
+# needs no step: see `_columns`.
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -68,7 +72,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
 
 _TABLES = ("requests", "statements", "writer")
 
-VERSION = len(_STEPS)
+VERSION = max(len(_STEPS), *(column.since for column in RESULT_COLUMNS))
 """The version that this package writes."""
 
 
@@ -126,6 +130,15 @@ def _plain(sql: object) -> object:
     return "".join(sql.split()).lower() if isinstance(sql, str) else sql
 
 
+def _statements(version: int, until: int) -> Iterator[str]:
+    """What brings a file from *version* to *until*."""
+    for step in _STEPS[version:until]:
+        yield from step
+    for column in RESULT_COLUMNS:
+        if column.since > 1 and version < column.since <= until:
+            yield f"ALTER TABLE requests ADD COLUMN {column.name} {column.sql_type}"
+
+
 def migrate(connection: sqlite3.Connection, version: int, *, until: int = VERSION) -> None:
     """
     Bring a file of an older *version* up to date: wholly, or not at all.
@@ -137,9 +150,8 @@ def migrate(connection: sqlite3.Connection, version: int, *, until: int = VERSIO
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for step in _STEPS[version:until]:
-            for statement in step:
-                connection.execute(statement)
+        for statement in _statements(version, until):
+            connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {until}")
         connection.execute("COMMIT")

@@ -23,7 +23,6 @@ from onehouse_tracker.report._view import (
     head,
     outage,
     rounded,
-    told,
 )
 
 __all__ = ["ReportObserver"]
@@ -233,9 +232,7 @@ class ReportObserver:
             # Followed again, after a deadline for example: the same request goes on.
             self._ended_well.pop(event.request_id, None)
             self._ended_badly.pop(event.request_id, None)
-            row.state, row.ended, row.waited, row.reason = PENDING, None, None, None
-            row.delay_bound = None
-            row.earlier_polls = row.polls
+            row.begin_again()
         self._touch(row)
 
     def _poll(self, event: events.PollFinished) -> None:
@@ -257,12 +254,8 @@ class ReportObserver:
         row = self._rows.get(event.request_id)
         if row is None:
             return
-        row.state = str(event.outcome)
+        row.conclude(event)
         row.ended = self._at(event.at)
-        row.reason = told(event.reason, row.state)
-        row.polls = row.earlier_polls + event.polls
-        row.waited = event.waited
-        row.delay_bound = event.delay_bound
         self._over(row)
 
     def _drop(self, event: events.RequestDropped) -> None:

@@ -15,7 +15,6 @@ from onehouse_tracker.report._view import (
     Row,
     View,
     head,
-    told,
     visible,
 )
 from onehouse_tracker.results import Results
@@ -89,19 +88,16 @@ def _journalled(number: int, item: JournalRequest, start: datetime | None) -> Ro
 
 
 def _row(number: int, result: Result, joined: datetime | None, start: datetime | None) -> Row:
-    return Row(
+    row = Row(
         number=number,
         request_id=result.request_id,
         label=result.label,
         joined=_since(joined, start),
         first=_since(result.first_polled_at, start),
         ended=_since(result.detected_at, start),
-        state=str(result.outcome),
-        reason=told(result.reason or None, result.outcome),
-        polls=result.polls,
-        waited=result.waited,
-        delay_bound=result.delay_bound,
     )
+    row.conclude(result)
+    return row
 
 
 def _joined(result: Result) -> datetime | None:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
 from onehouse_tracker._util.text import printable
-from onehouse_tracker.models import Outcome
+from onehouse_tracker.events import RequestEnded
+from onehouse_tracker.models import Outcome, Result
 
 __all__ = [
     "COLUMNS",
@@ -92,6 +93,21 @@ class Row:
         """Whether it did what it should, wholly or in part."""
         return STATES[self.state] == "ok"
 
+    def conclude(self, known: Result | RequestEnded) -> None:
+        """Take over what is known of a request whose outcome is known."""
+        self.state = str(known.outcome)
+        self.reason = told(known.reason or None, self.state)
+        self.polls = self.earlier_polls + known.polls
+        for name in _OF_RESULTS:
+            setattr(self, name, getattr(known, name))
+
+    def begin_again(self) -> None:
+        """Forget how it ended: it is tracked again."""
+        self.state, self.ended, self.reason = PENDING, None, None
+        for name in _OF_RESULTS:
+            setattr(self, name, None)
+        self.earlier_polls = self.polls
+
     def packed(self) -> list[Any]:
         """The values that a page shows, in the order of `COLUMNS`."""
         return [encode(getattr(self, name)) for name, encode in _ENCODERS]
@@ -110,6 +126,9 @@ class Column(NamedTuple):
     detail: bool = False
     """Whether the table leaves it out on a narrow screen, and where no request has a value."""
 
+    of_result: bool = False
+    """Whether `Result` and `RequestEnded` have it under the same name."""
+
 
 COLUMNS: Final = (
     Column("number", "count"),
@@ -121,11 +140,13 @@ COLUMNS: Final = (
     Column("state", "state", "Outcome"),
     Column("reason", "text", "Reason"),
     Column("polls", "count", "Polls", detail=True),
-    Column("waited", "seconds", "Waited"),
-    Column("delay_bound", "seconds", "Late by at most", detail=True),
+    Column("waited", "seconds", "Waited", of_result=True),
+    Column("delay_bound", "seconds", "Late by at most", detail=True, of_result=True),
     Column("delay", "seconds", "Late by", detail=True),
 )
 """All that a page knows about one request: a new value needs no change elsewhere."""
+
+_OF_RESULTS: Final = tuple(column.name for column in COLUMNS if column.of_result)
 
 STATES: Final = {
     **{str(outcome): "ok" if outcome.ok else "not ok" for outcome in Outcome},
@@ -135,7 +156,10 @@ STATES: Final = {
 """What a row can be, in the order in which a page shows it, and which kind of state that is."""
 
 VOCABULARY: Final[View] = {
-    "columns": [column._asdict() for column in COLUMNS],
+    "columns": [
+        {"name": name, "kind": kind, "title": title, "detail": detail}
+        for name, kind, title, detail, _ in COLUMNS
+    ],
     "states": [{"name": name, "kind": kind} for name, kind in STATES.items()],
 }
 """The part of a view that tells a page what rows and states mean."""

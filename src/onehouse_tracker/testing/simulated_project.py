@@ -339,7 +339,7 @@ class SimulatedProject:
             label=kind.label or None,
             submitted_at=now,
         )
-        if status in (ApiStatus.SUCCESS, ApiStatus.SUCCESS_PARTIAL):
+        if status.outcome is not None and status.outcome.ok:
             request.response = kind.response or self._response(statement, request)
         elif kind.reason is not None:
             request.response = {"message": kind.reason}
