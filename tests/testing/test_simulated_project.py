@@ -388,6 +388,7 @@ def test_only_a_refusal_keeps_a_statement_from_running(
     [
         ("RUN JOB nightly", "runJobApiResponse"),
         ("describe job_run 'x'", "describeJobRunApiResponse"),
+        ("create and run job x TYPE='JAR'", "createAndRunJobApiResponse"),
         ("SHOW CLUSTERS", "showClustersApiResponse"),
         ("SHOW", "showApiResponse"),
         ("42", "statementApiResponse"),
@@ -398,27 +399,6 @@ def test_the_response_is_keyed_by_its_command(statement: str, key: str) -> None:
     Clients look for one message per command.
     """
     assert response_key(statement) == key
-
-
-def test_a_job_run_goes_on_after_run_job_has_succeeded() -> None:
-    """
-    SUCCESS of RUN JOB says that the run was started; DESCRIBE JOB_RUN tells its own state.
-    """
-    kinds = [Kind(label="RUN JOB", duration=10), Kind(label="DESCRIBE", duration=1)]
-    project = started(kinds=kinds)
-    run = project.requests[project.submit("RUN JOB nightly", 0).request_id]
-    run_id = run.response["runJobApiResponse"]["jobRunId"]
-
-    def described(named: str, at: float) -> str:
-        answer = project.submit(f"DESCRIBE JOB_RUN '{named}'", at)
-        response = project.requests[answer.request_id].response
-        status = response["describeJobRunApiResponse"]["sparkJobRun"]["status"]
-        assert isinstance(status, str)
-        return status
-
-    assert described(run_id, 20) == "SPARK_JOB_RUN_STATUS_RUNNING"
-    assert described(run_id, 69) == "SPARK_JOB_RUN_STATUS_COMPLETED"
-    assert described("nothing", 20) == "SPARK_JOB_RUN_STATUS_INVALID"
 
 
 def test_a_response_can_be_chosen_and_belongs_to_success() -> None:

@@ -17,8 +17,20 @@ import pytest
 
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.onehouse.client import OnehouseClient
-from onehouse_tracker.testing import SimulatedProject, SimulatorServer, SlidingLog, faults
+from onehouse_tracker.onehouse.credentials import Credentials
+from onehouse_tracker.testing import (
+    Kind,
+    Listing,
+    RunKind,
+    SimulatedJobs,
+    SimulatedProject,
+    SimulatedSource,
+    SimulatorServer,
+    SlidingLog,
+    faults,
+)
 from onehouse_tracker.testing.faults import FaultKind
+from onehouse_tracker.testing.listings import SHAPES, ShapeName
 from tests.testing.fault_cases import CASES, Case
 
 HEADERS = {
@@ -499,3 +511,29 @@ async def test_its_environment_leads_a_client_to_it(server: SimulatorServer) -> 
     assert reply.status == SUCCESS
     assert len(environment) == 8
     assert server.seen[0].headers["x-onehouse-link-uid"] == environment["ONEHOUSE_LINK_UID"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_runs_are_started_listed_and_described_over_http(shape: ShapeName) -> None:
+    """
+    Every shape of a listing can be sent, and the source without sockets sees the same.
+    """
+    listing = Listing(shape=shape, extras=["attempts", "url"], history=2)
+    jobs = SimulatedJobs(kinds=[RunKind(queued=60)], listing=listing)
+    project = SimulatedProject(kinds=[Kind(label="", duration=0)], jobs=jobs)
+    async with (
+        SimulatorServer(project) as server,
+        OnehouseClient(Credentials.from_env(environ=server.environment())) as client,
+    ):
+        await client.submit("RUN JOB nightly")
+        (run,) = project.runs.values()
+        shown = await client.submit("SHOW RUNS IN JOB nightly")
+        described = await client.submit(f"DESCRIBE JOB_RUN `{run.run_id}` JOB_NAME = 'nightly'")
+        rows, same = [await source.fetch(shown) for source in (client, SimulatedSource(project))]
+        word = await client.fetch(described)
+
+    assert rows == same
+    assert run.run_id in str(rows.response)
+    assert word.response == {
+        "describeJobRunApiResponse": {"sparkJobRun": {"status": "SPARK_JOB_RUN_STATUS_QUEUED"}}
+    }

@@ -39,7 +39,7 @@ class WatchedProject(SimulatedProject):
     def calm_down(self) -> None:
         """No more faults."""
         self.rules.clear()
-        self._scripts.clear()
+        self._faults.clear()
 
     def _execute(self, statement: str, now: float) -> str:
         self.executed[statement] += 1

@@ -61,7 +61,7 @@ _KINDS = (
 )
 _STATEMENTS = (
     "SHOW TABLES IN lake_{0}",
-    "DESCRIBE JOB_RUN run_{0}",
+    "DESCRIBE TABLE orders_{0}",
     "RUN JOB nightly_{0}",
     "RUN JOB hourly_{0}",
     "CREATE TABLE orders_{0} (id BIGINT)",

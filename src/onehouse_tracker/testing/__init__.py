@@ -22,11 +22,16 @@ __all__ = [
     "FixedWindow",
     "InlineExecutor",
     "Kind",
+    "ListedRun",
+    "Listing",
     "ReceivedRequest",
+    "RunKind",
     "RunningSimulator",
     "ScriptedSource",
+    "SimulatedJobs",
     "SimulatedProject",
     "SimulatedRequest",
+    "SimulatedRun",
     "SimulatedSource",
     "SimulatorServer",
     "SlidingLog",
@@ -59,6 +64,9 @@ if TYPE_CHECKING:
         lognormal,
         outage,
     )
+    from onehouse_tracker.testing.job_runs import RunKind, SimulatedRun
+    from onehouse_tracker.testing.jobs import SimulatedJobs
+    from onehouse_tracker.testing.listings import ListedRun, Listing
     from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest
     from onehouse_tracker.testing.scripted import After, ScriptedSource, Step, hang
     from onehouse_tracker.testing.server import ReceivedRequest, SimulatorServer
@@ -82,6 +90,9 @@ else:
             "make_enforcer",
         ),
         "faults": ("Draw", "Fault", "FaultKind", "FaultRule", "lognormal", "outage"),
+        "job_runs": ("RunKind", "SimulatedRun"),
+        "jobs": ("SimulatedJobs",),
+        "listings": ("ListedRun", "Listing"),
         "simulated_project": ("SimulatedProject",),
         "records": ("Answer", "Arrival", "SimulatedRequest"),
         "scripted": ("After", "ScriptedSource", "Step", "hang"),

@@ -4,8 +4,8 @@ What the simulated service writes down: its requests, who came to the door, what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, NamedTuple
 
@@ -49,6 +49,15 @@ class SimulatedRequest:
     first_final_at: float | None = None
     """When the server first said how it ended."""
 
+    statement: str | None = field(default=None, repr=False)
+    """The text that was submitted; `None` if a test added the request."""
+
+    look: Callable[[], tuple[str | None, Mapping[str, Any]]] | None = field(
+        default=None, repr=False
+    )
+    """Says the last word and ``apiResponse`` of a statement that shows how things are at its
+    end; takes the place of `status` and `response`."""
+
     @property
     def finished_at(self) -> float:
         """The truth: when the server finished it, on the project's clock; infinite if unknown."""
@@ -83,3 +92,14 @@ class Answer(NamedTuple):
 
     fault: Fault | None
     """What happens to the reply on its way, or instead of it."""
+
+
+def peak(times: Sequence[float], window: float) -> int:
+    """The largest number of *times*, which are in order, in any *window* seconds."""
+    most, first = 0, 0
+    for last, at in enumerate(times):
+        while at - times[first] >= window - 1e-9:
+            first += 1
+        most = max(most, last - first + 1)
+
+    return most

@@ -7,28 +7,33 @@ depends on the seed and on the order of the calls, on nothing else.
 
 from __future__ import annotations
 
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 from uuid import UUID
 
 from onehouse_tracker.models import ApiStatus, StatusReply
+from onehouse_tracker.testing._fault_plan import FaultPlan, FaultScript
+from onehouse_tracker.testing._job_statements import JobAction, job_statement
 from onehouse_tracker.testing.enforcers import Enforcer
 from onehouse_tracker.testing.faults import Fault, FaultRule, not_found, refuse, throttled
-from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest
-from onehouse_tracker.testing.statements import KINDS, Kind, kind_of, parse_error, response_key
+from onehouse_tracker.testing.job_runs import COMPLETED, SimulatedRun
+from onehouse_tracker.testing.jobs import SimulatedJobs
+from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest, peak
+from onehouse_tracker.testing.statements import (
+    KINDS,
+    Kind,
+    bare,
+    kind_of,
+    parse_error,
+    response_key,
+)
 
 __all__ = ["SimulatedProject"]
 
 # One for all: most replies by far say this, and it costs a microsecond to say it anew.
 _PENDING = StatusReply(ApiStatus.PENDING.value)
-_RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_JOB_RUN = Kind(label="job run", duration=60.0)
-
-
-FaultScript: TypeAlias = "Iterable[Fault | None]"
 
 
 class SimulatedProject:
@@ -48,6 +53,8 @@ class SimulatedProject:
 
         kinds: How statements behave.
 
+        jobs: How job runs behave and what listings of them answer.
+
         speed: Divides every duration that is drawn, for demonstrations.
 
         refusal: How the enforcer refuses.
@@ -56,6 +63,10 @@ class SimulatedProject:
 
     Attributes:
         requests: Every request, by ID.
+
+        runs: Every job run, by ID: the truth about it, its future included.
+
+        jobs: The jobs by name, and how their runs behave; can be changed at any time.
 
         arrivals: Every request on the wire, in the order of arrival.
 
@@ -66,7 +77,7 @@ class SimulatedProject:
         rules: Faults by chance; can be changed at any time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that can be chosen
         self,
         *,
         enforcer: Enforcer | None = None,
@@ -74,6 +85,7 @@ class SimulatedProject:
         rules: Sequence[FaultRule] = (),
         visible_after: float = 0.0,
         kinds: Sequence[Kind] = KINDS,
+        jobs: SimulatedJobs | None = None,
         speed: float = 1.0,
         refusal: Fault | None = None,
         record: bool = True,
@@ -82,19 +94,19 @@ class SimulatedProject:
         self.arrivals: list[Arrival] = []
         self.arrived = 0
         self.refused = 0
+        # Draws apart, so that another number of faults does not change the durations.
+        self._faults = FaultPlan(Random(f"{seed} luck"))
         self.rules = list(rules)
+        self.jobs = SimulatedJobs() if jobs is None else jobs
+        self.jobs.belong(seed, speed)
+        self.runs = self.jobs.runs
         self._enforcer = enforcer
         self._visible_after = visible_after
         self._kinds = tuple(kinds)
         self._speed = speed
         self._refusal = refusal or throttled()
         self._record = record
-        # Apart, so that another number of faults does not change the durations.
         self._work = Random(f"{seed} work")
-        self._luck = Random(f"{seed} luck")
-        self._scripts: dict[str, deque[Fault | None]] = {}
-        self._next_faults: deque[Fault | None] = deque()
-        self._job_runs: dict[str, SimulatedRequest] = {}
         self._unplaced: list[SimulatedRequest] = []
         self._clock: Callable[[], float] | None = None
         self._epoch = 0.0
@@ -116,6 +128,7 @@ class SimulatedProject:
         if self._clock is None:
             self._epoch = clock()
         self._clock = clock
+        self.jobs.begin(clock(), self._epoch)
         for request in self._unplaced:
             request.submitted_at = clock()
         self._unplaced.clear()
@@ -173,13 +186,52 @@ class SimulatedProject:
 
         return request
 
+    def add_run(
+        self,
+        job: str,
+        run_id: str,
+        duration: float,
+        status: str | None = COMPLETED,
+        *,
+        queued: float = 0.0,
+        not_run: float = 0.0,
+        created_at: float | None = None,
+    ) -> SimulatedRun:
+        """
+        Add a job run that somebody else started.
+
+        Args:
+            job: The name of its job.
+
+            run_id: Its ID.
+
+            duration: Seconds that it is RUNNING; `math.inf` never ends.
+
+            status: Its last word, with or without ``SPARK_JOB_RUN_STATUS_``; `None` for none.
+
+            queued: Seconds that it is QUEUED before.
+
+            not_run: Seconds that it is NOT_RUN before that.
+
+            created_at: Seconds on the project's clock; `None` is now, or the project's first
+                moment where it has no clock yet.
+
+        Raises:
+            ValueError: There is such a run already.
+        """
+        if created_at is None and self._clock is not None:
+            created_at = self._clock()
+        return self.jobs.add(
+            job, run_id, duration, status, queued=queued, not_run=not_run, at=created_at
+        )
+
     def script(self, request_id: str, faults: FaultScript) -> None:
         """Spoil the next polls of *request_id*, one after the other; `None` spares one."""
-        self._scripts.setdefault(request_id, deque()).extend(faults)
+        self._faults.script(request_id, faults)
 
     def script_next(self, faults: FaultScript) -> None:
         """Spoil the next requests of any kind, one after the other; `None` spares one."""
-        self._next_faults.extend(faults)
+        self._faults.script_next(faults)
 
     # --- serving -----------------------------------------------------------------------
 
@@ -194,6 +246,8 @@ class SimulatedProject:
             return None
         if age < request.duration - 1e-9:
             return _PENDING
+        if request.look is not None:
+            return StatusReply(*request.look())
         return StatusReply(request.status, request.response)
 
     def poll(self, request_id: str, now: float) -> Answer:
@@ -248,9 +302,7 @@ class SimulatedProject:
 
     def delay_of(self, fault: Fault) -> float:
         """Draw how many seconds late *fault* makes the answer."""
-        if isinstance(fault.seconds, int | float):
-            return fault.seconds
-        return fault.seconds(self._luck)
+        return self._faults.delay_of(fault)
 
     # --- judging -----------------------------------------------------------------------
 
@@ -272,14 +324,7 @@ class SimulatedProject:
 
     def peak_in_any_second(self, window: float = 1.0) -> int:
         """The largest number of arrivals, refused ones included, in any *window* seconds."""
-        peak, first = 0, 0
-        times = [arrival.at for arrival in self.arrivals]
-        for last, at in enumerate(times):
-            while at - times[first] >= window - 1e-9:
-                first += 1
-            peak = max(peak, last - first + 1)
-
-        return peak
+        return peak([arrival.at for arrival in self.arrivals], window)
 
     # --- private -----------------------------------------------------------------------
 
@@ -290,29 +335,10 @@ class SimulatedProject:
             self.refused += 1
             self._arrive(now, kind, request_id, "refused")
             return self._refusal
-        fault = self._fault(kind, request_id, now)
+        fault = self._faults.next(self.rules, kind, request_id, now - self._epoch)
         if fault is not None:
             self._arrive(now, kind, request_id, f"fault:{fault.kind}")
         return fault
-
-    def _fault(self, kind: str, request_id: str, now: float) -> Fault | None:
-        if self._next_faults:
-            return self._next_faults.popleft()
-        if self._scripts and kind == "status":
-            script = self._scripts.get(request_id)
-            if script:
-                return script.popleft()
-        moment = now - self._epoch
-        for rule in self.rules:
-            if (
-                rule.start <= moment < rule.end
-                and rule.on in (kind, "any")
-                and (rule.request_ids is None or request_id in rule.request_ids)
-                # Drawn last, so that a rule that does not apply uses no luck.
-                and (rule.rate >= 1 or self._luck.random() < rule.rate)
-            ):
-                return rule.fault
-        return None
 
     def _arrive(
         self,
@@ -326,9 +352,8 @@ class SimulatedProject:
             self.arrivals.append(Arrival(now, kind, request_id, verdict))
 
     def _execute(self, statement: str, now: float) -> str:
-        kind = kind_of(statement, self._kinds)
-        if kind is None:
-            kind = KINDS[0]
+        # What no kind of this project fits behaves as it usually does.
+        kind = kind_of(statement, self._kinds) or kind_of(statement, KINDS) or KINDS[0]
         duration, status = kind.draw(self._work)
         request_id = self._new_id()
         request = self.add(
@@ -339,39 +364,30 @@ class SimulatedProject:
             label=kind.label or None,
             submitted_at=now,
         )
+        request.statement = statement
         if status.outcome is not None and status.outcome.ok:
-            request.response = kind.response or self._response(statement, request)
+            self._succeed(request, statement, kind)
         elif kind.reason is not None:
             request.response = {"message": kind.reason}
 
         return request_id
 
-    def _response(self, statement: str, request: SimulatedRequest) -> Mapping[str, Any]:
+    def _succeed(self, request: SimulatedRequest, statement: str, kind: Kind) -> None:
+        """Give *request* what it answers, and do what it was for."""
         key = response_key(statement)
-        if key == "runJobApiResponse":
+        request.response = {key: {}}
+        found = job_statement(bare(statement))
+        if found is not None and found.action is JobAction.RUN:
             # SUCCESS of RUN JOB says that the run was started; the run itself goes on.
-            run_id = self._new_id()
-            self._job_runs[run_id] = SimulatedRequest(
-                request_id=run_id,
-                duration=_JOB_RUN.draw(self._work)[0] / self._speed,
-                status="SPARK_JOB_RUN_STATUS_COMPLETED",
-                response={},
-                label=None,
-                submitted_at=request.finished_at,
-                visible_after=0.0,
-            )
-            return {key: {"jobRunId": run_id}}
-        if key == "describeJobRunApiResponse":
-            return {key: {"sparkJobRun": {"status": self._run_status(statement, request)}}}
-        return {key: {}}
-
-    def _run_status(self, statement: str, request: SimulatedRequest) -> str:
-        named = (self._job_runs.get(found) for found in _RUN_ID.findall(statement.lower()))
-        run = next((run for run in named if run is not None), None)
-        if run is None:
-            return "SPARK_JOB_RUN_STATUS_INVALID"
-        over = run.finished_at <= request.finished_at
-        return "SPARK_JOB_RUN_STATUS_COMPLETED" if over else "SPARK_JOB_RUN_STATUS_RUNNING"
+            run = self.jobs.start(found.job or "", request.request_id, request.finished_at)
+            request.response = {key: {"jobRunId": run.run_id}}
+        elif found is not None:
+            if found.action is JobAction.CANCEL_RUN:
+                self.jobs.cancel(found, request.finished_at)
+            # What it shows is how things are when it ends, which is not known yet.
+            request.look = partial(self.jobs.answer, found, request.finished_at)
+        if kind.response is not None:
+            request.response, request.look = kind.response, None
 
     def _new_id(self) -> str:
         return str(UUID(int=self._work.getrandbits(128), version=4))

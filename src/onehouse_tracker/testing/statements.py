@@ -13,7 +13,7 @@ from typing import Any
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.faults import Draw, lognormal
 
-__all__ = ["KINDS", "Kind", "kind_of", "parse_error", "response_key"]
+__all__ = ["KINDS", "Kind", "bare", "kind_of", "parse_error", "response_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(label="", duration=lognormal(30.0, 1.0), failed=0.02),
     Kind(label="SHOW", duration=lognormal(1.5, 0.5)),
     Kind(label="DESCRIBE", duration=lognormal(1.5, 0.5)),
-    Kind(label="RUN JOB", duration=lognormal(180.0, 0.8), failed=0.05),
+    # Until the run is started; how long that takes and how it ends is for `RunKind`.
+    Kind(label="RUN JOB", duration=lognormal(2.0, 0.5), failed=0.02),
+    Kind(label="CREATE AND RUN JOB", duration=lognormal(2.0, 0.5), failed=0.02, invalid=0.02),
+    Kind(label="CANCEL JOB_RUN", duration=lognormal(1.5, 0.5)),
     Kind(label="CREATE CLUSTER", duration=lognormal(600.0, 0.3), failed=0.03),
     Kind(label="ALTER CLUSTER", duration=lognormal(400.0, 0.3), failed=0.03),
     Kind(label="DELETE CLUSTER", duration=lognormal(300.0, 0.3)),
@@ -84,7 +87,7 @@ _COMMENTS = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _PARSE_ERROR = re.compile(r"SYNTAX\s+ERROR", re.IGNORECASE)
 
 
-def _bare(statement: str) -> str:
+def bare(statement: str) -> str:
     """*statement* without the comments before it."""
     found = _COMMENTS.match(statement)
     return statement[found.end() :] if found else statement
@@ -92,7 +95,7 @@ def _bare(statement: str) -> str:
 
 def kind_of(statement: str, kinds: Sequence[Kind]) -> Kind | None:
     """The kind with the longest label that *statement* begins with, comments and case aside."""
-    words = " ".join(_bare(statement).upper().split()) + " "
+    words = " ".join(bare(statement).upper().split()) + " "
     fitting = [kind for kind in kinds if words.startswith(f"{kind.label.upper()} ".lstrip())]
     return max(fitting, key=lambda kind: len(kind.label), default=None)
 
@@ -112,6 +115,9 @@ def parse_error(statement: str) -> str | None:
 
 def response_key(statement: str) -> str:
     """The key of ``apiResponse`` for *statement*: ``RUN JOB x`` has ``runJobApiResponse``."""
-    words = "_".join(_WORD.findall(_bare(statement))[:2]).lower().split("_")
+    words = _WORD.findall(bare(statement))
+    # One verb of four words: createAndRunJobApiResponse.
+    together = 4 if [word.upper() for word in words[1:2]] == ["AND"] else 2
+    words = "_".join(words[:together]).lower().split("_")
     verb, *resource = [word for word in words if word] or ["statement"]
     return f"{verb}{''.join(word.capitalize() for word in resource)}ApiResponse"
