@@ -40,6 +40,12 @@ class TrackerStats:
     limiter: RateLimiterStats
     """The budget."""
 
+    checks: int = 0
+    """Statements sent so far that look after runs; no other number counts them."""
+
+    check_polls: int = 0
+    """Polls sent about them so far."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolStats:

@@ -565,6 +565,8 @@ class Tracker:
             outage=engine.outage,
             round_time=engine.pending / limiter.rate,
             limiter=limiter,
+            checks=engine.errands.sent,
+            check_polls=engine.errands.polls,
         )
 
 

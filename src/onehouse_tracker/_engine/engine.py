@@ -14,11 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
+from onehouse_tracker._engine.demand import Demand
 from onehouse_tracker._engine.ending import why_ended
+from onehouse_tracker._engine.errands import Errands
 from onehouse_tracker._engine.health import Health
 from onehouse_tracker._engine.replies import Replies
 from onehouse_tracker._engine.roster import Roster
-from onehouse_tracker._engine.schedule.schedule import TICK, Schedule
+from onehouse_tracker._engine.schedule.schedule import TICK
+from onehouse_tracker._engine.schedules import Schedules
 from onehouse_tracker._engine.sleeper import Sleeper
 from onehouse_tracker._engine.slots import SlotQueue
 from onehouse_tracker._engine.source import Answer, Source
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from onehouse_tracker._engine.classes import Planner
     from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.tracked import Joining, Tracked
@@ -65,7 +69,10 @@ class Engine:
         self._source = Source(source, policy)
         self._limiter = limiter
         self._emit = emit
-        self._schedule = Schedule(policy, limiter.limit)
+        self._sleeper = Sleeper()
+        self._wake = self._sleeper.wake
+        self._schedule = Schedules(policy, limiter.limit)
+        self.errands = Errands(self._schedule)
         state = ProjectState(Health(policy.patience))
         self._health = state.health
         self._roster = Roster(
@@ -89,16 +96,18 @@ class Engine:
             random=draw,
         )
         if journal_queue is not None:
-            journal_queue.attach(on_failure=self._journal_failed, on_written=self._wake)
-        self._sleeper = Sleeper()
+            journal_queue.attach(on_failure=self._fail, on_written=self._wake)
         self.closed_by: TrackerClosedError | None = None
         """Why nothing is polled any more; `None` while it is."""
         self._polls_go_first = True
-        self._max_in_flight = policy.polls_at_once(limiter.limit)
-        self._last_sent_at = -math.inf
-        # A set, so that no poll can be counted out twice.
-        self._in_flight: set[Tracked] = set()
-        self.submitting = 0
+        connections = self._source.max_connections
+        self._demand = Demand(
+            self._turns,
+            self._slots,
+            self.errands,
+            policy.polls_at_once(limiter.limit),
+            connections,
+        )
         self.polls = 0
 
     # --- What the tracker asks for ---------------------------------------------------
@@ -106,12 +115,17 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """How many polls are on the wire."""
-        return len(self._in_flight)
+        return len(self._demand.in_flight)
 
     @property
     def pending(self) -> int:
-        """How many requests are followed."""
-        return len(self._roster)
+        """How many requests are followed that are reported."""
+        return self._roster.reported
+
+    @property
+    def submitting(self) -> int:
+        """How many statements are on the wire."""
+        return self._demand.submitting
 
     def follows(self, request_id: str) -> bool:
         """Whether a request is followed."""
@@ -194,7 +208,7 @@ class Engine:
 
     def submitted(self) -> None:
         """A submission that had its slot is over, whatever became of it."""
-        self.submitting -= 1
+        self._demand.submitting -= 1
         self._wake()
 
     def accepted(self, sent_at: float, row: RefusalRow | None = None) -> None:
@@ -215,7 +229,7 @@ class Engine:
             return None
         return self._replies.condemn(error, self._loop.time())
 
-    def _journal_failed(self, error: ProjectError) -> None:
+    def _fail(self, error: ProjectError) -> None:
         self._replies.fail(error, self._loop.time())
 
     def close(self, error: TrackerClosedError) -> None:
@@ -267,7 +281,7 @@ class Engine:
             if now >= gives_up_at:
                 self._replies.give_up(now)
                 continue
-            wanted_at = self._slot_wanted_at(now)
+            wanted_at = self._demand.wanted_at(now)
             if wanted_at <= now + TICK:
                 return
             planned = min(wanted_at, gives_up_at, self._turns.review_at())
@@ -278,44 +292,15 @@ class Engine:
         if self._turns.review(now):
             self._replies.outage_began(now)
 
-    def _slot_wanted_at(self, now: float) -> float:
-        """When something will want a slot, if nothing changes; infinity for never."""
-        if self._slots.has_call:
-            return now
-        return min(self._submission_wanted_at(now), self._poll_wanted_at(now))
-
-    def _submission_wanted_at(self, now: float) -> float:
-        at = self._slots.submission_at(now + TICK)
-        if at == math.inf or self._all_connections_busy:
-            return math.inf
-        wanted_at = self._turns.submission_wanted_at(
-            now, on_the_wire=self._on_the_wire, last_sent_at=self._last_sent_at
-        )
-        return max(at, wanted_at)
-
-    def _poll_wanted_at(self, now: float) -> float:
-        if self._all_connections_busy or self.in_flight >= self._max_in_flight:
-            return math.inf
-        return self._turns.poll_wanted_at(
-            now, on_the_wire=self._on_the_wire, last_sent_at=self._last_sent_at
-        )
-
     def overslept(self) -> bool:
         """Whether the dispatcher sleeps while something is due: never true once all is run."""
         now = self._loop.time()
-        return self._sleeper.sleeps and self._slot_wanted_at(now) <= now
+        return self._sleeper.sleeps and self._demand.wanted_at(now) <= now
 
-    @property
-    def _on_the_wire(self) -> int:
-        return self.in_flight + self.submitting
-
-    @property
-    def _all_connections_busy(self) -> bool:
-        # One more would spend its time-out waiting for a connection, and seem to have failed.
-        return self._on_the_wire >= self._source.max_connections
-
-    def _wake(self) -> None:
-        self._sleeper.wake()
+    def plan(self, planner: Planner) -> Callable[[], None]:
+        """Send the statements of *planner*, the only one; return what it calls to be sooner."""
+        self.errands.planner, self._roster.on_failure = planner, planner.failed
+        return self._wake
 
     def _use_slot(self, polls: asyncio.TaskGroup) -> None:
         """Give the slot that was just granted to whatever deserves it at this moment."""
@@ -323,7 +308,7 @@ class Engine:
         if self.closed_by is not None or self._limiter.paused_until > now:
             return  # all ended, or a pause began, after the slot was granted
         self._review(now)
-        poll_is_due = self._poll_wanted_at(now) <= now + TICK
+        poll_is_due = self._demand.look_wanted_at(now) <= now + TICK
         if poll_is_due and self._polls_go_first:
             self._start_poll(polls, now)
             self._polls_go_first = False
@@ -335,24 +320,27 @@ class Engine:
 
     def _grant_slot(self, now: float) -> bool:
         """Give the slot to a submission or to the user's own call, if one waits."""
-        may_submit = self._submission_wanted_at(now) <= now + TICK
+        may_submit = self._demand.submission_wanted_at(now) <= now + TICK
         granted = self._slots.grant(submissions=may_submit)
         if granted:
-            self.submitting += 1
-            self._last_sent_at = now
+            self._demand.submitting += 1
+            self._demand.last_sent_at = now
             self._health.probe_sent(now)
         return granted is not None
 
     def _start_poll(self, polls: asyncio.TaskGroup, now: float) -> None:
+        if self._start_errand(polls, now):
+            return
         tracked = self._turns.take(now)
         if tracked is None:
             return
         if self._health.outage:
             # Each probe looks the name up again: the server may answer at another address.
             self._source.forget_connections()
-        self.polls += 1
-        self._in_flight.add(tracked)
-        self._last_sent_at = now
+        self.polls += tracked.of_class.reported
+        self.errands.polls += not tracked.of_class.reported
+        self._demand.in_flight.add(tracked)
+        self._demand.last_sent_at = now
         tracked.asked = now
         self._roster.count_poll(tracked)
         task = polls.create_task(self._poll(tracked, now), name=f"poll {tracked.request_id}")
@@ -366,6 +354,21 @@ class Engine:
             # Not a `finally` in the poll: a task cancelled before its first step runs none.
             task.add_done_callback(partial(self._poll_ended, tracked, now))
 
+    def _start_errand(self, polls: asyncio.TaskGroup, now: float) -> bool:
+        """Send a statement of the planner, if it goes before the polls that are due."""
+        if self._demand.errand_wanted_at(now) > now + TICK:
+            return False
+        poll_is_due = self._demand.poll_wanted_at(now) <= now + TICK
+        send = self.errands.take(now, poll_is_due=poll_is_due)
+        if send is None:
+            return False
+        self._demand.submitting += 1
+        self._demand.last_sent_at = now
+        self._health.probe_sent(now)
+        task = polls.create_task(self.errands.run(send, self.end), name="errand")
+        task.add_done_callback(lambda _: self.submitted())
+        return True
+
     def _poll_ended(self, tracked: Tracked, sent_at: float, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             return
@@ -376,7 +379,7 @@ class Engine:
             self._receive(tracked, failure, sent_at)
 
     def _poll_over(self, tracked: Tracked) -> None:
-        self._in_flight.discard(tracked)
+        self._demand.in_flight.discard(tracked)
         self._wake()
 
     # --- One poll --------------------------------------------------------------------

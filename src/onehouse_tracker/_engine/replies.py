@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.roster import Roster
-    from onehouse_tracker._engine.schedule.schedule import Schedule
+    from onehouse_tracker._engine.schedules import Schedules
     from onehouse_tracker._engine.slots import SlotQueue
     from onehouse_tracker._engine.source import Answer
     from onehouse_tracker._engine.state import ProjectState
@@ -63,7 +63,7 @@ class Replies:
     def __init__(
         self,
         state: ProjectState,
-        schedule: Schedule,
+        schedule: Schedules,
         roster: Roster,
         slots: SlotQueue,
         *,
@@ -107,7 +107,7 @@ class Replies:
 
     def receive(self, tracked: Tracked, answer: Answer, sent_at: float, now: float) -> None:
         """Take the answer to a poll of *tracked*, which somebody still waits for."""
-        if self._emit:
+        if self._emit and tracked.of_class.reported:
             self._emit(_poll_finished(tracked, answer, now, sent_at))
         if isinstance(answer, ProjectError):
             self.fail(answer, now)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from onehouse_tracker._engine.health import Health
     from onehouse_tracker._engine.journal_queue import JournalQueue
-    from onehouse_tracker._engine.schedule.schedule import Schedule
+    from onehouse_tracker._engine.schedules import Schedules
     from onehouse_tracker._engine.tracked import Joining
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.models import StatusReply
@@ -50,7 +50,7 @@ class Roster:
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedule: Schedules,
         health: Health,
         *,
         emit: events.Emitter,
@@ -64,16 +64,25 @@ class Roster:
         self._journal_queue = journal_queue
         self._tracked: dict[str, Tracked] = {}
         self._waits: dict[Wait, None] = {}
+        self._unreported = 0
+        self.on_failure: Callable[[BaseException], None] | None = None
+        """Called when every waiter of a moment has failed."""
         self.ended = 0
-        """Requests that had their outcome so far."""
+        """Reported requests that had their outcome so far."""
 
     def __len__(self) -> int:
         return len(self._tracked)
 
+    @property
+    def reported(self) -> int:
+        """How many requests are tracked whose class is reported."""
+        return len(self._tracked) - self._unreported
+
     def introduce(self, observer: events.Observer) -> None:
         """Tell *observer*, who comes late, of everything that is followed."""
         for tracked in self._tracked.values():
-            self._emit.tell(observer, _joined(tracked))
+            if tracked.of_class.reported:
+                self._emit.tell(observer, _joined(tracked))
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._tracked
@@ -92,16 +101,20 @@ class Roster:
                 tracked.waits = dict.fromkeys(tracked.waits)
             tracked.waits[wait] = None
             return
-        tracked = Tracked(request_id, label=label, born=now - age, now=now, wait=wait)
+        of_class = joining.of_class
+        tracked = Tracked(
+            request_id, label=label, born=now - age, now=now, wait=wait, of_class=of_class
+        )
         if not self._tracked:
             self._health.busy(now)
         self._tracked[request_id] = tracked
-        if self._emit:
+        self._unreported += not of_class.reported
+        if self._emit and of_class.reported:
             self._emit(_joined(tracked))
             if not self.tracks(tracked):
                 return  # an observer, told of it, let it go
         due = now + joining.first_look
-        if self._journal_queue is None or joining.on_disk:
+        if self._journal_queue is None or joining.on_disk or not of_class.reported:
             self._schedule.add(tracked, due)
         else:
             then = partial(self._added, tracked, due)
@@ -156,7 +169,8 @@ class Roster:
         if not self.tracks(tracked):
             return
         result = self._result(tracked, outcome, reply, now)
-        if self._journal_queue is None or not outcome.finished:
+        is_written = outcome.finished and tracked.of_class.reported
+        if self._journal_queue is None or not is_written:
             self._tell(tracked, result, now)
         else:
             tracked.writing = True
@@ -197,10 +211,10 @@ class Roster:
         return self._tracked.get(tracked.request_id) is tracked
 
     def _tell(self, tracked: Tracked, result: Result, now: float) -> None:
-        self.ended += 1
+        self.ended += tracked.of_class.reported
         waits = tracked.waits
         self._forget(tracked, now)
-        if self._emit:
+        if self._emit and tracked.of_class.reported:
             self._emit(
                 events.RequestEnded(
                     at=now,
@@ -225,6 +239,8 @@ class Roster:
         waits, self._waits = self._waits, {}
         for wait in waits:
             wait.fail(error)
+        if self.on_failure is not None:
+            self.on_failure(error)
         if not self._emit:
             return
         if isinstance(error, TrackerClosedError) and error.__cause__ is None:  # on purpose
@@ -295,7 +311,7 @@ class Roster:
 
     def _drop(self, tracked: Tracked, now: float, *, timed_out: bool = False) -> None:
         self._forget(tracked, now)
-        if self._emit:
+        if self._emit and tracked.of_class.reported:
             self._tell_dropped(tracked, now, timed_out=timed_out)
 
     def _tell_dropped(self, tracked: Tracked, now: float, *, timed_out: bool = False) -> None:
@@ -311,6 +327,7 @@ class Roster:
 
     def _forget(self, tracked: Tracked, now: float) -> None:
         del self._tracked[tracked.request_id]
+        self._unreported -= not tracked.of_class.reported
         self._schedule.remove(tracked)
         task, tracked.task = tracked.task, None
         if task is not None:
@@ -319,8 +336,9 @@ class Roster:
             self._health.idle(now)
 
     def _forget_all(self, now: float) -> list[Tracked]:
-        """Forget all requests, and return them."""
+        """Forget all requests, and return those that are reported."""
         followed, self._tracked = list(self._tracked.values()), {}
+        self._unreported = 0
         self._schedule.clear()
         for tracked in followed:
             task, tracked.task = tracked.task, None
@@ -328,7 +346,7 @@ class Roster:
                 task.cancel()
         if followed:
             self._health.idle(now)
-        return followed
+        return [tracked for tracked in followed if tracked.of_class.reported]
 
     def _result(
         self, tracked: Tracked, outcome: Outcome, reply: StatusReply | None, now: float

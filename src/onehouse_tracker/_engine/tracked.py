@@ -7,10 +7,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from onehouse_tracker._engine.classes import OF_USERS
+
 if TYPE_CHECKING:
     from asyncio import Task
     from datetime import datetime
 
+    from onehouse_tracker._engine.classes import RequestClass
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.schedule.cells import Cell
     from onehouse_tracker._engine.waits import Wait
@@ -40,6 +43,9 @@ class Joining(NamedTuple):
 
     on_disk: bool = False
     """Whether the journal has it already."""
+
+    of_class: RequestClass = OF_USERS
+    """Its class."""
 
 
 class Faults:
@@ -137,6 +143,7 @@ class Tracked:
         "first_polled_at",
         "label",
         "looked",
+        "of_class",
         "pending_sent_at",
         "place",
         "polls",
@@ -149,10 +156,18 @@ class Tracked:
     )
 
     def __init__(
-        self, request_id: str, *, label: str | None, born: float, now: float, wait: Wait
+        self,
+        request_id: str,
+        *,
+        label: str | None,
+        born: float,
+        now: float,
+        wait: Wait,
+        of_class: RequestClass = OF_USERS,
     ) -> None:
         self.request_id = request_id
         self.label = label
+        self.of_class = of_class
         self.born = born
         # One object where both are the same, as they nearly always are.
         self.added_at = born if born == now else now

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onehouse_tracker._engine.roster import Roster
-    from onehouse_tracker._engine.schedule.schedule import Schedule
+    from onehouse_tracker._engine.schedules import Schedules
     from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
 
@@ -49,7 +49,7 @@ class Turns:
     def __init__(
         self,
         state: ProjectState,
-        schedule: Schedule,
+        schedule: Schedules,
         roster: Roster,
         *,
         random: Callable[[], float],
