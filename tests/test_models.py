@@ -5,7 +5,6 @@ The values that travel through the package, and what can be a request ID.
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import pickle
 import unicodedata
@@ -19,16 +18,12 @@ from hypothesis import strategies as st
 
 from onehouse_tracker._checks import MAX_ID_LENGTH, check_request_id, check_statement
 from onehouse_tracker.errors import InvalidRequestError, RejectedError, TransportError
-from onehouse_tracker.journal import Journal
-from onehouse_tracker.limiters import RateLimiter
 from onehouse_tracker.models import (
     ApiStatus,
     Outcome,
     Request,
     Result,
     StatusReply,
-    StatusSource,
-    SubmissionSource,
 )
 
 GOOD = st.text(
@@ -439,16 +434,3 @@ def test_what_cannot_be_sql_is_no_statement(statement: object, why: str) -> None
     """
     with pytest.raises(InvalidRequestError, match=why):
         check_statement(statement)
-
-
-@pytest.mark.parametrize("seam", [StatusSource, SubmissionSource, RateLimiter, Journal])
-def test_what_users_write_may_call_its_parameters_as_it_likes(seam: type) -> None:
-    """
-    Type checkers compare the names of parameters, unless they can only be given by position.
-    """
-    for name, method in inspect.getmembers(seam, inspect.isfunction):
-        if not name.startswith("_"):
-            _, *given_by_users = inspect.signature(method).parameters.values()
-            assert {each.kind for each in given_by_users} <= {inspect.Parameter.POSITIONAL_ONLY}, (
-                name
-            )

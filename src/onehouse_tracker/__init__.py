@@ -107,13 +107,12 @@ if TYPE_CHECKING:
         Request,
         Result,
         StatusReply,
-        StatusSource,
-        SubmissionSource,
     )
     from onehouse_tracker.onehouse.client import OnehouseClient
     from onehouse_tracker.onehouse.credentials import Credentials
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.pool.tracker_pool import TrackerPool
+    from onehouse_tracker.protocols import StatusSource, SubmissionSource
     from onehouse_tracker.results import PoolResults, Results
     from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
     from onehouse_tracker.stats import PoolStats, TrackerStats
@@ -139,6 +138,8 @@ else:
         "RunResult": "run_results",
         "RunResults": "run_results",
         "SqliteJournal": "journal",
+        "StatusSource": "protocols",
+        "SubmissionSource": "protocols",
         "Tracker": "tracker",
         "TrackerPool": "pool",
         "TrackerStats": "stats",
@@ -149,8 +150,6 @@ else:
             "Request",
             "Result",
             "StatusReply",
-            "StatusSource",
-            "SubmissionSource",
         ),
         "models",
     )

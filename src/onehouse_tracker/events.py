@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from onehouse_tracker.models import Outcome
 
@@ -32,6 +33,7 @@ __all__ = [
     "RequestDropped",
     "RequestEnded",
     "RequestJoined",
+    "SelectiveObserver",
     "StatementSubmitted",
     "SubmissionsInterrupted",
     "WaitBegan",
@@ -261,11 +263,23 @@ class SubmissionsInterrupted(Event):
     count: int
 
 
-Observer = Callable[[Event], None]
-"""Takes each event as it happens, on the polling path: be quick, never block.  What it
-raises is logged and otherwise ignored, but for `KeyboardInterrupt` and `SystemExit`, which leave
-the event loop a moment later.  One that has a method ``listens_to``, which takes a kind
-of event, may not be told of kinds for which that is false."""
+class Observer(Protocol):
+    """
+    Called for every event, on the event loop: it must not block.
+
+    What it raises is logged and otherwise ignored, except for `KeyboardInterrupt` and
+    `SystemExit`, which leave the event loop a moment later.
+    """
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""
+
+
+class SelectiveObserver(Observer, Protocol):
+    """An observer that does not need every kind of event; most polls then cost less."""
+
+    def listens_to(self, kind: type[Event], /) -> bool:
+        """Whether it must get events of this *kind*; it may get others all the same."""
 
 
 def _always(_: type[Event]) -> bool:

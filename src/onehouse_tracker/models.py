@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from onehouse_tracker._checks import check_label, check_request_id, check_submitted_at
 from onehouse_tracker._util.own_response import OwnResponse
@@ -20,13 +20,10 @@ from onehouse_tracker.errors import StatusError
 
 __all__ = [
     "ApiStatus",
-    "ConnectedSource",
     "Outcome",
     "Request",
     "Result",
     "StatusReply",
-    "StatusSource",
-    "SubmissionSource",
 ]
 
 
@@ -162,64 +159,6 @@ class StatusReply:
                 f"a response is a mapping or None, not {type(self.response).__name__}:"
                 " put it into one"
             )
-
-
-class StatusSource(Protocol):
-    """Answers one question about one request.  The engine needs nothing else."""
-
-    async def fetch(self, request_id: str, /) -> StatusReply:
-        """
-        Ask once; asking again is the engine's business.
-
-        The engine bounds the call with its own time-out, unless the source has an attribute
-        ``request_timeout``, in seconds, that is no longer.  It cancels the call when nobody
-        waits for the answer any more.
-
-        Raises:
-            StatusError: Its subclass decides what happens next, see `errors`.  Any other
-                exception counts as a `TransportError`.  Before anything was ever answered,
-                one that shows a mistake in the source's own code (`NameError`,
-                `AttributeError`, `TypeError`, `ImportError`, `NotImplementedError`) fails
-                everyone at once with a `SourceError`.
-
-            ProjectError: Nothing can be learned about any request: it fails everyone at once.
-        """
-
-
-@runtime_checkable
-class ConnectedSource(Protocol):
-    """Has connections.  A `StatusSource` that also is one uses them as the tracker needs it."""
-
-    @property
-    def max_connections(self) -> int | None:
-        """
-        Requests that can be on the wire at once; `None` for any number.
-
-        No more are sent at once: one more would wait for a connection until it times out.
-        """
-
-    def forget_connections(self) -> None:
-        """
-        Make new connections for all that is sent from now on, after a new look-up of the name.
-
-        Called before each probe of an outage: the server may have moved.  Must not block.
-        """
-
-
-class SubmissionSource(Protocol):
-    """Accepts statements.  A `StatusSource` that also has this can serve `Tracker.submit`."""
-
-    async def submit(self, statement: str, /) -> str:
-        """
-        Submit once and return the request ID.
-
-        Raises:
-            SubmissionError: Refused, never sent, or of unknown fate.
-
-            ThrottledError: Refused for its rate only: nothing runs, so it may be sent again.
-
-            UnauthorizedError: The server refused our credentials.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

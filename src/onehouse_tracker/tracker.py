@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Self, Unpack, final
 
 from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
@@ -30,16 +30,20 @@ from onehouse_tracker._engine.open_tracker.session import (
 from onehouse_tracker._engine.open_tracker.submission import submit_once
 from onehouse_tracker._engine.open_tracker.teardown import cancel_and_wait, release
 from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout
+from onehouse_tracker._engine.source import project_key_of
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
 from onehouse_tracker.limiters._connected import ConnectedLimiter
-from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.models import Request, Result
 from onehouse_tracker.observers.logs import with_logs
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
+from onehouse_tracker.onehouse.settings import ClientSettings, refuse_unknown
 from onehouse_tracker.policy import PollPolicy
+from onehouse_tracker.protocols import HoldingSource, StatusSource
 from onehouse_tracker.results import Results
+from onehouse_tracker.settings import OnJournalError, TrackerSettings
 from onehouse_tracker.stats import TrackerStats
 
 if TYPE_CHECKING:
@@ -47,8 +51,6 @@ if TYPE_CHECKING:
     from onehouse_tracker.report.live_page import LivePage
 
 __all__ = ["Completions", "Handle", "Tracker", "TrackerStats"]
-
-OnJournalError = Literal["raise", "warn"]
 
 
 @final
@@ -61,7 +63,9 @@ class Tracker:
     waits gets a `TrackerClosedError`.
 
     Args:
-        source: Whom to ask.  It is not opened and not closed here.
+        client: The API to poll: an `OnehouseClient`, or any `StatusSource`.  A client that is
+            not open yet is opened with the tracker and closed with it; one that you opened
+            stays open (see `OpenableSource` for a client of your own).
 
         limiter: Hands out the budget.  `None` is a `LocalLimiter` of 10 requests a second.
 
@@ -81,7 +85,7 @@ class Tracker:
 
     def __init__(
         self,
-        source: StatusSource,
+        client: StatusSource,
         *,
         limiter: RateLimiter | None = None,
         policy: PollPolicy | None = None,
@@ -93,13 +97,13 @@ class Tracker:
     ) -> None:
         if on_journal_error not in {"raise", "warn"}:
             raise ConfigError(f'on_journal_error is "raise" or "warn", not {on_journal_error!r}')
-        self._source = source
-        self._limiter = _connected(limiter or LocalLimiter(project=_project_key(source)), source)
+        self._client = client
+        self._limiter = _connected(limiter or LocalLimiter(project=project_key_of(client)), client)
         self._policy = policy or PollPolicy()
         self._wall_clock = wall_clock or _utc_now
         self._seed = seed
         self._session = Session(
-            source,
+            client,
             self._limiter,
             self._policy,
             journal=journal,
@@ -120,7 +124,7 @@ class Tracker:
         journal: Journal | None = None,
         on_journal_error: OnJournalError = "raise",
         observers: Sequence[events.Observer] = (),
-        **settings: Any,
+        **settings: Unpack[ClientSettings],
     ) -> Self:
         """
         A tracker for Onehouse, configured like the vendor's own tools.
@@ -153,12 +157,13 @@ class Tracker:
         from onehouse_tracker.onehouse.client import OnehouseClient  # noqa: PLC0415 - heavy, and only here
 
         settings = hide_settings(settings)
+        refuse_unknown(settings, TrackerSettings)
         client = OnehouseClient.from_env(**settings)
         if limiter is None or isinstance(limiter, str):
             key = client.credentials.project_key
             limiter = limiter_from(limiter or "local", project=key, limit=limit, share=share)
         client.allow((policy or PollPolicy()).polls_at_once(limiter.limit))
-        tracker = cls(
+        return cls(
             client,
             limiter=limiter,
             policy=policy,
@@ -166,8 +171,6 @@ class Tracker:
             on_journal_error=on_journal_error,
             observers=observers,
         )
-        tracker._session.owns_source = True
-        return tracker
 
     def __repr__(self) -> str:
         engine = self._session.engine
@@ -197,7 +200,7 @@ class Tracker:
         request_ids: RequestIds,
         *,
         timeout: float | None = None,
-        label: str | None = None,
+        default_label: str | None = None,
         on_result: OnResult | None = None,
     ) -> Results:
         """
@@ -214,7 +217,7 @@ class Tracker:
 
             timeout: Seconds, on the event loop's clock.  `None` waits without limit.
 
-            label: The label of those that bring none of their own.
+            default_label: The label of requests that have none of their own.
 
             on_result: Called with each `Result` as it is known, one at a time: coroutine
                 functions as a task, plain functions in a worker thread.  What it raises is
@@ -239,7 +242,7 @@ class Tracker:
 
             TrackerClosedError: The tracker is not open, or was closed first.
         """
-        return await self._wait_all(request_ids, timeout, label, on_result)
+        return await self._wait_all(request_ids, timeout, default_label, on_result)
 
     async def _wait_all(
         self,
@@ -297,7 +300,7 @@ class Tracker:
         request_ids: RequestIds,
         *,
         timeout: float | None = None,
-        label: str | None = None,
+        default_label: str | None = None,
     ) -> Completions:
         """
         Iterate over the results in the order in which the requests end.
@@ -311,7 +314,7 @@ class Tracker:
 
             timeout: Seconds from now; what is pending then comes as `TIMED_OUT`.
 
-            label: The label of those that bring none of their own.
+            default_label: The label of requests that have none of their own.
 
         Returns:
             An async iterator that is also an async context manager.  It raises what
@@ -333,7 +336,7 @@ class Tracker:
             forgets=isinstance(request_ids, AsyncIterable),
             acknowledge=session.acknowledge,
         )
-        leave = session.begin(engine, wait, request_ids, timeout, label)
+        leave = session.begin(engine, wait, request_ids, timeout, default_label)
         return Completions(wait, arrived, leave, session.journal_queue)
 
     def resume(self, *, timeout: float | None = None) -> Completions:
@@ -470,7 +473,7 @@ class Tracker:
         request = Request(
             await submit_once(
                 engine,
-                self._source,
+                self._client,
                 statement,
                 timeout=self._policy.poll_timeout,
                 label=label,
@@ -570,16 +573,11 @@ class Tracker:
         )
 
 
-def _connected(limiter: RateLimiter, source: StatusSource) -> RateLimiter:
-    """The limiter, with a connection for each slot where the source has connections."""
-    hold = getattr(source, "hold", None)
-    return limiter if hold is None else ConnectedLimiter(limiter, hold)
-
-
-def _project_key(source: StatusSource) -> str | None:
-    """What tells Onehouse projects apart; sources of other kinds have no such key."""
-    credentials = getattr(source, "credentials", None)
-    return getattr(credentials, "project_key", None)
+def _connected(limiter: RateLimiter, client: StatusSource) -> RateLimiter:
+    """The limiter, with a connection for each slot where the client can hold one."""
+    if isinstance(client, HoldingSource):
+        return ConnectedLimiter(limiter, client.hold)
+    return limiter
 
 
 def _utc_now() -> datetime:

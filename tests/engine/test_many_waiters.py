@@ -72,7 +72,7 @@ def test_what_one_waiter_does_to_its_response_reaches_nobody(order: int) -> None
         async with Tracker(ScriptedSource({"r": [PENDING, reply]})) as tracker:
             handle = tracker.track("r")
             both = await asyncio.gather(
-                tracker.wait_all(["r"]), tracker.wait_all(["r"], label="mine")
+                tracker.wait_all(["r"]), tracker.wait_all(["r"], default_label="mine")
             )
             found = [await handle, await handle, *(results["r"] for results in both)]
             later = (await tracker.wait_all(["r"]))["r"]  # remembered by the handle

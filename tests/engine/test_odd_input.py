@@ -44,7 +44,7 @@ def test_a_label_may_be_a_kind_of_str() -> None:
     async def scenario() -> None:
         source = pending()
         async with Tracker(source) as tracker:
-            results = await tracker.wait_all(["a"], label=Kind.RUN, timeout=5)
+            results = await tracker.wait_all(["a"], default_label=Kind.RUN, timeout=5)
             assert results["a"].outcome is Outcome.TIMED_OUT
             assert results["a"].label == "RUN JOB"
             assert now() == 5
@@ -66,9 +66,9 @@ def test_a_wrong_label_is_refused_at_once_and_harms_nobody(label: object, tmp_pa
         journal = SqliteJournal(tmp_path / "journal", executor=InlineExecutor())
         async with Tracker(source, journal=journal) as tracker:
             with pytest.raises(InvalidRequestError, match="label"):
-                await tracker.wait_all(["a"], label=label)  # type: ignore[arg-type] # that is the point
+                await tracker.wait_all(["a"], default_label=label)  # type: ignore[arg-type] # that is the point
             with pytest.raises(InvalidRequestError, match="label"):
-                tracker.as_completed(["a"], label=label)  # type: ignore[arg-type] # that is the point
+                tracker.as_completed(["a"], default_label=label)  # type: ignore[arg-type] # that is the point
             assert tracker.stats().pending == 0
             assert (await tracker.wait_all(["a"])).ok
 

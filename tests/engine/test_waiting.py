@@ -111,7 +111,7 @@ def test_shared_request_is_polled_once_and_everyone_is_told() -> None:
         async with Tracker(source) as tracker:
             handle = tracker.track("a", label="third")
             first, second = await asyncio.gather(
-                tracker.wait_all(["a"], label="first"), tracker.wait_all(["a"])
+                tracker.wait_all(["a"], default_label="first"), tracker.wait_all(["a"])
             )
             third = await handle
             assert (first["a"].label, third.label) == ("first", "third")
@@ -471,7 +471,7 @@ def test_outcome_is_remembered_as_long_as_a_handle_holds_it() -> None:
         async with Tracker(source) as tracker:
             handle = tracker.track("a")
             await handle
-            assert (await tracker.wait_all(["a"], label="again"))["a"].label == "again"
+            assert (await tracker.wait_all(["a"], default_label="again"))["a"].label == "again"
             assert (await tracker.track("a")).ok
             assert len(source.calls) == 1
             await tracker.track("a")  # another handle, which comes and goes

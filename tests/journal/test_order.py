@@ -124,7 +124,7 @@ def test_known_outcome_is_answered_without_a_poll(path: Path) -> None:
 
     async def scenario(ids: list[str], expected: list[str]) -> None:
         async with Tracker(source, journal=inline(path)) as tracker:
-            results = await tracker.wait_all(ids, label="mine")
+            results = await tracker.wait_all(ids, default_label="mine")
             assert [result.outcome for result in results.values()] == expected
             assert {result.label for result in results.values()} == {"mine"}
             assert tracker.stats().pending == 0

@@ -82,7 +82,7 @@ def test_each_event_is_one_record(caplog: pytest.LogCaptureFixture) -> None:
 
     async def scenario() -> None:
         async with Tracker(source) as tracker:
-            await tracker.wait_all(["a"], label="RUN JOB")
+            await tracker.wait_all(["a"], default_label="RUN JOB")
 
     run(scenario())
 

@@ -204,7 +204,9 @@ def test_no_request_and_no_label_is_in_a_metric(collected: Collected) -> None:
 
     async def scenario() -> None:
         async with Tracker(source, observers=[collected.observer]) as tracker:
-            await tracker.wait_all([f"r-{number}" for number in range(30)], label="RUN JOB")
+            await tracker.wait_all(
+                [f"r-{number}" for number in range(30)], default_label="RUN JOB"
+            )
 
     run(scenario())
 
@@ -288,7 +290,7 @@ def test_each_wait_is_a_span_below_the_callers(collected: Collected) -> None:
     async def scenario() -> None:
         async with Tracker(source, observers=[collected.observer]) as tracker:
             with tracer.start_as_current_span("nightly"):
-                await tracker.wait_all(["good", "bad", "bad"], label="RUN JOB")
+                await tracker.wait_all(["good", "bad", "bad"], default_label="RUN JOB")
 
     run(scenario())
 

@@ -433,9 +433,9 @@ def test_an_unknown_keyword_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r'no such setting: request_id;.*"RequestID" is link_uid'
     ):
-        Credentials.from_env(environ=ENVIRON, request_id="link")
+        Credentials.from_env(environ=ENVIRON, request_id="link")  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="no such setting: api_ky"):
-        Credentials.from_env(environ=ENVIRON, api_ky="x")
+        Credentials.from_env(environ=ENVIRON, api_ky="x")  # type: ignore[call-arg]
 
 
 # --- what is missing ----------------------------------------------------------------------

@@ -374,7 +374,7 @@ def test_a_project_has_one_tracker_under_all_its_names() -> None:
             assert await pool.tracker("a") is await pool.tracker("b")
             assert await pool.tracker("a") is not await pool.tracker("c")
             with pytest.raises(
-                ConfigError, match="'a' is in the pool with other settings: source;"
+                ConfigError, match="'a' is in the pool with other settings: client;"
             ):
                 pool.add("b", credentials(key="rotated"))
             with pytest.raises(ConfigError, match="limit, policy"):
@@ -437,7 +437,7 @@ def test_a_name_is_a_profile_whatever_the_environment_says(
         async with TrackerPool() as pool:
             prod, staging = await pool.tracker("prod"), await pool.tracker("staging")
             assert prod is not staging
-            assert prod._source.credentials.project_uid == "prod-project_uid"  # type: ignore[attr-defined]
+            assert prod._client.credentials.project_uid == "prod-project_uid"  # type: ignore[attr-defined]
             assert await pool.tracker("prod") is prod
 
     run(scenario())

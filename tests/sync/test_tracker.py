@@ -102,7 +102,7 @@ def test_the_functions_share_one_tracker(settings: dict[str, Any]) -> None:
     Calls in a row must not open a client, a limiter and a thread each.
     """
     first = sync.wait_all(["r-1", "bad"], **settings)
-    second = sync.wait_all(["r-2"], label="SHOW", **settings)
+    second = sync.wait_all(["r-2"], default_label="SHOW", **settings)
     handle = sync.submit("SHOW CLUSTERS", label="SHOW", **settings)
 
     assert [result.outcome for result in first.values()] == [Outcome.SUCCEEDED, Outcome.FAILED]
@@ -268,7 +268,7 @@ def test_bad_input_is_refused_before_anything_starts(settings: dict[str, Any]) -
     with pytest.raises(InvalidRequestError):
         tracker.as_completed(["ok", ""])
     with pytest.raises(ConfigError, match="session"):
-        sync.wait_all(["r-1"], session=object(), **settings)
+        sync.wait_all(["r-1"], session=object(), **settings)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="missing"):
         sync.wait_all(["r-1"], environ={})
 

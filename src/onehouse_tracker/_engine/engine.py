@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.errors import ThrottledError, TrackerClosedError, UnauthorizedError
     from onehouse_tracker.limiters import RateLimiter
-    from onehouse_tracker.models import StatusSource
     from onehouse_tracker.policy import PollPolicy
+    from onehouse_tracker.protocols import StatusSource
 
 __all__ = ["Engine"]
 

@@ -21,12 +21,19 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
     TransportError,
 )
-from onehouse_tracker.models import ConnectedSource, StatusReply, StatusSource
+from onehouse_tracker.models import StatusReply
+from onehouse_tracker.protocols import (
+    ConnectedSource,
+    ProjectCredentials,
+    ProjectSource,
+    StatusSource,
+    TimedSource,
+)
 
 if TYPE_CHECKING:
     from onehouse_tracker.policy import PollPolicy
 
-__all__ = ["Answer", "Source"]
+__all__ = ["Answer", "Source", "project_key_of"]
 
 Answer: TypeAlias = StatusReply | StatusError | ProjectError
 """What a poll brought."""
@@ -53,7 +60,8 @@ class Source:
         self._has_answered = False
         self._logged: set[tuple[type[BaseException], str]] = set()
         # A source that bounds its calls itself, as the client does, needs no second timer.
-        self._times_out = getattr(source, "request_timeout", math.inf) > policy.poll_timeout
+        own_timeout = source.request_timeout if isinstance(source, TimedSource) else math.inf
+        self._times_out = own_timeout > policy.poll_timeout
         self._connected = source if isinstance(source, ConnectedSource) else None
         limit = None if self._connected is None else self._connected.max_connections
         self.max_connections = math.inf if limit is None else limit
@@ -133,6 +141,13 @@ class Source:
                 request_id,
                 exc_info=error,
             )
+
+
+def project_key_of(client: object) -> str | None:
+    """What tells projects apart; `None` where the client does not know its project."""
+    if isinstance(client, ProjectSource) and isinstance(client.credentials, ProjectCredentials):
+        return client.credentials.project_key
+    return None
 
 
 def _own(text: str, cause: BaseException) -> SourceError:

@@ -202,7 +202,7 @@ async def consume(
     completions = (
         tracker.resume(timeout=settings.timeout)
         if requests is None
-        else tracker.as_completed(requests, timeout=settings.timeout, label=settings.label)
+        else tracker.as_completed(requests, timeout=settings.timeout, default_label=settings.label)
     )
     async with completions as results:
         async for result in results:

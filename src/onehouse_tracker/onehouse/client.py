@@ -12,17 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Self, final
+from typing import Self, Unpack, final
 
 import aiohttp
 from yarl import URL
 
 from onehouse_tracker import __version__
 from onehouse_tracker._util.numbers import is_count, is_number
-from onehouse_tracker.errors import (
-    ConfigError,
-    TrackerClosedError,
-)
+from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_environment, hide_settings
 from onehouse_tracker.onehouse._http import wire
@@ -49,7 +46,8 @@ from onehouse_tracker.onehouse._http.failures import (
 )
 from onehouse_tracker.onehouse._http.masking import Masking
 from onehouse_tracker.onehouse._http.under_way import UnderWay
-from onehouse_tracker.onehouse.credentials import Credentials, SecretLike
+from onehouse_tracker.onehouse.credentials import Credentials
+from onehouse_tracker.onehouse.settings import ClientSettings, CredentialSettings, refuse_unknown
 
 __all__ = ["Connector", "OnehouseClient"]
 
@@ -69,9 +67,9 @@ class OnehouseClient:
     """
     Ask the Onehouse API about requests, and submit statements, one HTTP request per call.
 
-    It is a `StatusSource` and a `SubmissionSource`.  Use it as ``async with OnehouseClient(...)``;
-    any number of calls may run at once.  Nothing is ever sent twice, redirects are never
-    followed, and proxies from the environment are not used.
+    It is a `StatusSource` and a `SubmissionSource`.  Use it as ``async with OnehouseClient(...)``,
+    or give it to a `Tracker`, which opens it; any number of calls may run at once.  Nothing is
+    ever sent twice, redirects are not followed, proxies of the environment are not used.
 
     Args:
         credentials: Who we are.  They are sent with each request, and shown nowhere.
@@ -145,7 +143,7 @@ class OnehouseClient:
         request_timeout: float = 30.0,
         max_body: int = _MAX_BODY,
         max_connections: int | None = None,
-        **overrides: str | SecretLike | None,
+        **overrides: Unpack[CredentialSettings],
     ) -> Self:
         """
         Make a client with credentials from keywords, the environment, or the profile file.
@@ -156,6 +154,7 @@ class OnehouseClient:
             ConfigError: Credentials are missing (all are named at once) or cannot be used.
         """
         environ, overrides = hide_environment(environ), hide_settings(overrides)
+        refuse_unknown(overrides, ClientSettings)
         return cls(
             Credentials.from_env(
                 profile=profile, environ=environ, credentials_file=credentials_file, **overrides
@@ -181,6 +180,11 @@ class OnehouseClient:
     def max_connections(self) -> int | None:
         """Connections at once, at most; `None` for any number."""
         return self._max_connections if self._foreign is None else connections_of(self._foreign)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is inside ``async with``, of yours or of a tracker."""
+        return self._session is not None
 
     def __repr__(self) -> str:
         state = "closed" if self._session is None else "open"
@@ -226,12 +230,7 @@ class OnehouseClient:
 
     async def fetch(self, request_id: str) -> StatusReply:
         """
-        Ask once where a request stands.
-
-        Cancelling drops the call and its connection.
-
-        Args:
-            request_id: Opaque string from the SQL Command API.
+        Poll a request once.  Cancelling drops the call and its connection.
 
         Raises:
             InvalidRequestError: It cannot be a request ID; nothing was sent.
@@ -294,8 +293,7 @@ class OnehouseClient:
         """
         Use new connections from now on, and look the name up again: the server may have moved.
 
-        In a session that was given this takes a `Connector`; without, connections that stand
-        are used on.
+        In a session that was given this needs a `Connector`.
         """
         self._forgot_at = time.monotonic()
         if self._session is not None:

@@ -9,9 +9,9 @@ import ipaddress
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, final
+from typing import Any, Self, Unpack, final
 from urllib.parse import urlsplit
 
 from onehouse_tracker.errors import ConfigError
@@ -30,6 +30,12 @@ from onehouse_tracker.onehouse._credential_sources.hidden import (
     tell,
 )
 from onehouse_tracker.onehouse._credential_sources.profile import ConfigWarning, Profile
+from onehouse_tracker.onehouse.settings import (
+    CredentialSettings,
+    CredentialSources,
+    SecretLike,
+    refuse_unknown,
+)
 
 __all__ = ["ConfigWarning", "Credentials", "Secret", "SecretLike"]
 
@@ -39,13 +45,6 @@ _LONGEST_HOST = 253
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 _SECRETS = frozenset({"api_key", "api_secret", "bearer_token"})
-
-
-class SecretLike(Protocol):
-    """What can tell a secret: a `Secret` of ours, or a ``SecretStr`` of pydantic."""
-
-    def get_secret_value(self) -> str:
-        """Tell the secret."""
 
 
 @final
@@ -137,7 +136,7 @@ class Credentials:
         profile: str | None = None,
         environ: Mapping[str, str] | None = None,
         credentials_file: str | os.PathLike[str] | None = None,
-        **overrides: str | SecretLike | None,
+        **overrides: Unpack[CredentialSettings],
     ) -> Self:
         """
         Collect the credentials: each from a keyword, the environment, or the profile file.
@@ -161,7 +160,7 @@ class Credentials:
                 and its key in the file), cannot be used, or the file cannot be read.
         """
         environ, overrides = hide_environment(environ), hide_settings(overrides)
-        _refuse_unknown(overrides)
+        refuse_unknown(overrides, CredentialSources)
         found = collect(
             profile=profile,
             environ=environ,
@@ -303,17 +302,6 @@ def _warn_of_missing(values: Mapping[str, object], stacklevel: int) -> None:
             f"not set, and the server may insist on it: {names}",
             ConfigWarning,
             stacklevel=stacklevel,
-        )
-
-
-def _refuse_unknown(overrides: Iterable[str]) -> None:
-    unknown = sorted(set(overrides) - set(BY_NAME))
-    if unknown:
-        hint = ""
-        if "request_id" in unknown:
-            hint = '; what the console shows as "RequestID" is link_uid here'
-        raise ConfigError(
-            f"no such setting: {', '.join(unknown)}; known are {', '.join(BY_NAME)}{hint}"
         )
 
 

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from onehouse_tracker import events
 from onehouse_tracker._engine.open_tracker.inside import context_inside, is_inside, refuse_inside
 from onehouse_tracker._engine.open_tracker.session import start_task, until_ended
+from onehouse_tracker._engine.source import project_key_of
 from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
 from onehouse_tracker.limiters import RateLimiter, limiter_from
-from onehouse_tracker.models import StatusSource
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy
-from onehouse_tracker.tracker import OnJournalError, Tracker
+from onehouse_tracker.protocols import StatusSource
+from onehouse_tracker.settings import OnJournalError
+from onehouse_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     from onehouse_tracker.journal import Journal
@@ -31,7 +33,7 @@ __all__ = ["Pooled", "Settings", "close_all", "credentials_of"]
 class Settings:
     """How one project is followed: the arguments of ``TrackerPool.add``."""
 
-    source: Credentials | StatusSource
+    client: Credentials | StatusSource
     limit: float
     share: float
     limiter: RateLimiter | str | None
@@ -44,9 +46,10 @@ class Settings:
     @property
     def key(self) -> str | int:
         """What tells the project apart; a source of another kind is a project of its own."""
-        who = getattr(self.source, "credentials", self.source)
-        key: str | None = getattr(who, "project_key", None)
-        return id(self.source) if key is None else key
+        client = self.client
+        if isinstance(client, Credentials):
+            return client.project_key
+        return project_key_of(client) or id(client)
 
     def differing(self, other: Settings) -> str:
         """Name what is not the same in both; no value is shown."""
@@ -175,14 +178,14 @@ class Pooled:
     async def _open(self, make_client: Callable[[Credentials], Any]) -> Exception | None:
         """Enter the tracker; a failure is returned, for all who wait for it."""
         settings = self.settings
-        source = settings.source
+        client = settings.client
         try:
             await asyncio.sleep(0)  # an eager task would be over before it is known as the opening
             failed, self.tracker = self.tracker, None
             if failed is not None:
                 await failed._session.leave(without_error=False)  # noqa: SLF001 - as its block
             tracker = Tracker(
-                make_client(source) if isinstance(source, Credentials) else source,
+                make_client(client) if isinstance(client, Credentials) else client,
                 limiter=self._limiter,
                 policy=settings.policy,
                 journal=settings.journal,
@@ -190,8 +193,6 @@ class Pooled:
                 observers=settings.observers,
                 seed=settings.seed,
             )
-            # As `Tracker.from_env` does: the client of our own is the tracker's.
-            tracker._session.owns_source = isinstance(source, Credentials)  # noqa: SLF001
             await tracker.__aenter__()
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             return error

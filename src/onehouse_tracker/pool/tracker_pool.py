@@ -17,13 +17,15 @@ from onehouse_tracker._engine.open_tracker import validation
 from onehouse_tracker._engine.open_tracker.session import start_task, until_ended
 from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError
 from onehouse_tracker.limiters import RateLimiter
-from onehouse_tracker.models import Result, StatusSource
+from onehouse_tracker.models import Result
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.pool._pooled_project import Pooled, Settings, close_all, credentials_of
+from onehouse_tracker.protocols import StatusSource
 from onehouse_tracker.results import PoolResults, Results
+from onehouse_tracker.settings import OnJournalError
 from onehouse_tracker.stats import PoolStats
-from onehouse_tracker.tracker import OnJournalError, Tracker
+from onehouse_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     from onehouse_tracker.journal import Journal
@@ -127,7 +129,7 @@ class TrackerPool:
     def add(  # noqa: PLR0913 - what belongs to one project
         self,
         name: str,
-        source: Credentials | StatusSource | None = None,
+        client: Credentials | StatusSource | None = None,
         *,
         limit: float = 10.0,
         share: float = 1.0,
@@ -146,9 +148,8 @@ class TrackerPool:
         Args:
             name: What you call it.
 
-            source: Its credentials; or any other source, which is not opened and not closed
-                here.  `None` takes the profile of this name from the credentials file.  The
-                environment's own credentials, which are those of one project, do not count.
+            client: Its credentials, or the API to poll, as in `Tracker`.  `None` takes its
+                profile from the credentials file, and nothing from the environment.
 
             limit: Requests per second of the whole project [vendor documentation: 10].
 
@@ -177,7 +178,7 @@ class TrackerPool:
         if self._closed:
             raise TrackerClosedError("the pool is closed")
         settings = Settings(
-            source=credentials_of(name) if source is None else source,
+            client=credentials_of(name) if client is None else client,
             limit=limit,
             share=share,
             limiter=limiter,
@@ -257,7 +258,7 @@ class TrackerPool:
         request_ids: Mapping[str, validation.RequestIds],
         *,
         timeout: float | None = None,
-        label: str | None = None,
+        default_label: str | None = None,
         on_result: OnPoolResult | None = None,
     ) -> PoolResults:
         """
@@ -272,7 +273,7 @@ class TrackerPool:
             timeout: Seconds for everything, on the event loop's clock; a project that is opened
                 first has what is left.  `None` waits without limit.
 
-            label: The label of those that bring none of their own.
+            default_label: The label of requests that have none of their own.
 
             on_result: Called with the name of a project and each `Result` as it is known; for
                 each project as in ``Tracker.wait_all``, one at a time.
@@ -290,7 +291,7 @@ class TrackerPool:
             TrackerClosedError: The pool is not open.
         """
         self._refuse_unless_open()
-        validation.check_wait(timeout, label)
+        validation.check_wait(timeout, default_label)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         wanted: dict[str, validation.RequestIds] = {}
         for name, ids in request_ids.items():
@@ -298,7 +299,7 @@ class TrackerPool:
             wanted[name] = ids if isinstance(ids, AsyncIterable) else validation.checked(ids)
         waits = {
             name: start_task(
-                self._wait(name, ids, deadline, label, on_result),
+                self._wait(name, ids, deadline, default_label, on_result),
                 f"onehouse-tracker waiting for {name}",
                 {},  # ours: they do not outlive this call
             )
@@ -377,7 +378,7 @@ class TrackerPool:
         name: str,
         ids: validation.RequestIds,
         deadline: float | None,
-        label: str | None,
+        default_label: str | None,
         on_result: OnPoolResult | None,
     ) -> Results | Exception:
         """The part of one project; what fails it is returned."""
@@ -392,7 +393,7 @@ class TrackerPool:
             return await tracker.wait_all(
                 ids,
                 timeout=None if deadline is None else max(0.0, deadline - loop.time()),
-                label=label,
+                default_label=default_label,
                 on_result=None if on_result is None else partial(on_result, name),
             )
         except Exception as error:  # noqa: BLE001 - it disturbs no other project

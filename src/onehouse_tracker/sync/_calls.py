@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from onehouse_tracker.errors import ProjectError, TrackerClosedError
 from onehouse_tracker.models import Result
+from onehouse_tracker.protocols import OpenableSource
 from onehouse_tracker.results import Results
 from onehouse_tracker.sync._loop_thread import LoopThread
 from onehouse_tracker.tracker import Tracker
@@ -31,12 +32,12 @@ class Calls:
     Args:
         tracker: Not entered yet.
 
-        source: Entered before the tracker, if it can be.
+        client: Opened before the tracker, if the tracker does not do so itself.
     """
 
-    def __init__(self, tracker: Tracker, source: object) -> None:
+    def __init__(self, tracker: Tracker, client: object) -> None:
         self.tracker = tracker
-        self.thread = LoopThread(_Opened(tracker, source), name="onehouse-tracker loop")
+        self.thread = LoopThread(_Opened(tracker, client), name="onehouse-tracker loop")
         # Closing waits, and a finalizer must not.
         weakref.finalize(self, self.thread.close_soon).atexit = False
 
@@ -86,17 +87,21 @@ async def awaited(work: Callable[[], Awaitable[T]]) -> T:
 
 
 class _Opened(AbstractAsyncContextManager[None]):
-    """The tracker, and before it the source if that must be opened too."""
+    """The tracker, and before it the client where the tracker does not open it."""
 
-    def __init__(self, tracker: Tracker, source: object) -> None:
+    def __init__(self, tracker: Tracker, client: object) -> None:
         self._tracker = tracker
-        self._source = source
+        self._client = client
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> None:
         async with AsyncExitStack() as stack:
-            if hasattr(self._source, "__aenter__"):
-                await stack.enter_async_context(cast("Any", self._source))
+            client = self._client
+            # Nobody else can have opened it on this loop.
+            if isinstance(client, AbstractAsyncContextManager) and not isinstance(
+                client, OpenableSource
+            ):
+                await stack.enter_async_context(client)
             await stack.enter_async_context(self._tracker)
             self._stack = stack.pop_all()
 

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Unpack
 
 from onehouse_tracker.models import Request
 from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.results import Results
+from onehouse_tracker.settings import TrackerSettings
 from onehouse_tracker.sync.handles import Handle
 from onehouse_tracker.sync.tracker import OnResult, Tracker
 
@@ -44,10 +45,10 @@ def wait_all(
     request_ids: Iterable[str | Request],
     *,
     timeout: float | None = None,
-    label: str | None = None,
+    default_label: str | None = None,
     on_result: OnResult | None = None,
     progress: bool | None = None,
-    **settings: Any,
+    **settings: Unpack[TrackerSettings],
 ) -> Results:
     """
     Wait until every request has an outcome, on a tracker that all callers share.
@@ -60,7 +61,7 @@ def wait_all(
 
         timeout: Seconds; `None` waits without limit.
 
-        label: The label of those that bring none of their own.
+        default_label: The label of requests that have none of their own.
 
         on_result: Called with each result as it is known.
 
@@ -81,11 +82,17 @@ def wait_all(
     settings = hide_settings(settings)
     with _lease(settings) as tracker:
         return tracker.wait_all(
-            request_ids, timeout=timeout, label=label, on_result=on_result, progress=progress
+            request_ids,
+            timeout=timeout,
+            default_label=default_label,
+            on_result=on_result,
+            progress=progress,
         )
 
 
-def submit(statement: str, *, label: str | None = None, **settings: Any) -> Handle:
+def submit(
+    statement: str, *, label: str | None = None, **settings: Unpack[TrackerSettings]
+) -> Handle:
     """
     Submit one statement and follow it, on the tracker that `wait_all` uses too.
 
@@ -110,7 +117,7 @@ def submit(statement: str, *, label: str | None = None, **settings: Any) -> Hand
 
 
 @contextmanager
-def _lease(settings: Mapping[str, Any]) -> Iterator[Tracker]:
+def _lease(settings: TrackerSettings) -> Iterator[Tracker]:
     """The tracker for these settings, which stays open while it is used."""
     candidate = Tracker.from_env(**settings)  # nothing starts before its first use
     # What the settings lead to, not what they are: whoever mends a credential in the

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast, final
+from typing import TYPE_CHECKING, Self, Unpack, cast, final
 
 from onehouse_tracker import tracker as _async
 from onehouse_tracker._engine.open_tracker.inside import refuse_inside
 from onehouse_tracker._engine.open_tracker.validation import checked, ids_of
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.models import Request, Result, StatusSource
+from onehouse_tracker.models import Request, Result
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
+from onehouse_tracker.protocols import StatusSource
 from onehouse_tracker.results import Results
+from onehouse_tracker.settings import TrackerOptions, TrackerSettings
 from onehouse_tracker.stats import TrackerStats
 from onehouse_tracker.sync._calls import Calls
 from onehouse_tracker.sync._progress_bar import shown
@@ -47,17 +49,17 @@ class Tracker:
     the same thread, it keeps the first Ctrl-C for itself, and the second one arrives here.
 
     Args:
-        source: Whom to ask.  If it is an asynchronous context manager, such as an
-            `OnehouseClient`, it is entered on the private loop, and left with it.
+        client: The API to poll.  If it is an asynchronous context manager, such as an
+            `OnehouseClient`, it is opened and closed on the private loop.
 
         **settings: Keywords of ``onehouse_tracker.Tracker``.
     """
 
-    def __init__(self, source: StatusSource, **settings: Any) -> None:
-        self._adopt(_async.Tracker(source, **settings), source)
+    def __init__(self, client: StatusSource, **settings: Unpack[TrackerOptions]) -> None:
+        self._adopt(_async.Tracker(client, **settings), client)
 
     @classmethod
-    def from_env(cls, **settings: Any) -> Self:
+    def from_env(cls, **settings: Unpack[TrackerSettings]) -> Self:
         """
         A tracker for Onehouse, configured like the vendor's own tools.
 
@@ -76,9 +78,9 @@ class Tracker:
         tracker._adopt(_async.Tracker.from_env(**settings), None)  # noqa: SLF001 - ours
         return tracker
 
-    def _adopt(self, inner: _async.Tracker, source: object) -> None:
+    def _adopt(self, inner: _async.Tracker, client: object) -> None:
         self._inner = inner
-        self._calls = Calls(inner, source)
+        self._calls = Calls(inner, client)
 
     def __repr__(self) -> str:
         return f"<sync {'closed' if self.closed else 'open'} {self._inner!r}>"
@@ -139,7 +141,7 @@ class Tracker:
         request_ids: Iterable[str | Request],
         *,
         timeout: float | None = None,
-        label: str | None = None,
+        default_label: str | None = None,
         on_result: OnResult | None = None,
         progress: bool | None = None,
     ) -> Results:
@@ -154,7 +156,7 @@ class Tracker:
 
             timeout: Seconds; `None` waits without limit.
 
-            label: The label of those that bring none of their own.
+            default_label: The label of requests that have none of their own.
 
             on_result: Called with each result as it is known.  What it raises is logged, kept
                 in `Results.callback_errors`, and disturbs nobody.
@@ -191,7 +193,7 @@ class Tracker:
                     self._inner._wait_all,  # noqa: SLF001 - the same, with somebody who counts
                     requests,
                     timeout,
-                    label,
+                    default_label,
                     on_result,
                     on_each=None if tally is None else tally.note,
                 )
@@ -203,7 +205,7 @@ class Tracker:
         request_ids: Iterable[str | Request],
         *,
         timeout: float | None = None,
-        label: str | None = None,
+        default_label: str | None = None,
     ) -> Completions:
         """
         Iterate over the results in the order in which the requests end.
@@ -215,7 +217,7 @@ class Tracker:
 
             timeout: Seconds from now; what is pending then comes as `TIMED_OUT`.
 
-            label: The label of those that bring none of their own.
+            default_label: The label of requests that have none of their own.
 
         Returns:
             A plain iterator that is also a context manager.  It raises what `wait_all`
@@ -230,7 +232,12 @@ class Tracker:
         return Completions(
             self._calls,
             self._calls.do(
-                partial(self._inner.as_completed, requests, timeout=timeout, label=label)
+                partial(
+                    self._inner.as_completed,
+                    requests,
+                    timeout=timeout,
+                    default_label=default_label,
+                )
             ),
         )
 
@@ -350,4 +357,4 @@ class Tracker:
 
     def _credentials(self) -> Credentials:
         """Who we are to the server; of a tracker that `from_env` made."""
-        return cast("OnehouseClient", self._inner._source).credentials  # noqa: SLF001
+        return cast("OnehouseClient", self._inner._client).credentials  # noqa: SLF001

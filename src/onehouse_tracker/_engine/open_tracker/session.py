@@ -21,7 +21,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onehouse_tracker import events
 from onehouse_tracker._engine.engine import Engine
@@ -49,8 +49,9 @@ from onehouse_tracker._util.interruption import let_out
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.limiters import RateLimiter
-from onehouse_tracker.models import Request, StatusSource
+from onehouse_tracker.models import Request
 from onehouse_tracker.policy import PollPolicy
+from onehouse_tracker.protocols import OpenableSource, StatusSource, WarmableSource
 from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
@@ -92,8 +93,6 @@ class Session:
         self.journal_queue: JournalQueue | None = None
         self.emit = events.Emitter(observers, let_out)
         self._source = source
-        self.owns_source = False
-        """Whether the source is opened and closed here."""
         self._limiter = limiter
         self._policy = policy
         self._journal = journal
@@ -102,7 +101,7 @@ class Session:
         self._seed = seed
         self._loop: asyncio.AbstractEventLoop | None = None
         # Looked up once, and gone once used: joining asks for it with every request.
-        self._warm_up_source = getattr(source, "warm_up", None)
+        self._warm_up_source = source.warm_up if isinstance(source, WarmableSource) else None
         self._stack = AsyncExitStack()
         self.pages = AsyncExitStack()
         """Closes the live pages."""
@@ -122,11 +121,12 @@ class Session:
             journal_queue = await self._open_journal(stack)
             # Closed after the engine: the last that a page tells is how it all ended.
             self.pages = await stack.enter_async_context(AsyncExitStack())
-            if self.owns_source:
-                # Closed before the journal, which is told what became of statements on the wire.
-                stack.push_async_callback(self.submissions.until_all_ended)
-                # Only `from_env` and pools set it, and their clients are context managers.
-                await stack.enter_async_context(cast("Any", self._source))
+            if isinstance(self._source, OpenableSource):
+                if not self._source.is_open:
+                    # Closed before the journal, which records the fate of statements on the wire.
+                    stack.push_async_callback(self.submissions.until_all_ended)
+                await self._source.__aenter__()
+                stack.push_async_exit(self._source)
             engine = Engine(
                 self._source,
                 self._limiter,

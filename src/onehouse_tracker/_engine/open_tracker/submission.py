@@ -8,7 +8,7 @@ import asyncio
 import copy
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from onehouse_tracker._checks import check_request_id
 from onehouse_tracker._util.cancelling import is_cancelled
@@ -25,6 +25,7 @@ from onehouse_tracker.errors import (
     TrackerClosedError,
     UnauthorizedError,
 )
+from onehouse_tracker.protocols import SubmissionSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker.journal import Fate
-    from onehouse_tracker.models import StatusSource, SubmissionSource
+    from onehouse_tracker.protocols import StatusSource
 
 __all__ = ["Submissions", "submit_once"]
 
@@ -98,11 +99,10 @@ async def submit_once(
     before anyone waits for it.  *accepted* is told the request ID as soon as the server has
     said it, whatever happens then.  Raises what `Tracker.submit` raises.
     """
-    if not hasattr(source, "submit"):
+    if not isinstance(source, SubmissionSource):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
-    submissions = cast("SubmissionSource", source)  # it has the one method
     if journal_queue is None:
-        return await _send(engine, submissions, statement, timeout, _Attempt(), accepted)
+        return await _send(engine, source, statement, timeout, _Attempt(), accepted)
     under_way = under_way or Submissions()
     attempt = under_way.begin(journal_queue)
     last_failure = engine.last_failure
@@ -115,9 +115,7 @@ async def submit_once(
                 raise copy.copy(closed_by) from closed_by.__cause__
             key = await _intend(journal_queue, statement, label)
             try:
-                request_id = await _send(
-                    engine, submissions, statement, timeout, attempt, accepted
-                )
+                request_id = await _send(engine, source, statement, timeout, attempt, accepted)
             except BaseException as error:
                 fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
                 journal_queue.settle(key, fate, reason)

@@ -103,6 +103,11 @@ class WatchedClient:
         finally:
             self._can_be_stopped = False
 
+    @property
+    def is_open(self) -> bool:
+        """As of the client."""
+        return self._client.is_open
+
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
         return self

@@ -8,11 +8,14 @@ hidden before anything can be raised, and looked into only by functions that rai
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, final
+from typing import Any, TypeVar, cast, final
 
 from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
 
 __all__ = ["Environment", "NoText", "Secret", "hide", "hide_environment", "hide_settings", "tell"]
+
+
+S = TypeVar("S", bound=Mapping[str, Any])
 
 
 @final
@@ -92,9 +95,9 @@ def tell(hidden: object) -> str:
     return hidden.get_secret_value() if isinstance(hidden, Secret) else ""
 
 
-def hide_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def hide_settings(settings: S) -> S:
     """Hide what may be secret among keywords: all credentials, and the environment."""
-    hidden = {
+    hidden: dict[str, Any] = {
         name: hide(value) if name in BY_NAME else value
         for name, value in settings.items()
         if name != "environ"
@@ -102,7 +105,7 @@ def hide_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "environ" in settings:
         hidden["environ"] = hide_environment(settings["environ"])
 
-    return hidden
+    return cast("S", hidden)
 
 
 def hide_environment(environ: Mapping[str, str] | None) -> Mapping[str, str] | None:
