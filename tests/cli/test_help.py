@@ -2,6 +2,7 @@
 The help, the version, and mistakes in the arguments: quick, plain and complete.
 """
 
+import inspect
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.models import OptionInfo
 from typer.testing import CliRunner
 
 from onehouse_tracker import __version__
@@ -256,3 +258,21 @@ def test_without_typer_the_command_says_which_extra_it_needs() -> None:
 
     assert ended.returncode == 2
     assert "pip install 'onehouse-tracker[cli]'" in ended.stderr
+
+
+def test_each_option_says_its_name() -> None:
+    """
+    Versions of typer differ in the name that they make of a parameter.
+    """
+    # What is said first is where typer looks for a default, if there is no `Annotated`.
+    said = {
+        f"{registered.callback.__name__} {parameter.name}": each.default
+        for registered in app.registered_commands
+        if registered.callback is not None
+        for parameter in inspect.signature(registered.callback).parameters.values()
+        for each in getattr(parameter.annotation, "__metadata__", ())
+        if isinstance(each, OptionInfo)
+    }
+
+    assert len(said) > 30
+    assert [name for name, first in said.items() if not str(first).startswith("--")] == []

@@ -81,6 +81,7 @@ class Settings:
     timeout: Annotated[
         float | None,
         typer.Option(
+            "--timeout",
             metavar="TIME",
             parser=_seconds,
             help="Stop waiting after this time: 90, 90s, 15m or 2h. What is open then can be"
@@ -89,11 +90,13 @@ class Settings:
     ] = None
     limit: Limit = 10.0
     share: Annotated[
-        float, typer.Option(metavar="PART", help="Our part of that, up to 1.", callback=_part)
+        float,
+        typer.Option("--share", metavar="PART", help="Our part of that, up to 1.", callback=_part),
     ] = 1.0
     limiter: Annotated[
         str,
         typer.Option(
+            "--limiter",
             metavar="LIMITER",
             envvar=LIMITER_VARIABLE,
             callback=_limiter,
@@ -103,14 +106,17 @@ class Settings:
         ),
     ] = "local"
     profile: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Section of the credentials file.")
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="Section of the credentials file."),
     ] = None
     label: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Label for what brings none of its own.")
+        str | None,
+        typer.Option("--label", metavar="TEXT", help="Label for what brings none of its own."),
     ] = None
     journal: Annotated[
         str | None,
         typer.Option(
+            "--journal",
             metavar="FILE",
             help="Write down what is followed and how it ended, so that 'resume --journal FILE'"
             " goes on after a crash.",
@@ -123,6 +129,7 @@ class Settings:
     report: Annotated[
         str | None,
         typer.Option(
+            "--report",
             metavar="FILE",
             help="Write an HTML report of the run, also when it is interrupted or fails.",
         ),
@@ -130,6 +137,7 @@ class Settings:
     page: Annotated[
         int | None,
         typer.Option(
+            "--page",
             metavar="PORT",
             min=0,
             max=65535,

@@ -85,17 +85,22 @@ class Input:
     allow_empty: AllowEmpty = False
     format: Annotated[
         Format | None,
-        typer.Option(help="How FILE is written; by default its name or its first line tells."),
+        typer.Option(
+            "--format", help="How FILE is written; by default its name or its first line tells."
+        ),
     ] = None
     field: Annotated[
-        str, typer.Option(metavar="NAME", help="Column or JSON field of the request ID.")
+        str,
+        typer.Option("--field", metavar="NAME", help="Column or JSON field of the request ID."),
     ] = "request_id"
     label_field: Annotated[
-        str, typer.Option(metavar="NAME", help="That of the label, if there is one.")
+        str,
+        typer.Option("--label-field", metavar="NAME", help="That of the label, if there is one."),
     ] = "label"
     submitted_field: Annotated[
         str,
         typer.Option(
+            "--submitted-field",
             metavar="NAME",
             help="That of the time of submission, with its time zone, if there is one.",
         ),
@@ -123,6 +128,7 @@ SqlFrom = Annotated[
 Limit = Annotated[
     float,
     typer.Option(
+        "--limit",
         metavar="RATE",
         help="Requests a second that the whole project may send.",
         callback=positive,
