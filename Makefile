@@ -23,15 +23,21 @@ DOCS := .venv-docs
 DOCS_READY := $(DOCS)/.ready
 FUZZ := .venv-fuzz
 FUZZ_READY := $(FUZZ)/.ready
+NEWEST_READY := .venv-newest/.ready
+LOWEST_READY := .venv-lowest/.ready
 NODE := .node
 NODE_READY := $(NODE)/.ready
 NEWER_PYTHONS := 3.12 3.13 3.14
 
+# One test in so many is run, evenly from all of them: make test-pythons ONE_IN=10
+ONE_IN ?= 1
+export ONE_IN
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-js test-all test-long demo bench lint lint-js format types \
+.PHONY: help install test test-js test-all test-long test-unmeasured worlds demo bench lint lint-js format types \
 	imports cover check bench-isolation \
-	docs test-pythons test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
+	docs test-pythons test-newest install-newest test-lowest install-lowest test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
 
@@ -53,20 +59,25 @@ test: $(READY)  ## Run the tests, or some of them: make test ARGS='-k pause'
 test-js:  ## Only the unit tests of the page's scripts; needs Node.js 20 and nothing else
 	@node --test tests/report/page/*.test.mjs
 
-test-all: test test-long  ## The tests, then all that takes minutes: worlds, kills, cancellations, SQL, a day of polling
+test-all: test test-long test-newest test-lowest test-pythons test-vendor test-examples test-airflow
+test-all: ## All there is to run, in full; it takes hours
 
 # A test that takes more than a minute is stuck, but for these.
-test-long: $(READY)
+test-long: $(READY)  ## What takes minutes: worlds, kills, cancellations, SQL, a day of polling
 	@# The day of polling takes as long as the others together: beside them.
 	@SOAK_IDS=100000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/test_soak.py & \
 	soak=$$!; status=0; \
-	$(BIN)/python -m tests.worlds --count 10000 || status=1; \
+	$(MAKE) -s worlds COUNT=10000 || status=1; \
 	ISOLATED_WORLDS=1000 $(BIN)/pytest -q tests/engine/test_isolated_worlds.py || status=1; \
 	KILL_ROUNDS=200 $(BIN)/pytest -q tests/test_kill_rounds.py || status=1; \
 	EVERY_TURN=1 $(BIN)/pytest -q tests/engine/test_cancellation_fuzz.py || status=1; \
 	SQL_TEXTS=200000 $(BIN)/pytest -q -o faulthandler_timeout=1200 tests/cli/test_readings.py \
 		|| status=1; \
 	wait $$soak || status=1; exit $$status
+
+COUNT ?= 1000
+worlds: $(READY)  ## Live through COUNT random worlds
+	@$(BIN)/python -m tests.worlds --count $(COUNT)
 
 # A Python of version $(1): on the PATH, or where pyenv keeps its own.
 python = $(shell for python in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python; do \
@@ -76,30 +87,60 @@ python = $(shell for python in python$(1) "$$(pyenv root 2>/dev/null)"/versions/
 FOUND = $(foreach version,$(NEWER_PYTHONS),$(if $(call python,$(version)),$(version)))
 
 # But for the worlds that judge decisions, which are the same on every Python.
-LIVES_ON_TASKS := tests/engine tests/onehouse tests/engine/schedule tests/sync \
-	tests/test_eager_tasks.py tests/pool/test_pool.py --ignore=tests/engine/test_isolated_worlds.py
+LIVES_ON_TASKS := tests/engine tests/onehouse tests/sync tests/test_eager_tasks.py \
+	tests/pool/test_pool.py --ignore=tests/engine/test_isolated_worlds.py
 
-# Two at a time, and what each of them says in one piece.
-test-pythons:  ## Run the engine, http and sync tests on every newer Python that is here
+# One after another: some tests look at the clock.
+test-pythons:  ## Run the tests on every newer Python that is here
 	@for version in $(filter-out $(FOUND),$(NEWER_PYTHONS)); do \
 		echo "skipped: Python $$version is not here"; done
-	@$(if $(FOUND),$(MAKE) -s --jobs 2 --output-sync --keep-going $(FOUND:%=test-python-%))
+	@status=0; for version in $(FOUND); do \
+		$(MAKE) -s test-python-$$version || status=1; done; exit $$status
 
 # The oldest of them runs what has sockets on uvloop too, the newest all with eager tasks.
 test-python-%:
 	@status=0; try() { echo "$$@"; env "$$@" $(ARGS) || status=1; }; \
 	if $(MAKE) -s .venv-py$*/.ready; then \
-	try .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS); \
+	try .venv-py$*/bin/pytest -q; \
 	$(if $(filter $*,$(firstword $(FOUND))), \
 		try EVENT_LOOP=uvloop .venv-py$*/bin/pytest -q tests/onehouse tests/sync;) \
 	$(if $(filter $*,$(lastword $(FOUND))), \
 		try EVENT_LOOP=eager .venv-py$*/bin/pytest -q $(LIVES_ON_TASKS);) \
 	else echo "skipped: nothing can be installed for Python $* here"; fi; exit $$status
 
-.venv-py3.%/.ready: pyproject.toml constraints.txt
+.PRECIOUS: .venv-py3.%/.ready
+.venv-py3.%/.ready: pyproject.toml constraints.txt $(READY)
 	@echo "installing into .venv-py3.$* ..."
-	@test -x .venv-py3.$*/bin/python || "$(call python,3.$*)" -m venv .venv-py3.$*
-	@.venv-py3.$*/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[test]'
+	@$(BIN)/uv venv -q --allow-existing --python "$(call python,3.$*)" .venv-py3.$*
+	@$(BIN)/uv pip install -q --python .venv-py3.$* -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test-newest: $(NEWEST_READY)  ## Run the tests on the newest Python, with the newest packages
+	@.venv-newest/bin/pytest -q $(ARGS)
+
+install-newest: $(NEWEST_READY)
+
+$(NEWEST_READY): pyproject.toml constraints.txt $(READY)
+	@echo "installing into .venv-newest ..."
+	@$(BIN)/uv venv -q --allow-existing .venv-newest \
+		--python "$(or $(call python,$(lastword $(FOUND))),$(PYTHON))"
+	@$(BIN)/uv pip install -q --python .venv-newest --upgrade -e '.[dev]'
+	@touch $@
+
+# The core and the command: pages and figures have dependencies of their own.
+test-lowest: $(LOWEST_READY)  ## Run the tests with the lowest versions that pyproject.toml allows
+	@.venv-lowest/bin/pytest -q tests --ignore=tests/docs --ignore=tests/benchmarks \
+		--ignore=tests/browser $(ARGS)
+
+install-lowest: $(LOWEST_READY)
+
+# First what is tested, each in its lowest version; then what it is tested with.
+$(LOWEST_READY): pyproject.toml constraints.txt $(READY)
+	@echo "installing into .venv-lowest ..."
+	@$(BIN)/uv venv -q --allow-existing --python $(PYTHON) .venv-lowest
+	@$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct \
+		-e '.[cli,otel,redis,report]'
+	@$(BIN)/uv pip install -q --python .venv-lowest -e '.[otel,test]'
 	@touch $@
 
 demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
@@ -126,14 +167,20 @@ types: $(READY)  ## Check types
 imports: $(READY)  ## Check that imports point down only
 	@$(BIN)/lint-imports
 
-# Browsers, pages and a day of polling run much code again that other tests have run.
-cover: $(READY)  ## Run the tests again, measure coverage and require its minimum
+# Browsers, pages, worlds and a day of polling run code again that other tests have run.
+UNMEASURED := tests/browser tests/docs tests/benchmarks tests/test_soak.py tests/test_kill_rounds.py \
+	tests/engine/test_isolated_worlds.py tests/cli/test_readings.py
+
+cover: $(READY)  ## Run most tests, measure coverage and require its minimum
 	@rm -f .coverage .coverage.*
-	@SQL_TEXTS=2000 $(BIN)/coverage run -m pytest -q \
-		--ignore=tests/browser --ignore=tests/docs --ignore=tests/test_soak.py
+	@$(BIN)/coverage run -m pytest -q $(UNMEASURED:%=--ignore=%)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet --directory build/coverage --fail-under 0
 	@$(BIN)/coverage report
+
+# Some of them ten times as often as `make test` runs them, which is a tenth of `make test-long`.
+test-unmeasured: $(READY)  ## Run the tests that `make cover` leaves out
+	@SOAK_IDS=10000 ISOLATED_WORLDS=100 $(MAKE) -s test ARGS='-q $(UNMEASURED)'
 
 docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an error
 	@# Not --quiet: it would hide warnings from --strict too.
