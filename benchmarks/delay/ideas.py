@@ -140,7 +140,7 @@ def _half_octave(age: float) -> int:
     return half + 1 if age >= _HALF_EDGES[half + 1] else half
 
 
-_LEARNS = "_schedule.ranking.Durations"
+_LEARNS = "_engine.schedule.ranking.Durations"
 
 IDEAS: dict[str, Idea] = {
     "labels do not count": Idea(
@@ -149,7 +149,7 @@ IDEAS: dict[str, Idea] = {
     ),
     "no factor for the age within a label": Idea(
         against="labels end at ages of their own",
-        patches={"_schedule.durations.Label": _NoAgeInLabel},
+        patches={"_engine.schedule.durations.Label": _NoAgeInLabel},
     ),
     "places do not count": Idea(
         against="behind a queue the order of submission tells everything",
@@ -161,21 +161,22 @@ IDEAS: dict[str, Idea] = {
     "half octaves of age": Idea(
         against="twice the statistics, each with half the evidence",
         patches={
-            "_schedule.durations.OCTAVES": _HALVES,
-            "_schedule.durations._EDGES": _HALF_EDGES,
-            "_schedule.durations._octave": _half_octave,
+            "_engine.schedule.durations.OCTAVES": _HALVES,
+            "_engine.schedule.durations._EDGES": _HALF_EDGES,
+            "_engine.schedule.durations._octave": _half_octave,
         },
     ),
     "forgetting 0.3 % with each ending": Idea(
-        against="one more number to explain", patches={"_schedule.durations.Factor": _Forgetful}
+        against="one more number to explain",
+        patches={"_engine.schedule.durations.Factor": _Forgetful},
     ),
     "a prior of 2 endings instead of 4": Idea(
         against="a few early surprises move it too much",
-        patches={"_schedule.durations.PRIOR": 2.0},
+        patches={"_engine.schedule.durations.PRIOR": 2.0},
     ),
     "floor 0.1 instead of 0.25": Idea(
         against="requests that seldom end soon wait much longer",
-        patches={"_schedule.durations.FLOOR": 0.1},
+        patches={"_engine.schedule.durations.FLOOR": 0.1},
     ),
     "chance x wait^1.5": Idea(
         against="closer to polling in turn", patches={_LEARNS: partial(_Power, 1.5)}
@@ -185,14 +186,14 @@ IDEAS: dict[str, Idea] = {
         patches={_LEARNS: partial(_Power, 0.7)},
     ),
     "no limit on the longest wait": Idea(
-        against="the longest wait grows", patches={"_schedule.schedule.ROUNDS": math.inf}
+        against="the longest wait grows", patches={"_engine.schedule.schedule.ROUNDS": math.inf}
     ),
     "1.5 rounds instead of 1.9": Idea(
-        against="closer to polling in turn", patches={"_schedule.schedule.ROUNDS": 1.5}
+        against="closer to polling in turn", patches={"_engine.schedule.schedule.ROUNDS": 1.5}
     ),
     "extra polls in turn": Idea(
         against="an idle budget is worth more where the chance is",
-        patches={"_schedule.schedule.Ranking": _EarlyInTurn},
+        patches={"_engine.schedule.schedule.Ranking": _EarlyInTurn},
     ),
     "`idle_share` 0.25": Idea(
         against="leaves more of an idle budget to others, if that is what you want",

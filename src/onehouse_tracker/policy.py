@@ -41,6 +41,11 @@ class PollPolicy:
     """Share of the budget that may be spent, while it lies idle, on looks before the gap is
     over, 0 to 1.  Nobody is looked at sooner than 0.2 s after the last look."""
 
+    earliest_share: float = 0.25
+    """Share of its gap that a request is left alone before an idle budget may be spent on it,
+    0 to 1.  Smaller notices an end sooner and costs more polls, which matters for few requests
+    that run for minutes."""
+
     failure_base: float = 1.0
     """Seconds before a failed poll is repeated; doubled for each failure in a row."""
 
@@ -82,8 +87,9 @@ class PollPolicy:
                     f"PollPolicy: need {low} <= {high},"
                     f" not {getattr(self, low):g} and {getattr(self, high):g}"
                 )
-        if self.idle_share > 1:
-            raise ConfigError(f"PollPolicy: idle_share is 0 to 1, not {self.idle_share!r}")
+        for name in ("idle_share", "earliest_share"):
+            if getattr(self, name) > 1:
+                raise ConfigError(f"PollPolicy: {name} is 0 to 1, not {getattr(self, name)!r}")
         if self.max_in_flight is not None and not is_count(self.max_in_flight):
             raise ConfigError(
                 f"PollPolicy: max_in_flight is a whole number from 1, not {self.max_in_flight!r}"

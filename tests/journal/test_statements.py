@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from onehouse_tracker import PollPolicy, Tracker
+from onehouse_tracker._engine.journal_queue import JournalQueue
 from onehouse_tracker.errors import (
     AuthenticationError,
     ConfigError,
@@ -137,10 +138,10 @@ def test_statement_that_is_refused_for_its_rate_is_one_statement(path: Path) -> 
     assert len(source.submitted) == 2
 
 
-def test_only_what_is_on_the_wire_is_of_unknown_fate(path: Path) -> None:
+def test_few_that_were_not_on_the_wire_are_of_unknown_fate(path: Path) -> None:
     """
-    Twenty statements wait for their slots when the process is killed: those that were never
-    sent must not look as if they had been.
+    Twenty statements wait for their slots when the process is killed: of those that were never
+    sent, only the few that are written down ahead look as if they had been.
     """
     seen: list[int] = []
 
@@ -158,7 +159,7 @@ def test_only_what_is_on_the_wire_is_of_unknown_fate(path: Path) -> None:
             await asyncio.gather(*handles)
 
     run(scenario())
-    assert max(seen) <= 2
+    assert 2 < max(seen) <= JournalQueue.WRITTEN_AHEAD + 1
     assert len(statements(path)) == 20
 
 

@@ -82,6 +82,13 @@ class Demand:
         """When a poll or an errand will want one."""
         return min(self.poll_wanted_at(now), self.errand_wanted_at(now))
 
+    def look_goes_first(self, now: float) -> bool:
+        """Whether a poll or an errand goes before the statements and calls that wait."""
+        slots = self._slots
+        if self.errand_wanted_at(now) <= now + TICK:
+            return slots.granted > 0 or not slots.waiting
+        return self._turns.poll_goes_first(now, slots.granted, slots.waiting)
+
     def errand_wanted_at(self, now: float) -> float:
         """When an errand will want one."""
         return self._statement_wanted_at(now, self._errands.wanted_at(now))

@@ -99,7 +99,6 @@ class Engine:
             journal_queue.attach(on_failure=self._fail, on_written=self._wake)
         self.closed_by: TrackerClosedError | None = None
         """Why nothing is polled any more; `None` while it is."""
-        self._polls_go_first = True
         connections = self._source.max_connections
         self._demand = Demand(
             self._turns,
@@ -206,6 +205,10 @@ class Engine:
                 self.submitted()
             raise copy.copy(closed_by) from closed_by.__cause__
 
+    def expect(self, more: int) -> None:
+        """So many *more* statements, or fewer, wait before they ask for a slot."""
+        self._slots.behind += more
+
     def submitted(self) -> None:
         """A submission that had its slot is over, whatever became of it."""
         self._demand.submitting -= 1
@@ -308,13 +311,10 @@ class Engine:
         if self.closed_by is not None or self._limiter.paused_until > now:
             return  # all ended, or a pause began, after the slot was granted
         self._review(now)
-        poll_is_due = self._demand.look_wanted_at(now) <= now + TICK
-        if poll_is_due and self._polls_go_first:
-            self._start_poll(polls, now)
-            self._polls_go_first = False
-        elif self._grant_slot(now):
-            self._polls_go_first = True
-        elif poll_is_due:
+        look_is_due = self._demand.look_wanted_at(now) <= now + TICK
+        goes_first = look_is_due and self._demand.look_goes_first(now)
+        granted = not goes_first and self._grant_slot(now)
+        if look_is_due and not granted:
             self._start_poll(polls, now)
         # Otherwise nothing is due any more: the slot is dropped, never saved.
 
@@ -329,6 +329,7 @@ class Engine:
         return granted is not None
 
     def _start_poll(self, polls: asyncio.TaskGroup, now: float) -> None:
+        self._slots.granted = 0
         if self._start_errand(polls, now):
             return
         tracked = self._turns.take(now)

@@ -43,8 +43,9 @@ class JournalQueue:
     The journal, as the engine and those who wait see it.
 
     Attributes:
-        sending: Held from the intent to submit a statement until its slot: what a crash
-            leaves of unknown fate is then what was on the wire, and not all that waited.
+        sending: Held from the intent to submit a statement until its slot, by `WRITTEN_AHEAD`
+            at a time: what a crash leaves of unknown fate is then what was on the wire and
+            those few, and not all that waited.
 
     Args:
         journal: Where it is kept.
@@ -62,6 +63,10 @@ class JournalQueue:
     MOST_DELIVERED = 10_000
     """Delivered results that are remembered in memory; what is more is in a file."""
 
+    WRITTEN_AHEAD = 5
+    """Statements that are written down before their slots come.  They share a commit, and a
+    slow disk does not decide how fast statements are sent."""
+
     def __init__(
         self,
         journal: Journal,
@@ -78,7 +83,7 @@ class JournalQueue:
         self._delivered_file: DeliveredFile | None = None
         self._arrived: dict[str, bool] = {}
         self._all_arrived = False
-        self.sending = asyncio.Lock()
+        self.sending = asyncio.Semaphore(self.WRITTEN_AHEAD)
 
     @property
     def path(self) -> str:

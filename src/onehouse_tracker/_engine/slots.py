@@ -19,7 +19,7 @@ class SlotQueue:
     It hands out nothing by itself: the dispatcher calls `grant` when it has a slot.
     """
 
-    __slots__ = ("_calls", "_later", "_sequence", "_submissions")
+    __slots__ = ("_calls", "_later", "_sequence", "_submissions", "behind", "granted")
 
     def __init__(self) -> None:
         self._calls: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -27,6 +27,10 @@ class SlotQueue:
         # Submissions that were refused and wait before they join the others.
         self._later: list[tuple[float, int, asyncio.Future[None]]] = []
         self._sequence = 0
+        self.granted = 1
+        """Slots that were given away since the last poll.  The first one of all goes to a poll."""
+        self.behind = 0
+        """Statements that wait before they join, because a journal takes in a few at a time."""
 
     def join(self, *, submission: bool, at: float = -math.inf) -> asyncio.Future[None]:
         """
@@ -41,6 +45,11 @@ class SlotQueue:
         else:
             (self._submissions if submission else self._calls).append((self._sequence, future))
         return future
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now; those who gave up count until their turn comes."""
+        return len(self._calls) + len(self._submissions) + self.behind
 
     @property
     def has_call(self) -> bool:
@@ -73,10 +82,12 @@ class SlotQueue:
             sequence, future = self._submissions[0]
             if first_call is None or sequence < first_call:
                 self._submissions.popleft()
+                self.granted += 1
                 future.set_result(None)
                 return True
         if first_call is None:
             return None
+        self.granted += 1
         self._calls.popleft()[1].set_result(None)
         return False
 

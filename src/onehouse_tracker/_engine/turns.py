@@ -20,11 +20,22 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.state import ProjectState
     from onehouse_tracker._engine.tracked import Tracked
 
-__all__ = ["SLOW_POLL", "Turns"]
+__all__ = ["LIKELY", "SLOW_POLL", "Turns"]
 
 SLOW_POLL = 2.0
 """Seconds after which a poll without a reply does not hold up the next one, where only one at
 a time may be on the wire: a request that hangs must not decide for all others."""
+
+
+LIKELY = 0.5
+"""From this chance to have ended on, a poll is worth more than the next statement: a slot brings
+the end of a statement forward by one slot, but of what ends, much then waits to be noticed."""
+
+MOST_GRANTED = 9
+MANY_WAIT = 300
+MOST_GRANTED_TO_MANY = 2
+"""Slots in a row that go to statements while a poll is due, at most: up to `MANY_WAIT` that wait,
+and beyond.  A long queue would otherwise leave those tracked before with too few polls."""
 
 
 class Turns:
@@ -96,6 +107,23 @@ class Turns:
             # A statement sent into an outage would be of unknown fate: polls probe first.
             return math.inf if len(self._roster) else max(earliest, health.next_probe_at)
         return earliest
+
+    def poll_goes_first(self, now: float, granted: int, waiting: int) -> bool:
+        """
+        Whether a poll gets this slot, while *waiting* statements and own calls wait for one.
+
+        *granted* says how many slots in a row went to them.
+        """
+        if not waiting:
+            return True
+        health, in_doubt = self._health, self._credentials.in_doubt
+        if in_doubt or health.outage or not health.proven or health.suspicion is not None:
+            return granted > 0  # such a poll finds out whether anything works
+        chance = self._schedule.chance_of_due(now)
+        if chance is None:
+            return False  # an early poll has time
+        most = MOST_GRANTED if waiting <= MANY_WAIT else MOST_GRANTED_TO_MANY
+        return granted >= most or (granted > 0 and chance >= LIKELY)
 
     def review_at(self) -> float:
         """When `review` has something to decide, if no reply comes first."""

@@ -243,7 +243,8 @@ class OldScores(Learned):
             return
         again = {id(cell): when for when, version, cell in due._stale if cell.version == version}
         for cell in due._cells.values():
-            looked = min(entry[0] for entry in cell.heap if entry[2].cell is cell)
+            # One that has left counts until the cell is scored again: its score is too high.
+            looked = min(entry[0] for entry in cell.heap)
             longest = max(STALE, STALE_BEHIND * max(0.0, self.latest - looked))
             assert again[id(cell)] <= self.latest + longest + 1e-6
 
@@ -370,7 +371,7 @@ def test_the_learned_order_is_worth_it() -> None:
 def test_idle_looks_keep_to_their_share(order: str, share: float) -> None:
     """
     Looks of both kinds together: at most the demand and the share, at most the limit; no
-    look within 0.2 s of the last one at the same request.
+    early look within 0.2 s of the last one at the same request, or within the share of its gap.
     """
     policy = PollPolicy(order=order, idle_share=share)  # type: ignore[arg-type]
     jobs: list[tuple[float, float, str | None]] = [
@@ -391,6 +392,9 @@ def test_idle_looks_keep_to_their_share(order: str, share: float) -> None:
         assert len(times) > 1.5 * demand
     gaps = [b - a for mine in looks.values() for a, b in pairwise(mine[1:])]
     assert min(gaps) >= EARLIEST - TICK - 1e-9
+    for mine in looks.values():
+        for a, b in pairwise(mine[1:]):
+            assert b - a >= policy.earliest_share * policy.gap(a - mine[0]) - TICK - 1e-9
     if not share:
         assert min(gaps) >= policy.gap_min - TICK - 1e-9
 
@@ -403,6 +407,20 @@ def test_a_single_request_is_looked_at_every_fifth_of_a_second() -> None:
 
     gaps = [round(b - a, 2) for a, b in pairwise(looks[1:])]
     assert set(gaps) == {0.2}
+
+
+@pytest.mark.parametrize("order", ["due", "learned"])
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_an_old_request_is_left_alone_for_a_share_of_its_gap(order: str, share: float) -> None:
+    """
+    Ten minutes old, with the whole budget idle: the share decides how soon it is looked at.
+    """
+    policy = PollPolicy(order=order, idle_share=1.0, earliest_share=share)  # type: ignore[arg-type]
+    looks = _play(Schedule(policy, LIMIT), [(0.0, 620.0, None)], step=0.01)["r0"]
+
+    gap = policy.gap(600)
+    gaps = [b - a for a, b in pairwise(looks) if a > 600]
+    assert min(gaps) == pytest.approx(max(EARLIEST, share * gap), abs=0.03)
 
 
 def test_what_failed_is_left_in_peace() -> None:

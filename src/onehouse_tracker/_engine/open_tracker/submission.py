@@ -107,7 +107,11 @@ async def submit_once(
     attempt = under_way.begin(journal_queue)
     last_failure = engine.last_failure
     try:
-        await attempt.take_turn()
+        engine.expect(1)
+        try:
+            await attempt.take_turn()
+        finally:
+            engine.expect(-1)
         try:
             if engine.last_failure is not None and engine.last_failure is not last_failure:
                 raise copy.copy(engine.last_failure)
@@ -132,16 +136,16 @@ class _Attempt:
     """Where one statement is."""
 
     def __init__(
-        self, lock: asyncio.Lock | None = None, news: Callable[[], None] | None = None
+        self, turns: asyncio.Semaphore | None = None, news: Callable[[], None] | None = None
     ) -> None:
-        self._lock = lock
+        self._turns = turns
         self._news = news
         self.on_the_wire = False
 
     async def take_turn(self) -> None:
-        """Wait until this statement is the one that waits for a slot."""
-        if self._lock is not None:
-            await self._lock.acquire()
+        """Wait until this statement is one of the few that wait for a slot."""
+        if self._turns is not None:
+            await self._turns.acquire()
 
     def is_sent(self) -> None:
         """It is on the wire from now on; the next statement may wait for a slot."""
@@ -152,9 +156,9 @@ class _Attempt:
 
     def end_turn(self) -> None:
         """Let the next statement wait for a slot.  Only the first call counts."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            turns.release()
 
 
 async def _intend(journal_queue: JournalQueue, statement: str, label: str | None) -> str:

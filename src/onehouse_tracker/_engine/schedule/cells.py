@@ -151,6 +151,13 @@ class Cells:
                 return cell.heap[0][2]
         return None
 
+    def chance(self, tracked: Tracked, now: float) -> float:
+        """The chance that a request that is in here has ended since its last poll."""
+        cell = tracked.cell
+        assert cell is not None  # noqa: S101 - only its own cells are asked
+        asked, born = tracked.asked, cell.born
+        return self._durations.chance(cell.label, cell.place, asked - born, now - born)
+
     def _put(self, cell: Cell, tracked: Tracked) -> None:
         tracked.cell = cell
         cell.live += 1

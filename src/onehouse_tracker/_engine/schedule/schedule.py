@@ -24,7 +24,8 @@ TICK = 0.001
 """Seconds by which a poll may be early: what floating-point remainders leave would spin."""
 
 EARLIEST = 0.2
-"""Seconds after the last look before which no idle budget is spent on the same request."""
+"""Seconds after the last look before which no idle budget is spent on the same request; or
+`PollPolicy.earliest_share` of its gap, if that is longer."""
 
 ROUNDS = 1.9
 """Nobody waits longer than so many rounds of questions to all, or so many of the longest gap."""
@@ -157,6 +158,17 @@ class Schedule:
             return None
         return min(self._heap[0][0], self._next_early())
 
+    def chance_of_due(self, now: float) -> float | None:
+        """
+        The chance that the request whose look is due, and goes first, has ended by now.
+
+        1 where nothing is learned; `None` if no look is due, but for early ones.
+        """
+        tracked = self._choose_due(now)
+        if tracked is None:
+            return None
+        return 1.0 if self._ranking is None else self._ranking.due.chance(tracked, now)
+
     def pop(self, now: float) -> Tracked | None:
         """Remove and return the request to ask about now, if there is one."""
         tracked = self._choose_due(now)
@@ -196,7 +208,7 @@ class Schedule:
         elif self._idle_rate:
             self._demand += self._share_of(tracked)
             if self._ranking is not None and self._demand < self._limit:
-                heappush(self._early, (tracked.asked + EARLIEST, self._ticket, tracked))
+                heappush(self._early, (self._early_at(tracked), self._ticket, tracked))
 
     def _choose_due(self, now: float) -> Tracked | None:
         heap = self._heap
@@ -227,7 +239,7 @@ class Schedule:
             # The one that is due first; what backs off from a failure is left in peace.
             if not self._heap or self._heap[0][2] in self._backing_off:
                 return math.inf
-            return max(self._early_from, self._heap[0][2].asked + EARLIEST)
+            return max(self._early_from, self._early_at(self._heap[0][2]))
         if len(self._ranking.early):
             return self._early_from
         _prune(self._early)
@@ -255,6 +267,10 @@ class Schedule:
 
     def _share_of(self, tracked: Tracked) -> float:
         return 1.0 / self._policy.gap(tracked.asked - tracked.born)
+
+    def _early_at(self, tracked: Tracked) -> float:
+        asked, policy = tracked.asked, self._policy
+        return asked + max(EARLIEST, policy.earliest_share * policy.gap(asked - tracked.born))
 
 
 def _prune(heap: _Heap) -> None:
