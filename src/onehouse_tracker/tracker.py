@@ -504,7 +504,8 @@ class Tracker:
         """
         Wait for one slot of the budget, for one HTTP request of your own.
 
-        While polls are due, submissions and slots get at most every second one.
+        While polls are due, a poll goes first if its request has likely ended, and every tenth
+        slot in any case.
         Cancelling gives up the place.
 
         Raises:
