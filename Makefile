@@ -146,9 +146,10 @@ $(LOWEST_READY): pyproject.toml constraints.txt $(READY)
 demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
 	@$(BIN)/onehouse-tracker demo
 
-lint: $(READY)  ## Check style and formatting
+lint: $(READY)  ## Check style, formatting and spelling
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/codespell src tests benchmarks examples docs *.md
 	@if $(MAKE) -s $(NODE_READY); then $(MAKE) -s lint-js; \
 	else echo "skipped: the page's scripts were not checked, see above" >&2; fi
 

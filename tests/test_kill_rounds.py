@@ -207,7 +207,7 @@ def known_acknowledged(lines: list[str], taken: list[str], attempt: int, way: st
     explicit = attempt == 0 and way in {"hold", "gather"}
     if explicit:
         upto = len(lines) - lines[::-1].index("ack") if "ack" in lines else 0
-        # What `resume` delivered behind the last acknowledgement was acknowledged one by one.
+        # What `resume` delivered behind the last acknowledgment was acknowledged one by one.
         return {line[1:].partition(" ")[0] for line in lines[:upto] if line.startswith("+")}
     return set(taken[:-1])
 

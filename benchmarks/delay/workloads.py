@@ -254,7 +254,7 @@ class Trace:
 
 
 def _spread(random: Random, duration: float) -> float:
-    # Whole seconds would favour whoever looks at whole seconds.
+    # Whole seconds would favor whoever looks at whole seconds.
     if duration != int(duration):
         return duration
     return max(0.05, duration + random.uniform(-0.5, 0.5))

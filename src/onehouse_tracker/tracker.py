@@ -352,7 +352,7 @@ class Tracker:
         `as_completed` and here, when the next one is asked for; with ``on_result``, when the
         callback returned without an error; with `wait_all` otherwise, and handles, by
         ``results.ack()`` and ``handle.ack()``, or when the tracker's block ends without an
-        exception.  Where several wait for one request, the first acknowledgement counts.
+        exception.  Where several wait for one request, the first acknowledgment counts.
 
         Args:
             timeout: Seconds from now; what is pending then comes as `TIMED_OUT`, and stays

@@ -113,8 +113,8 @@ def test_the_form_shows_what_is_needed() -> None:
     """
     Each key of the extra field has a field of its own, and secrets are not shown.
     """
-    behaviour = OnehouseHook.get_ui_field_behaviour()
-    assert "password" in behaviour["hidden_fields"]
+    behavior = OnehouseHook.get_ui_field_behaviour()
+    assert "password" in behavior["hidden_fields"]
 
     pytest.importorskip("flask_appbuilder")
     widgets = OnehouseHook.get_connection_form_widgets()

@@ -41,8 +41,8 @@ def first_column(page: Page) -> list[str]:
 
 def luminance(page: Page, selector: str = "body") -> float:
     """How bright the background is, from 0 to 255."""
-    colour = page.eval_on_selector(selector, "e => getComputedStyle(e).backgroundColor")
-    return sum(int(part) for part in colour[4:-1].split(",")[:3]) / 3
+    color = page.eval_on_selector(selector, "e => getComputedStyle(e).backgroundColor")
+    return sum(int(part) for part in color[4:-1].split(",")[:3]) / 3
 
 
 def test_the_failing_labels_and_reasons_stand_first(

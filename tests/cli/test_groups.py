@@ -16,7 +16,7 @@ from onehouse_tracker.cli._groups import spread
 class Group:
     """Two options."""
 
-    colour: Annotated[str, typer.Option(help="Which colour.")] = "blue"
+    color: Annotated[str, typer.Option(help="Which color.")] = "blue"
     loud: Annotated[bool, typer.Option("--loud", "-l")] = False
 
 
@@ -38,7 +38,7 @@ def test_the_fields_of_a_group_are_options_of_the_command() -> None:
     """
     assert invoke(["hi"]) == (0, f"hi {Group()}\n")
     assert invoke(["hi", "-l", "--colour", "red"]) == (0, f"hi {Group('red', loud=True)}\n")
-    assert "Which colour." in invoke(["--help"])[1]
+    assert "Which color." in invoke(["--help"])[1]
 
 
 def test_a_command_can_do_without_some() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.cli import _csv
+from onehouse_tracker.cli._formats import csv_lines, unguarded
 from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._request_file import RequestFile
 from onehouse_tracker.journal import Intended, SqliteJournal
@@ -88,11 +88,11 @@ def test_a_formula_is_guarded_and_read_back(text: str) -> None:
     """
     A spreadsheet runs what begins like a formula, and labels are written by others.
     """
-    _, line = _csv.lines(["label"], [{"label": text}])
+    _, line = csv_lines(["label"], [{"label": text}])
     ((cell,),) = csv.reader([line])
 
     assert not cell.lstrip().startswith(("=", "+", "-", "@"))
-    assert _csv.plain(cell) == text
+    assert unguarded(cell) == text
 
 
 def test_cells_of_all_kinds() -> None:
@@ -101,7 +101,7 @@ def test_cells_of_all_kinds() -> None:
     """
     row = {"a": None, "b": True, "c": -1.5, "d": {"x": "\x1b"}, "e": "é\x1b[2J\t\n,"}
 
-    assert list(_csv.lines("abcdef", [row])) == [
+    assert list(csv_lines("abcdef", [row])) == [
         "a,b,c,d,e,f",
         ',true,-1.5,"{""x"": ""\\u001b""}","é?[2J  ,",',
     ]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onehouse_tracker.cli import _csv
 from onehouse_tracker.cli._codes import CommandError
+from onehouse_tracker.cli._formats import csv_lines
 from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._request_file import RequestFile, list_line, request_of
 from onehouse_tracker.cli._terminal import clean
@@ -44,7 +44,7 @@ def test_every_label_comes_back_from_csv(label: str) -> None:
     """
     The guard against formulas is taken away where it was put, and nowhere else.
     """
-    text = "\n".join(_csv.lines(["request_id", "label"], [{"request_id": "a", "label": label}]))
+    text = "\n".join(csv_lines(["request_id", "label"], [{"request_id": "a", "label": label}]))
     (request,) = read(text.encode(), "results.csv")
 
     assert (request.label or "") == clean(label).strip()
@@ -56,7 +56,7 @@ def test_no_reader_of_csv_finds_a_formula(label: str) -> None:
     Where a comma is for decimals, a spreadsheet splits at semicolons.
     """
     item = {"request_id": "a", "label": label, "response": {"message": label}}
-    _, line = _csv.lines(item, [item])
+    _, line = csv_lines(item, [item])
 
     for delimiter in ",;":
         cells = next(csv.reader([line], delimiter=delimiter))

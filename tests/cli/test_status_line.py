@@ -203,7 +203,7 @@ async def test_a_terminal_shows_progress_and_then_the_table(columns: int) -> Non
 
 async def test_without_colour_and_without_utf8_the_display_is_plain() -> None:
     """
-    NO_COLOR is honoured, and a terminal without UTF-8 gets nothing that it cannot show.
+    NO_COLOR is honored, and a terminal without UTF-8 gets nothing that it cannot show.
     """
     project = SimulatedProject()
     project.add("first", 0)

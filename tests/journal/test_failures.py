@@ -279,7 +279,7 @@ def test_tracker_goes_on_when_there_is_room_again(path: Path) -> None:
 
 def test_acknowledgement_that_cannot_be_written_is_an_error(path: Path) -> None:
     """
-    Whoever asks for the next result, or awaits an acknowledgement, must not be deceived.
+    Whoever asks for the next result, or awaits an acknowledgment, must not be deceived.
     """
     source = ScriptedSource({"a": [SUCCESS], "b": [SUCCESS]})
 

@@ -79,7 +79,7 @@ def ids(results: list[Result]) -> list[str]:
     return [result.request_id for result in results]
 
 
-# --- acknowledgement, by every way of delivery ------------------------------------------
+# --- acknowledgment, by every way of delivery ------------------------------------------
 
 
 def test_wait_all_is_acknowledged_when_the_block_ends_well(path: Path) -> None:
@@ -129,7 +129,7 @@ def test_results_can_be_acknowledged_at_any_moment(path: Path) -> None:
 
 def test_acknowledgement_counts_without_being_awaited(path: Path) -> None:
     """
-    A forgotten await costs the certainty, not the acknowledgement.
+    A forgotten await costs the certainty, not the acknowledgment.
     """
 
     async def work(tracker: Tracker) -> None:
@@ -432,7 +432,7 @@ def test_a_worker_that_failed_was_not_done(path: Path, *, fails: bool) -> None:
 
 def test_cancelled_step_of_an_iterator_loses_nothing(path: Path) -> None:
     """
-    The acknowledgement that it waited for holds, and the next result is still there.
+    The acknowledgment that it waited for holds, and the next result is still there.
     """
 
     async def work(tracker: Tracker) -> None:

@@ -700,7 +700,7 @@ def test_a_new_column_comes_with_its_version(path: Path, monkeypatch: pytest.Mon
     ("word", "what", "advice"),
     [
         ("CANCELED", "a newer version", "Update onehouse-tracker"),
-        ("UNRECOGNISED", "an older version", "begin anew"),
+        ("UNRECOGNISED", "an older version", "begin anew"),  # codespell:ignore
     ],
 )
 def test_an_outcome_that_we_do_not_know_tells_the_version(

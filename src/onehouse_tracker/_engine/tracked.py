@@ -185,7 +185,7 @@ class Tracked:
         """Its place among all in the order of submission, see `Places`; 0 while it has none."""
         self.before: Tracked | None = None
         self.after: Tracked | None = None
-        """Its neighbours in that order."""
+        """Its neighbors in that order."""
         self.cell: Cell | None = None
         """Whose members it competes with for the next poll, while it may be asked about."""
         self.task: Task[None] | None = None

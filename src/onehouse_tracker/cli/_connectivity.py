@@ -8,9 +8,10 @@ import asyncio
 import os
 import socket
 import ssl
+from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import urlsplit
 
-from onehouse_tracker.cli._doctor_checks import Finding, State
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,
@@ -21,7 +22,27 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import Credentials
 
-__all__ = ["network", "request"]
+__all__ = ["Finding", "State", "network", "request"]
+
+
+class State(StrEnum):
+    """What a check came to."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check came to, for people; nothing in it is secret."""
+
+    check: str
+    state: State
+    found: str
+    advice: str | None = None
+
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 """A request ID that no request has."""

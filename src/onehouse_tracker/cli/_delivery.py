@@ -17,7 +17,7 @@ __all__ = ["PatientJournal"]
 @final
 class PatientJournal(ForwardingJournal):
     """
-    Keeps acknowledgements back until it is closed, and drops them unless all was `delivered`.
+    Keeps acknowledgments back until it is closed, and drops them unless all was `delivered`.
 
     For outputs that are printed as a whole at the end: until then nothing has arrived.
 
@@ -32,13 +32,13 @@ class PatientJournal(ForwardingJournal):
         self._held: list[Acknowledged] = []
 
     def write(self, entries: Sequence[Entry]) -> Mapping[str, Result]:
-        """Write *entries*, but for acknowledgements."""
+        """Write *entries*, but for acknowledgments."""
         self._held += [entry for entry in entries if isinstance(entry, Acknowledged)]
         rest = [entry for entry in entries if not isinstance(entry, Acknowledged)]
         return super().write(rest) if rest else {}
 
     def close(self) -> None:
-        """Write the acknowledgements if all was delivered, and close the journal."""
+        """Write the acknowledgments if all was delivered, and close the journal."""
         held, self._held = self._held, []
         try:
             if held and self.delivered:

@@ -16,11 +16,10 @@ from typing import Any
 from onehouse_tracker import __version__
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._command_settings import Settings
-from onehouse_tracker.cli._connectivity import network, request
-from onehouse_tracker.cli._doctor_checks import Finding, State
-from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import Item, json_line, print_all
+from onehouse_tracker.cli._connectivity import Finding, State, network, request
+from onehouse_tracker.cli._output import Item
 from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.onehouse._credential_sources.collected import Collected, collect
 from onehouse_tracker.onehouse._credential_sources.environment import plain
@@ -43,19 +42,13 @@ async def doctor(terminal: Terminal, settings: Settings) -> ExitCode:
 
     One request is sent, for the status of an ID that cannot exist.
     """
-    items: list[Item] = []
+    writer = writer_of(terminal, settings.output, ("check", "state", "found", "advice"))
     errors: list[Finding] = []
     async for finding in _findings(settings.profile):
         if finding.state is State.ERROR:
             errors.append(finding)
-        if settings.output is Output.TEXT:
-            await terminal.emit(_line(finding))
-        elif settings.output is Output.JSONL:
-            await terminal.emit(json_line(asdict(finding)))
-        else:
-            items.append(Item(asdict(finding)))
-    if settings.output is not Output.TEXT:
-        await print_all(terminal, settings.output, items, ("check", "state", "found", "advice"))
+        await writer.line(Item(asdict(finding), line=_line(finding)))
+    await writer.finish()
     if any(finding.check not in _REMOTE for finding in errors):
         terminal.note("the configuration has to be mended first")
         return ExitCode.USAGE
@@ -65,7 +58,7 @@ async def doctor(terminal: Terminal, settings: Settings) -> ExitCode:
 
 
 def _line(finding: Finding) -> str:
-    # For a greater clarity than colours give, and the same everywhere.
+    # For a greater clarity than colors give, and the same everywhere.
     advice = f"\n{'':<10}what to do: {clean(finding.advice)}" if finding.advice else ""
     return f"{finding.state:<8}  {finding.check}: {clean(finding.found)}{advice}"
 

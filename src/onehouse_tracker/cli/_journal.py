@@ -14,15 +14,14 @@ from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import (
     RESULT_COLUMNS,
     Item,
-    Row,
-    json_line,
-    print_all,
+    request_row,
     result_row,
     summary,
 )
 from onehouse_tracker.cli._state import CommandState
-from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.cli._track import follow
+from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.journal import JournalReader, JournalRequest, JournalStatement
 from onehouse_tracker.models import Outcome
@@ -61,7 +60,7 @@ async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
         CommandError: There is no such journal, or it cannot be read.
     """
     reader = JournalReader(path)
-    items: list[Item] = []
+    writer = writer_of(terminal, output, _COLUMNS)
     states: Counter[str] = Counter()
     outcomes: Counter[Outcome] = Counter()
     codes: set[ExitCode] = set()
@@ -70,20 +69,15 @@ async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
         if item.result is not None:
             outcomes[item.result.outcome] += 1
             codes.add(code_of_results([item.result]))
-        items.append(Item(_request_data(item), _row(item)))
-        if output is Output.JSONL:
-            await terminal.emit(json_line(items.pop().data))
+        row = request_row(item.request) if item.result is None else result_row(item.result)
+        await writer.line(Item(_request_data(item), row))
     unknown: list[str] = []
     for statement in _read(reader.statements()):
-        data = _statement_data(statement)
-        if output is Output.JSONL:
-            await terminal.emit(json_line(data))
-        elif output is Output.JSON:
-            items.append(Item(data))
+        await writer.line(Item(_statement_data(statement), in_csv=False))
         if statement.fate_unknown:
             unknown.append(_unknown(statement))
             codes.add(ExitCode.NOT_OK)
-    await print_all(terminal, output, items, _COLUMNS)
+    await writer.finish()
     for line in unknown:
         terminal.say(line)
     terminal.note(summary(outcomes, states["pending"]))
@@ -102,12 +96,6 @@ def _read(items: Iterator[_T]) -> Iterator[_T]:
         yield from items
     except JournalError as error:
         raise CommandError(str(error)) from None
-
-
-def _row(item: JournalRequest) -> Row:
-    if item.result is not None:
-        return result_row(item.result)
-    return (clean(item.request.request_id), "PENDING", clean(item.request.label or ""), "", "", "")
 
 
 def _request_data(item: JournalRequest) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from pathlib import PurePath
 from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError
-from onehouse_tracker.cli._csv import plain, split
+from onehouse_tracker.cli._formats import split_row, to_json, unguarded
 from onehouse_tracker.cli._one_id import looks_like_header, why_not_one_id
 from onehouse_tracker.cli._options import Format, Input
-from onehouse_tracker.cli._output import json_line, request_data
+from onehouse_tracker.cli._output import request_data
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import Request
 
@@ -198,19 +198,19 @@ class _Table:
                 " if there is no header, put one before the table, such as request_id,label"
             )
         self._delimiter = delimiter
-        self._names = [cell.strip() for cell in split(header, delimiter)]
+        self._names = [cell.strip() for cell in split_row(header, delimiter)]
         for name in (columns.field, columns.label_field, columns.submitted_field):
             if self._names.count(name) > 1:
                 raise CommandError(f"{where}: more than one column {_shown(name)}")
 
     def row(self, text: str, where: str) -> dict[str, str]:
         try:
-            cells = split(text, self._delimiter)
+            cells = split_row(text, self._delimiter)
         except csv.Error as error:
             raise CommandError(f"{where}: {error}") from None
         if len(cells) != len(self._names):
             raise CommandError(f"{where}: {len(cells)} cells, the header has {len(self._names)}")
-        return dict(zip(self._names, (plain(cell.strip()) for cell in cells), strict=True))
+        return dict(zip(self._names, (unguarded(cell.strip()) for cell in cells), strict=True))
 
 
 def request_of(
@@ -261,7 +261,7 @@ def list_line(request: Request) -> str:
     """
     plain = f"{request.request_id}\t{request.label}" if request.label else request.request_id
     whole = request.request_id.isprintable() and (request.label or "").isprintable()
-    return plain if whole and _read_again(plain) == [request] else json_line(request_data(request))
+    return plain if whole and _read_again(plain) == [request] else to_json(request_data(request))
 
 
 def _read_again(line: str) -> list[Request]:
@@ -279,7 +279,7 @@ def _delimiter(header: str, field: str) -> str | None:
     """What separates the cells of *header*, so that *field* is one of them."""
     for delimiter in _DELIMITERS:
         try:
-            if field in (cell.strip() for cell in split(header, delimiter)):
+            if field in (cell.strip() for cell in split_row(header, delimiter)):
                 return delimiter
         except csv.Error:
             continue

@@ -12,10 +12,11 @@ from typing import Any
 from onehouse_tracker.cli._codes import CommandError, ExitCode, most_serious
 from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._logging import configure
-from onehouse_tracker.cli._options import Input, Output
-from onehouse_tracker.cli._output import Item, Row, json_line, print_all, result_row
+from onehouse_tracker.cli._options import Input
+from onehouse_tracker.cli._output import PENDING, Item, result_row
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import (
     NotFoundError,
     RejectedError,
@@ -58,11 +59,12 @@ async def status(
         share=settings.share,
     )
     standings: list[_Standing] = []
+    writer = writer_of(terminal, settings.output)
 
     async def show(standing: _Standing) -> None:
         standings.append(standing)
-        if settings.output is Output.JSONL:
-            await terminal.emit(json_line(standing.to_dict()))
+        if writer.at_once:
+            await writer.line(standing.item())
 
     try:
         async with client:
@@ -73,8 +75,10 @@ async def status(
                 await limiter.aclose()
     finally:
         standings.sort(key=lambda standing: standing.number)
-        items = [Item(standing.to_dict(), standing.row()) for standing in standings]
-        await print_all(terminal, settings.output, items)
+        if not writer.at_once:
+            for standing in standings:
+                await writer.line(standing.item())
+        await writer.finish()
 
     return most_serious(
         ExitCode.NOT_OK for standing in standings if not (standing.pending or standing.ok)
@@ -127,17 +131,13 @@ class _Standing:
             waited=self.took,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        data = self.result().to_dict()
+    def item(self) -> Item:
+        result = self.result()
+        data, row = result.to_dict(), result_row(result)
         if self.pending:
             data.update(outcome=None, ok=None, reason=None)
-        return data
-
-    def row(self) -> Row:
-        row = list(result_row(self.result()))
-        if self.pending:
-            row[1], row[5] = "PENDING", ""
-        return row
+            row = {**row, "OUTCOME": PENDING, "REASON": ""}
+        return Item(data, row)
 
 
 class _Survey:

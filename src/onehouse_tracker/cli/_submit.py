@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from onehouse_tracker._checks import check_label
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
 from onehouse_tracker.cli._command_settings import Settings
-from onehouse_tracker.cli._options import Output
-from onehouse_tracker.cli._output import Item, json_line, print_all
+from onehouse_tracker.cli._output import Item
 from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
 from onehouse_tracker.cli._state import CommandState
@@ -19,6 +18,7 @@ from onehouse_tracker.cli._statements import Statement, given, read
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow, open_tracker
+from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import (
     InvalidRequestError,
     ProjectError,
@@ -126,7 +126,8 @@ class _Submission:
         self._wait = wait
         self._keep_going = keep_going
         self._handles: list[Handle] = []
-        self._items: list[Item] = []
+        columns = ("request_id", "label", "statement", "submitted_at")
+        self._writer = writer_of(terminal, settings.output, columns)
         self._unprinted: dict[int, str] = {}
         self._tried = 0
         self._on_its_way = False
@@ -175,9 +176,8 @@ class _Submission:
 
     async def print_accepted(self) -> None:
         """Print what was accepted, where that was not done line by line."""
-        columns = ("request_id", "label", "statement", "submitted_at")
         try:
-            await print_all(self._terminal, self._settings.output, self._items, columns)
+            await self._writer.finish()
         except (OSError, CommandError):
             self.tell_unprinted()
             raise
@@ -219,18 +219,12 @@ class _Submission:
             "statement": number,
             "submitted_at": datetime.now(UTC).isoformat(),
         }
-        output = self._settings.output
-        if output is Output.JSONL:
-            await self._terminal.emit(json_line(data))
-        elif not self._wait and output in (Output.JSON, Output.CSV):
-            self._items.append(Item(data))
-            return
-        elif self._wait:
+        if self._wait and not self._writer.at_once:
             if self._terminal.quiet:
                 return
             self._terminal.note(f"submitted {number}: {request_id}  {clean(label or '')}".rstrip())
-        else:
-            await self._terminal.emit(list_line(request))
+        elif not await self._writer.line(Item(data, line=list_line(request))):
+            return
         del self._unprinted[number]
 
     def _refused(

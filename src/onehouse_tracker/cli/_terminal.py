@@ -56,7 +56,7 @@ class Terminal:
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
     def console(self, stream: TextIO) -> Console:
-        """A rich console for a terminal; colours as NO_COLOR and TERM have it."""
+        """A rich console for a terminal; colors as NO_COLOR and TERM have it."""
         from rich.console import Console  # noqa: PLC0415 - only where somebody looks
 
         return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)

@@ -14,31 +14,26 @@ from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
 from onehouse_tracker.cli._command_settings import Settings
 from onehouse_tracker.cli._delivery import PatientJournal
+from onehouse_tracker.cli._formats import to_json
 from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._html_report import recorded, served
 from onehouse_tracker.cli._logging import configure
-from onehouse_tracker.cli._options import Input, Output
-from onehouse_tracker.cli._output import (
-    json_line,
-    open_item,
-    print_all,
-    request_data,
-    result_item,
-    summary,
-)
+from onehouse_tracker.cli._options import Input
+from onehouse_tracker.cli._output import open_item, request_data, result_item, summary
 from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._silence import Silence
 from onehouse_tracker.cli._sources import STDIN, requests_from
 from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import JournalError, JournalLockedError, ProjectError
 from onehouse_tracker.events import Observer
 from onehouse_tracker.journal import Journal, SqliteJournal
 from onehouse_tracker.models import Request
 from onehouse_tracker.tracker import Tracker
 
-__all__ = ["consume", "follow", "how_to_continue", "open_tracker", "report", "wait"]
+__all__ = ["consume", "follow", "how_to_continue", "open_tracker", "print_results", "wait"]
 
 _FEW = 20
 _NOT_ALL = "not all requests were read by then"
@@ -108,7 +103,7 @@ async def follow(
 
         BrokenPipeError: Nobody reads the results.
     """
-    patient = settings.output is not Output.JSONL
+    patient = not writer_of(terminal, settings.output).at_once
     journal = _journal(settings, patient=patient)
     printing = printed = False
 
@@ -120,7 +115,7 @@ async def follow(
         if not printing:
             # After what matters more: who reads stdout may be gone, too, or be slow.
             with suppress(OSError, CommandError):
-                await report(terminal, settings, state)
+                await print_results(terminal, settings, state)
 
     try:
         with recorded(
@@ -138,7 +133,7 @@ async def follow(
                 ):
                     await consume(terminal, settings, state, tracker, requests(tracker))
                 printing = True
-                await report(terminal, settings, state)
+                await print_results(terminal, settings, state)
                 printed = True
                 if isinstance(journal, PatientJournal):
                     journal.delivered = True
@@ -204,12 +199,13 @@ async def consume(
         if requests is None
         else tracker.as_completed(requests, timeout=settings.timeout, default_label=settings.label)
     )
+    writer = writer_of(terminal, settings.output)
     async with completions as results:
         async for result in results:
             state.end(result)
-            if settings.output is Output.JSONL:
+            if writer.at_once:
                 try:
-                    await terminal.emit(json_line(result.to_dict()))
+                    await writer.line(result_item(result))
                 except CommandError:
                     state.reopen(result.request_id)
                     raise
@@ -223,17 +219,14 @@ async def consume(
                 await results.aclose()
 
 
-async def report(terminal: Terminal, settings: Settings, state: CommandState) -> None:
+async def print_results(terminal: Terminal, settings: Settings, state: CommandState) -> None:
     """Print what is known, where that was not done line by line."""
-    if settings.output is Output.JSONL:
+    writer = writer_of(terminal, settings.output)
+    if writer.at_once:
         return
-    tells_open = settings.output is not Output.TEXT
-    items = [
-        open_item(request) if result is None else result_item(result)
-        for request, result in state.standings()
-        if tells_open or result is not None
-    ]
-    await print_all(terminal, settings.output, items)
+    for request, result in state.standings():
+        await writer.line(open_item(request) if result is None else result_item(result))
+    await writer.finish()
 
 
 def how_to_continue(settings: Settings, state: CommandState, again: Sequence[str]) -> list[str]:
@@ -280,7 +273,7 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
         return shlex.join(["onehouse-tracker", "wait", *options, *_dashes(ids), *ids])
     # What is known of them, or how they are called, may be more than plain lines can say.
     if any(list_line(request).startswith("{") for request in requests):
-        lines = [json_line(request_data(request)) for request in requests]
+        lines = [to_json(request_data(request)) for request in requests]
         printed = ["printf", "%s\\n", *lines]
     else:
         pairs = [(request.request_id, request.label or "") for request in requests]

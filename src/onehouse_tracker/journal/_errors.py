@@ -30,7 +30,7 @@ _WRITE_ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds it locked: end what has it open for writing",
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
 }
-_OLD_WORDS = frozenset({"UNRECOGNISED"})
+_OLD_WORDS = frozenset({"UNRECOGNISED"})  # codespell:ignore
 """Outcomes of versions before the first release."""
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -180,9 +180,9 @@ class _Cell:
 
 def _coloured(parts: list[tuple[str, str]]) -> str:
     return " &nbsp; ".join(
-        f'<span style="color:{colour}">{escape(words)}</span>' if colour else escape(words)
+        f'<span style="color:{color}">{escape(words)}</span>' if color else escape(words)
         for words, style in parts
-        for colour in (_COLOURS.get(style, ""),)
+        for color in (_COLOURS.get(style, ""),)
     )
 
 

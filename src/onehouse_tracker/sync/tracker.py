@@ -167,7 +167,7 @@ class Tracker:
         Returns:
             One result per request, in the order given.  What was still pending at the
             deadline has the outcome `TIMED_OUT` and can be waited for again.  ``ack()`` of it
-            waits until the acknowledgement is on disk.
+            waits until the acknowledgment is on disk.
 
         Raises:
             InvalidRequestError: Something is not a request ID; nothing was asked yet.
