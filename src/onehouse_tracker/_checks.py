@@ -77,7 +77,7 @@ def check_submitted_at(moment: object, of: str) -> None:
     try:
         has_zone = moment.utcoffset() is not None
         if has_zone:
-            moment.astimezone(UTC)  # as whoever counts the age and the journal will
+            moment.astimezone(UTC)  # as the count of the age and the journal will do
     except Exception as error:
         # `pandas.NaT` is a datetime, the first and the last one are none in other time zones, and
         # a zone of somebody's own may raise anything.

@@ -97,7 +97,7 @@ class StatusError(TrackerError):
     Attributes:
         reason: What the server or the network said, for people.
 
-        request_id: The request that was asked about; empty where none is concerned.
+        request_id: The request that was polled; empty where none is concerned.
 
         http_status: The HTTP status, `None` where no reply arrived.
 
@@ -129,7 +129,7 @@ class StatusError(TrackerError):
 
 class TransportError(StatusError):
     """
-    No usable reply: network error, time-out, 5xx, 408, 425, unreadable or oversized body.
+    No usable reply: network error, timeout, 5xx, 408, 425, unreadable or oversized body.
 
     Attributes:
         retry_after: Seconds the server asks us to wait; `None` where it does not say.
@@ -290,7 +290,7 @@ class HandleCancelledError(TrackerError):
     The handle was cancelled with `Handle.cancel`, or closed, before its request ended.
 
     Attributes:
-        request_id: The request; it goes on at the server.
+        request_id: The request; it still runs at the server.
     """
 
     def __init__(self, request_id: str) -> None:
@@ -298,7 +298,7 @@ class HandleCancelledError(TrackerError):
         self.request_id = request_id
 
     def __str__(self) -> str:
-        return f"request {self.request_id}: its handle was cancelled; the server goes on"
+        return f"request {self.request_id}: its handle was cancelled; it still runs at the server"
 
 
 class ProjectError(TrackerError):

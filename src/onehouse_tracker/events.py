@@ -103,7 +103,7 @@ class RequestEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDropped(Event):
-    """A request without an outcome is not asked about any more: nobody waits for it."""
+    """A request without an outcome is not polled any more: nobody waits for it."""
 
     request_id: str
     label: str | None
@@ -293,7 +293,7 @@ class Emitter:
     It is false while there are none, so that nobody builds events for nobody.
 
     Args:
-        observers: Whom to tell.
+        observers: They get every event.
 
         interrupt: Gets the `KeyboardInterrupt` or `SystemExit` that an observer raised, to raise
             it where it breaks nothing; by default it is raised once all have been told.
@@ -350,7 +350,7 @@ def _told(observer: Observer, event: Event) -> BaseException | None:
         observer(event)
     except (KeyboardInterrupt, SystemExit) as error:
         return error
-    except BaseException:  # noqa: BLE001 - whatever it is, polling goes on
+    except BaseException:  # noqa: BLE001 - whatever it is, polling continues
         _complain("an observer failed on %s", type(event).__name__)
     return None
 

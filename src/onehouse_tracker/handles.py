@@ -148,9 +148,9 @@ class Handle:
 
     def cancel(self) -> bool:
         """
-        Stop waiting; if nobody else waits for the request, it is not asked about any more.
+        Stop waiting; if nobody else waits for the request, it is not polled any more.
 
-        The request itself goes on at the server.  Returns False if the handle was done.
+        The request itself still runs at the server.  Returns False if the handle was done.
         """
         if self._wait.over:
             return False
@@ -176,7 +176,7 @@ class Completions(AsyncIterator["Result"]):
     when the iterator is garbage-collected.  Several tasks may take from one iterator:
     each result goes to one of them.
 
-    With a journal, whoever asks for the next result acknowledges the one before, and gets the
+    With a journal, asking for the next result acknowledges the one before, and gets the
     next one when that is on disk.  What was taken last is delivered again by
     ``Tracker.resume()`` unless somebody asks once more, as a loop that runs to its end does.
     Each step may run in a task of its own, as with ``asyncio.wait_for(anext(it), 1)``.  Where
@@ -284,7 +284,7 @@ class Completions(AsyncIterator["Result"]):
 
 
 def _has_handed_over(task: asyncio.Task[object]) -> bool:
-    """Whether *task* was one step, and whoever waited for it has the result by now."""
+    """Whether *task* was one step, and its waiter has the result by now."""
     if not task.done() or task.cancelled():
         return False
     # Not `exception()`: an error that nobody looks at must still be told in the log.

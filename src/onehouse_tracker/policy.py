@@ -24,7 +24,7 @@ class PollPolicy:
     """
 
     gap_coefficient: float = 0.3
-    """A pending request is asked about again ``gap_coefficient * age ** (1/3)`` seconds after
+    """A pending request is polled again ``gap_coefficient * age ** (1/3)`` seconds after
     the last poll was sent.  Smaller asks more often."""
 
     gap_min: float = 0.4
@@ -64,7 +64,7 @@ class PollPolicy:
     """Seconds one poll may take, connecting included."""
 
     max_in_flight: int | None = None
-    """Polls on the wire at once, at most.  `None` is ⌈limit x time-out⌉ + 20, enough to spend
+    """Polls on the wire at once, at most.  `None` is ⌈limit x timeout⌉ + 20, enough to spend
     the whole budget while every poll hangs until its time-out."""
 
     def __post_init__(self) -> None:

@@ -201,7 +201,7 @@ class PoolResults(Mapping[str, Results]):
 
     def raise_for_failures(self) -> None:
         """
-        Do nothing if all is well, else raise what went wrong.
+        Do nothing if all are ok, else raise what went wrong.
 
         Raises:
             ExceptionGroup: For each project the error that failed it, and the group that

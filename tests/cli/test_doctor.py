@@ -42,7 +42,7 @@ async def test_all_is_well() -> None:
     assert found["request"]["found"] == "the credentials are accepted"
     assert found["API key"]["found"] == "******** from environment variable ONEHOUSE_API_KEY"
     assert [seen.path for seen in server.seen] == [f"/v1/status/{NOBODY}"] * 2
-    assert shown.err == "all is well\n"
+    assert shown.err == "everything works\n"
     assert "ok        request: the credentials are accepted\n" in shown.out
     for name in ("ONEHOUSE_API_KEY", "ONEHOUSE_API_SECRET"):
         assert variables[name] not in ended.out + shown.out

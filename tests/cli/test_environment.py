@@ -242,7 +242,7 @@ async def test_the_credentials_file_is_read_once(tmp_path: Path) -> None:
         ended = await run("doctor", variables={"ONEHOUSE_CREDENTIALS_FILE": str(pipe)})
         await writer
 
-    assert (ended.code, ended.err) == (0, "all is well\n")
+    assert (ended.code, ended.err) == (0, "everything works\n")
     assert "the credentials are accepted" in ended.out
 
 
@@ -269,7 +269,7 @@ async def test_a_host_that_cannot_be_one_is_refused() -> None:
 
     assert ended.code == 2
     assert "error     credentials: the base URL is no address like " in ended.out
-    assert ended.err == "the configuration has to be mended first\n"
+    assert ended.err == "correct the configuration first\n"
 
 
 async def test_a_journal_whose_name_is_no_text_has_a_report(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from onehouse_tracker.cli._json import to_json
+from onehouse_tracker.cli._formats import to_json
 from onehouse_tracker.errors import TransportError
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.onehouse._http import wire
-from onehouse_tracker.onehouse._http.mending import MAX_MENDED, mended
+from onehouse_tracker.onehouse._http.repair import MAX_REPAIRED, repaired
 from onehouse_tracker.onehouse._http.wire import HttpReply
 
 NOW = 1_800_000_000.0
@@ -60,7 +60,7 @@ def test_large_answer_with_a_broken_byte_is_read() -> None:
     """
     In half a megabyte of log lines one is in Latin-1.
     """
-    lines = b'"caf\xe9", ' + b'"ok", ' * (2 * MAX_MENDED // 6)
+    lines = b'"caf\xe9", ' + b'"ok", ' * (2 * MAX_REPAIRED // 6)
     body = b'{"apiStatus": "S", "apiResponse": {"lines": [' + lines + b"0]}}"
 
     response = wire.read_status(HttpReply(status=200, body=body), "r1", now=NOW).response
@@ -89,9 +89,9 @@ def test_mending_changes_no_json_and_ends_soon(data: bytes) -> None:
         content = from_json(data, allow_inf_nan=False)
         json.dumps(content, allow_nan=False)
     except ValueError:
-        mended(data)
+        repaired(data)
     else:
-        assert from_json(mended(data)) == content
+        assert from_json(repaired(data)) == content
 
 
 @pytest.mark.parametrize("part", [b'"', b'\\"', b"\\", b'"\\', b"1e", b"9", rb'"\ud800', b'"a\\"'])
@@ -100,7 +100,7 @@ def test_mending_takes_no_longer_than_reading_twice(part: bytes) -> None:
     One pass, whatever the bytes are: quadratic time would stop the event loop for hours.
     """
     began = time.thread_time()
-    mended(part * (MAX_MENDED // len(part)))
+    repaired(part * (MAX_REPAIRED // len(part)))
 
     assert time.thread_time() - began < 1
 

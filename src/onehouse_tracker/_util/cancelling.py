@@ -1,9 +1,9 @@
 """
 Whose cancellation a `CancelledError` is.
 
-Who awaits something that others cancel gets a `CancelledError` too, though nobody cancelled
-whoever awaits: passed on, it would end a task without an error, and whoever waits for that task
-would never hear of it.
+A task that awaits something that others cancel gets a `CancelledError` too, though nobody
+cancelled the task: passed on, it would end the task without an error, and those that wait for the
+task would never learn of it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Which files are ours to write: what others may have put in our way is refused, not written to.
 
 In a directory where others may write, such as /tmp, a name that we are about to use may be taken
-already: by a link to another file of ours, or by a file that somebody else can read.
+already: by a link to another of our files, or by a file that somebody else can read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def followed(path: str | os.PathLike[str]) -> Path:
         there = here.parent if part == ".." else here / part
         try:
             found = there.lstat()
-        except OSError:  # there is nothing, or nothing to be seen: whoever opens it will tell
+        except OSError:  # nothing is there, or nothing can be seen: opening it will fail
             here = there
             continue
         if not stat.S_ISLNK(found.st_mode):
@@ -121,9 +121,9 @@ def create_private(path: Path) -> bool:
 
 def write_whole(path: Path, text: str) -> None:
     """
-    Have *text* stand in *path*, wholly or not at all.
+    Write *text* to *path*, wholly or not at all.
 
-    A file of ours that stood there keeps its mode and its group; any other is replaced by one
+    Our own file that was there keeps its mode and its group; any other is replaced by one
     that only its owner may read.  Nothing is ever written through a link, nor to a file that
     was there.
 

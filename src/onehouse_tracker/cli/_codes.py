@@ -58,9 +58,9 @@ def code_of_error(error: Exception) -> ExitCode:
     """What an error that ended everything means for the exit code."""
     if isinstance(error, CommandError):
         return error.code
-    # A file that cannot be used is the user's to mend, like any other setting.
-    mendable = isinstance(error, JournalError) or isinstance(error.__cause__, ConfigError)
-    return ExitCode.USAGE if mendable else ExitCode.PROJECT
+    # A file that cannot be used is for the user to correct, like any other setting.
+    correctable = isinstance(error, JournalError) or isinstance(error.__cause__, ConfigError)
+    return ExitCode.USAGE if correctable else ExitCode.PROJECT
 
 
 def code_of_results(results: Iterable[Result]) -> ExitCode:

@@ -27,7 +27,7 @@ Exit codes:
     3  the credentials are refused, or the server is out of reach
   124  timed out
   130  interrupted
-  141  whoever read the output went away
+  141  the program that read the output went away
 If several apply, the first of 130, 3, 2, 124, 1 counts.
 """
 

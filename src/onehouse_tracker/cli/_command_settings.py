@@ -46,7 +46,7 @@ def _seconds(text: str) -> float:
 
 
 def _limiter(context: typer.Context, text: str) -> str:
-    """Take what stands in the variable as other variables are taken, and blame it by its name."""
+    """Read the variable as all others are read, and name it in errors."""
     source = context.get_parameter_source("limiter")
     if source is None or source.name != "ENVIRONMENT":
         return text
@@ -118,8 +118,8 @@ class Settings:
         typer.Option(
             "--journal",
             metavar="FILE",
-            help="Write down what is followed and how it ended, so that 'resume --journal FILE'"
-            " goes on after a crash.",
+            help="Write down what is tracked and how it ended, so that 'resume --journal FILE'"
+            " continues after a crash.",
         ),
     ] = None
     fail_fast: Annotated[
@@ -182,13 +182,13 @@ class Settings:
 
 
 OF_FOLLOWING = frozenset({"timeout", "journal", "report", "page", "fail_fast"})
-"""Options of whoever follows requests to their end."""
+"""Options of the commands that wait for requests."""
 
 OF_POLLING = frozenset({"limit", "share", "limiter", "profile", "label", "verbose"})
-"""Options of whoever asks about requests."""
+"""Options of the commands that poll."""
 
 _OF_THE_MOMENT = frozenset({"fail_fast", "quiet", "verbose"})
-"""What says nothing about the next time: whoever goes on wants to know the rest."""
+"""Options that hold for one call only: the command that continues does not repeat them."""
 
 
 def _without_password(limiter: str) -> str:

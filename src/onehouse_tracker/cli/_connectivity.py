@@ -127,7 +127,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {_PATIENCE:g} s"
     if isinstance(error, OSError) and (error.errno or 0) > 0:
-        return os.strerror(error.errno or 0)  # its own text is the call of ours that failed
+        return os.strerror(error.errno or 0)  # its own text only names our call that failed
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -149,7 +149,7 @@ async def request(credentials: Credentials) -> Finding:
             check="request",
             state=State.WARNING,
             found="the project's budget is used up at the moment, so nothing else was learnt",
-            advice="try again when less is going on; whoever else polls this project (--share,"
+            advice="try again when less is going on; others may poll this project too (--share,"
             " --limiter) draws on the same 10 requests a second",
         )
     except RejectedError as error:

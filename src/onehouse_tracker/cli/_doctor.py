@@ -50,9 +50,9 @@ async def doctor(terminal: Terminal, settings: Settings) -> ExitCode:
         await writer.line(Item(asdict(finding), line=_line(finding)))
     await writer.finish()
     if any(finding.check not in _REMOTE for finding in errors):
-        terminal.note("the configuration has to be mended first")
+        terminal.note("correct the configuration first")
         return ExitCode.USAGE
-    terminal.note("Onehouse cannot be polled from here" if errors else "all is well")
+    terminal.note("Onehouse cannot be polled from here" if errors else "everything works")
 
     return ExitCode.PROJECT if errors else ExitCode.OK
 

@@ -19,7 +19,7 @@ from onehouse_tracker.errors import ConfigError, InvalidRequestError
 __all__ = ["run"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-"""What ends a command in peace; a closed terminal sends the last, which Windows does not know."""
+"""What ends a command cleanly; a closed terminal sends the last, which Windows does not know."""
 
 
 def run(

@@ -1,5 +1,5 @@
 """
-Reports and live pages: of a run while it goes on and when it ends, and of a journal.
+Reports and live pages: of a run while it lasts and when it ends, and of a journal.
 """
 
 from __future__ import annotations

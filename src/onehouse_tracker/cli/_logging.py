@@ -36,8 +36,7 @@ def configure(*, verbose: bool) -> None:
     """
     Set up logging for this process.
 
-    Without *verbose* the library's own warnings are kept back: what they tell stands in the
-    results.
+    Without *verbose* the library's own warnings are not shown: the results say the same.
     """
     handler: logging.Handler = logging.NullHandler()
     if sys.stderr is not None:  # else closed by the shell: `2>&-`

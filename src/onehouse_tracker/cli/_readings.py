@@ -103,7 +103,7 @@ class Choice(Enum):
         "Save the file with line feeds (LF or CRLF)",
     )
     CONTINUED = (
-        "a comment whose line ends with a backslash goes on in the next",
+        "a comment whose line ends with a backslash continues in the next",
         "it ends with its line",
         "Write no backslash at the end of a comment",
     )

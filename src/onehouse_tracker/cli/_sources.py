@@ -196,7 +196,7 @@ async def _chunks(source: str) -> AsyncIterator[bytes]:
             except RuntimeError:  # the loop is closed: nobody listens any more
                 return
 
-    # A daemon: it may be blocked for ever, and must not hold up the end of the command.
+    # A daemon: it may be blocked forever, and must not hold up the end of the command.
     threading.Thread(target=read, name="reader of request IDs", daemon=True).start()
     while chunk := await queue.get():
         if isinstance(chunk, OSError):

@@ -158,7 +158,7 @@ class _Survey:
         self._failures = 0
 
     async def run(self, requests: AsyncIterable[Request]) -> None:
-        """Ask about all.  Until the server has answered once, one question at a time."""
+        """Poll all.  Until the server has answered once, one poll at a time."""
         try:
             async with asyncio.TaskGroup() as questions:
                 number = 0

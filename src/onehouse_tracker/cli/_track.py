@@ -141,8 +141,8 @@ async def follow(
         await break_off(f"interrupted: {state.done} of {state.total} known", settings)
         raise
     except JournalLockedError as error:
-        # It is as good as ever, and whoever holds it goes on with what is in it: nothing of that
-        # is to be asked about by two at once.
+        # It is as good as ever, and its holder continues with what is in it: no request
+        # should be polled by two at once.
         terminal.say(f"error: {error}")
         for told in how_to_continue(settings, state, again):
             terminal.say(told.replace("continue with:", "continue after that with:", 1))
@@ -230,7 +230,7 @@ async def print_results(terminal: Terminal, settings: Settings, state: CommandSt
 
 
 def how_to_continue(settings: Settings, state: CommandState, again: Sequence[str]) -> list[str]:
-    """Tell which requests are open, and the command that goes on with them."""
+    """Tell which requests are open, and the command that continues with them."""
     still_open = state.open()
     if not still_open and (state.complete or "--from" not in again):
         return []
@@ -283,7 +283,7 @@ def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
 
 
 def _dashes(ids: Sequence[str]) -> list[str]:
-    """What must stand before *ids*, so that none is taken for an option."""
+    """What has to come before *ids*, so that none is taken for an option."""
     return ["--"] if any(request_id.startswith("-") for request_id in ids) else []
 
 

@@ -176,7 +176,7 @@ class _Written(NamedTuple):
 
 
 def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut *entries* where a request is asked about anew after what was concluded of it."""
+    """Cut *entries* where a request is polled anew after what was concluded of it."""
     start = 0
     over: set[str] = set()
     for number, entry in enumerate(entries):
@@ -221,5 +221,5 @@ def page(connection: sqlite3.Connection, query: str, after: int, limit: int) -> 
         sqlite3.Error: It cannot be read.
     """
     found = connection.execute(query, {"after": after, "limit": limit})
-    # Whoever goes on behind the last of them would go on for ever if they did not ascend.
+    # The next page begins behind the last of them: if they did not ascend, it would never end.
     return [rows.journalled(row) for row in rows.ascending(found, after)]

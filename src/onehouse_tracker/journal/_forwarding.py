@@ -18,7 +18,7 @@ __all__ = ["ForwardingJournal"]
 
 class ForwardingJournal(Journal):
     """
-    For those who change one thing: they override it, and the rest goes on to *journal*.
+    For classes that change one thing: they override it, and the rest is passed on to *journal*.
 
     Args:
         journal: Where everything goes.

@@ -32,7 +32,7 @@ nobody knows."""
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A request is to be followed; it is not asked about before this is on disk."""
+    """A request is to be tracked; it is not polled before this is on disk."""
 
     request: Request
     at: datetime
@@ -149,7 +149,7 @@ class Journal(Protocol):
 
     def pending(self, after: int, limit: int, /) -> Sequence[Journalled]:
         """
-        Requests to ask about, in order, behind number *after*, *limit* at most.
+        Requests to poll, in order, behind number *after*, *limit* at most.
 
         These are all without a result, and those whose result is neither final nor
         acknowledged.

@@ -133,8 +133,8 @@ class JournalReader:
         """
         Everything that was ever followed, in the order in which it was added.
 
-        It is read a piece at a time, each as it is on disk by then, so that whoever takes it
-        slowly does not keep the writer from tidying up.
+        It is read a piece at a time, each as it is on disk by then, so that a slow
+        reader does not keep the writer from tidying up.
 
         Raises:
             JournalError: There is no such file, or it cannot be read.

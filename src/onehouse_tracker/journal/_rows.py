@@ -48,7 +48,7 @@ COLUMNS = ", ".join([_REQUEST, *(column.name for column in RESULT_COLUMNS)])
 """What `journalled` needs, in this order."""
 
 COLUMNS_WITHOUT_RESULT = ", ".join([_REQUEST, *("NULL" for _ in RESULT_COLUMNS)])
-"""The same of a request that is to be asked about, whatever was concluded before."""
+"""The same of a request that is to be polled, whatever was concluded before."""
 
 _WITHHELD = "not kept, as the tracker was told"
 _STATES = frozenset({"sending", "accepted", "refused", "unsent", "unknown"})

@@ -2,7 +2,7 @@
 One value as it is stored and as it is used: ISO 8601 times, JSON text, plain words and numbers.
 
 What is stored never raises: one odd reply must not keep the others off the disk.  What is read is
-checked: a file that was edited, or planted, is told from one of ours by a `ValueError`.
+checked: a file that was edited, or planted, raises a `ValueError`.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class SqliteJournal:
 
     def pending(self, after: int, limit: int) -> Sequence[Journalled]:
         """
-        Requests to ask about, in order, behind number *after*, *limit* at most.
+        Requests to poll, in order, behind number *after*, *limit* at most.
 
         Raises:
             JournalError: It cannot be read.

@@ -45,7 +45,7 @@ _ANOTHER_HOST = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class Budget:
-    """What stands in the file.  Times are seconds on the clock that one boot shares."""
+    """What the file holds.  Times are seconds on the clock that one boot shares."""
 
     next_slot: float
     """When the next slot is free."""
@@ -65,7 +65,7 @@ class Budget:
 
 class BudgetFile:
     """
-    The file, open, with a lock that the kernel takes back from whoever dies.
+    The file, open, with a lock that the kernel releases when its process dies.
 
     Nothing here waits: a lock that somebody else holds is reported, not waited for.
 
@@ -81,7 +81,7 @@ class BudgetFile:
         private: Whether nobody else may have a hand in its directory.
 
     Raises:
-        ConfigError: It cannot be opened, is no file of ours, or another machine uses it.
+        ConfigError: It cannot be opened, is not one of our files, or another machine uses it.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class BudgetFile:
         """
         Put a copy in the place of this file, because its lock is not given back.
 
-        Whoever holds the lock writes to a file that nobody else opens any more.
+        The holder of the lock writes to a file that nobody else opens any more.
 
         Returns:
             False if somebody else is about to do so.
@@ -220,7 +220,7 @@ class BudgetFile:
             "boot": self._boot,
             "written": round(time.time()),
         }
-        # One write of one size: whoever reads without the lock sees the old record or the new
+        # One write of one size: a reader without the lock sees the old record or the new
         # one, and a process that is killed leaves one of them.
         record = json.dumps(content).encode().ljust(_SIZE - 1) + b"\n"
         try:

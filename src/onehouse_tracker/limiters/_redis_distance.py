@@ -63,8 +63,9 @@ class Distance:
         """
         Redis is away.
 
-        Whoever never reached it is perhaps far from it.  That is found out little by little, or
-        a network that swallows everything would swallow our share of the budget as well.
+        A process that never reached it is perhaps far from it.  That is found out little by
+        little, or a network
+        that swallows everything would swallow our share of the budget as well.
         """
         self.patience = self._usual_patience()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Heard", "RedisLine", "away", "reason_of"]
 
 _TICKS: Final = 20
-"""Parts of a time-out; each is over when the loop has turned again, however late that is."""
+"""Parts of a timeout; each is over when the loop has turned again, however late that is."""
 
 _IDLE: Final = 1.0
 """Seconds after which a server, or something on the way, may have closed a connection."""

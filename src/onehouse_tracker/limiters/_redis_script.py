@@ -35,7 +35,7 @@ __all__ = [
 
 HORIZON: Final = 0.25
 """Seconds.  No slot is booked further ahead: what is booked knows nothing of later pauses.  It is
-more for those to whom an answer takes long."""
+more for those that wait long for an answer."""
 
 MOST_AHEAD: Final = 0.95
 """Seconds.  Nobody books further ahead: after `SILENCE` all that was booked is over."""

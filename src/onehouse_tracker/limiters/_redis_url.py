@@ -15,7 +15,7 @@ __all__ = ["check_url"]
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 # redis-py hands everything else that a URL names to the constructor of its connections: our
-# own time-outs could be overridden there, or calls repeated, which would book twice.
+# own timeouts could be overridden there, or calls repeated, which would book twice.
 _OPTIONS: Final = frozenset({"db", "username", "password", "client_name"})
 _FILES: Final = frozenset({"ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"})
 _TLS_OPTIONS: Final = _FILES | {

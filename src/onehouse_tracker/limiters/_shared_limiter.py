@@ -96,7 +96,7 @@ class SharedLimiter(OpenedByUsers):
         Take note of a 429 for a request sent at *sent_at* (loop time).
 
         We pause at once.  The others learn of it with our next `acquire`, which follows at
-        once: whoever was refused wants another slot.
+        once: a request that was refused wants another slot.
         """
         now = asyncio.get_running_loop().time()
         spread = self._random.uniform(0.0, LONGEST_SPREAD)

@@ -44,7 +44,7 @@ def replace_file(path: Path, fd: int, content: bytes) -> bool:
     """
     Put a new file with *content* in the place of *path*, if *fd* is still what is there.
 
-    Whoever holds the lock of the old one goes on with a file that has no name any more.
+    The holder of the lock of the old one continues with a file that has no name any more.
 
     Returns:
         False if somebody else is about to do so.

@@ -158,12 +158,12 @@ class HostLimiter(SharedLimiter):
         while True:
             with file.locked() as mine:
                 # In this order: a process that is stopped between the two may find, when it
-                # goes on, that another file has taken the place of this one.
+                # continues, that another file has taken the place of this one.
                 is_current = file.is_current()
                 if mine and is_current:
                     return self._book_in(file)
             if not is_current:
-                file.open()  # somebody cleaned up: whoever comes now makes a new one
+                file.open()  # somebody cleaned up: the next process makes a new one
                 continue
             now = asyncio.get_running_loop().time()
             tries, held_since = tries + 1, min(now, held_since)
@@ -185,7 +185,7 @@ class HostLimiter(SharedLimiter):
         return slot - self._ahead()
 
     def _take_over(self, file: BudgetFile) -> None:
-        """Go on without whoever does not give the lock back, and say so."""
+        """Continue without the process that does not release the lock, and say so."""
         problem = f"{file.holder()} has held the lock of {self._path} for {_STUCK:g} s"
         try:
             if file.take_over():
@@ -239,7 +239,7 @@ class HostLimiter(SharedLimiter):
         """
         file = self._file
         if file is None or not file.is_current():
-            # Removed, or somebody found us stopped with the lock and goes on with another file.
+            # Removed, or somebody found us stopped with the lock and uses another file now.
             return False
         budget = file.read(self._clock())
         if budget is not None:

@@ -253,7 +253,7 @@ class RedisLimiter(SharedLimiter):
         return 1.0 / self._pace.rate(asyncio.get_running_loop().time())
 
     def _our_interval(self) -> float:
-        """Seconds between two slots of ours, while others take theirs in between."""
+        """Seconds between two of our slots, while others take theirs in between."""
         are_contested = self._booked.are_contested(asyncio.get_running_loop().time())
         return self._interval() * (self._seen if are_contested else 1)
 

@@ -130,7 +130,7 @@ class Pace:
         return _slope(self._sent)
 
     def left(self, pending: int) -> float | None:
-        """Seconds until *pending* requests end if all goes on like this; `None`: too early."""
+        """Seconds until *pending* requests end at the rate so far; `None`: too early."""
         if not self._ended or self._ended[-1][1] - self._ended[0][1] < _ENDS_NEEDED:
             return None
         return pending / _slope(self._ended)

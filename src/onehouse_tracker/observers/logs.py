@@ -31,7 +31,7 @@ _SECONDS = frozenset(
 _ABOVE_STRUCTLOG: Final = 4
 """How many calls `logging` goes up to find who logs: past structlog, to this module."""
 
-# What is raised at a waiter too is not an error of ours; what the module concerned says in
+# What is raised at a waiter too is not our error; what the module concerned says in
 # words already is for those who look at everything.
 _LEVELS: Final[dict[type[events.Event], int]] = {
     events.WaitBegan: logging.INFO,

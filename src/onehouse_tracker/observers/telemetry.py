@@ -55,7 +55,7 @@ class _Now:
 def _reader(
     now: _Now, read: Callable[[_Now], list[metrics.Observation]]
 ) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
-    """What a meter keeps for ever: it must not keep the observer, and falls silent with it."""
+    """What a meter keeps forever: it must not keep the observer, and falls silent with it."""
     known = weakref.ref(now)
 
     def observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
@@ -73,7 +73,7 @@ class OpenTelemetryObserver:
     Give it to a tracker: ``Tracker.from_env(observers=[OpenTelemetryObserver()])``.  One may
     serve several trackers of a process; their numbers add up.  Attributes of metrics have few
     values: outcomes, status words, classes of errors, and never a request ID or a label.
-    Those stand in the spans, one for each ``wait_all``, as a child of the caller's span.
+    Those are in the spans, one for each ``wait_all``, as a child of the caller's span.
 
     Args:
         meter_provider: Where metrics go; the global one if `None`.
@@ -206,7 +206,7 @@ class OpenTelemetryObserver:
     def _failed(self, event: events.ProjectFailed) -> None:
         self._pending.add(-event.pending)
         self._failures.add(1, {"error.type": event.error})
-        # Whoever comes next starts with a probe, and an outage that lasts is told anew.
+        # The next tracker starts with a probe, and an outage that lasts is reported anew.
         self._now.outage = 0
 
     def _callback_failed(self, event: events.CallbackFailed) -> None:
@@ -251,7 +251,7 @@ class OpenTelemetryObserver:
         )
         if event.error is not None:
             span.set_attribute("error.type", event.error)
-            if event.error != "CancelledError":  # whoever waited did not want to any more
+            if event.error != "CancelledError":  # the caller stopped waiting
                 span.set_status(trace.StatusCode.ERROR, event.error)
         span.end()
 

@@ -79,7 +79,8 @@ class OnehouseClient:
             that would speak for somebody else do not touch them.  Make its connector with
             `Connector`: others may take a reply that comes twice for the next one's.
 
-        connect_timeout: Seconds until a connection must stand, waiting for a free one included.
+        connect_timeout: Seconds until a connection has to be ready, the wait for a free one
+            included.
 
         request_timeout: Seconds one call may take from start to end.
 
@@ -326,7 +327,7 @@ class OnehouseClient:
     ) -> wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
-        # A session of ours adds nothing of its own.
+        # Our own session adds nothing.
         guard = Guard(None if isinstance(self._kept, Connector) else self._ours)
         use = Use(self._forgot_at)
         # Where the connector does not tell: a reply that was read whole leaves a connection
@@ -352,7 +353,7 @@ class OnehouseClient:
                 ) as response,
             ):
                 reply = await self._read(response)
-        except Exception as error:  # noqa: BLE001 - at this edge every error becomes one of ours
+        except Exception as error:  # noqa: BLE001 - here every error becomes one of our own
             sent = not isinstance(error, NOTHING_SENT) and use.connected is not False
             lost = guard.refused or isinstance(error, CONNECTION_LOST)
             reason = self._masking.line(words_of(guard.lost or error, self._timeout))

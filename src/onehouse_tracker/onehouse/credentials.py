@@ -172,7 +172,7 @@ class Credentials:
     @classmethod
     def from_found(cls, found: Collected) -> Self:
         """
-        Make them of what was collected, for whoever wants to look at that, too.
+        Make them of what was collected, for callers that look at that, too.
 
         Raises:
             ConfigError: Something is missing, or cannot be used.
@@ -228,7 +228,7 @@ class Credentials:
         return headers
 
     def secret_values(self) -> tuple[str, ...]:
-        """Every secret in the clear, for whoever must blot them out of a text."""
+        """Every secret in the clear, so that they can be masked in a text."""
         secrets = (self.api_key, self.api_secret, self.bearer_token)
 
         return tuple(secret.get_secret_value() for secret in secrets if secret is not None)

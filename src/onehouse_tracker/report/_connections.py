@@ -33,7 +33,7 @@ class PageConnections:
     """
     Takes every connection in; where there are too many, the oldest that nothing streams to goes.
 
-    Refusing new ones instead would leave the page to whoever came first and stays.
+    Refusing new ones instead would leave the page to the first visitors, if they stay.
 
     Args:
         make: Makes the protocol that serves one connection.

@@ -40,7 +40,7 @@ class ReportObserver:
     Observes one tracker: ``Tracker.from_env(observers=[recording])``.
 
     An event costs a few dictionary operations, whatever was recorded before.  Of a tracker
-    that runs for ever, it keeps the requests that are followed and the last that ended, those
+    that runs forever, it keeps the requests that are followed and the last that ended, those
     that ended badly longest; the others are counted.  It keeps request IDs, labels, and the
     reasons that the server gave, but no statement and no response.
 

@@ -78,7 +78,7 @@ def live_policy() -> str:
 
 def page_json(value: Any) -> str:
     """
-    JSON that may stand in a script element or in an event stream.
+    JSON for a script element or an event stream.
 
     It is ASCII on one line, and holds no character that HTML gives a meaning to.
     """

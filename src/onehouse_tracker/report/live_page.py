@@ -1,5 +1,5 @@
 """
-The live page: a report that goes on, served on 127.0.0.1 for whoever looks at it.
+The live page: a report that keeps itself up to date, served on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class LivePage:
             await runner.cleanup()
         finally:
             if self._connections is not None:
-                # Whoever did not read until now: its socket must not outlive us.
+                # A reader that was slow until now: its socket must not outlive us.
                 self._connections.drop_unread()
         await asyncio.sleep(0)
 

@@ -105,7 +105,7 @@ def _warn_of_quotes(variables: Mapping[str, Secret]) -> None:
     for name, value in variables.items():
         if is_quoted(tell(value)):
             warnings.warn(
-                f"the value of environment variable {PREFIX}{name.upper()} stands in quotes, and"
+                f"the value of environment variable {PREFIX}{name.upper()} is in quotes, and"
                 " they are taken for a part of it: remove them where it is set",
                 ConfigWarning,
                 stacklevel=4,

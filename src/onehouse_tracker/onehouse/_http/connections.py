@@ -83,7 +83,7 @@ class Connector(aiohttp.TCPConnector):
     def __init__(self, *, limit: int, **settings: Any) -> None:
         super().__init__(limit=limit, **settings)
         self.is_direct = False
-        """Whether the session around it is one of ours: no proxy, no headers of its own."""
+        """Whether the session around it is our own: no proxy, no headers of its own."""
         self.clients = 0
         """How many share it."""
         self._handshakes = asyncio.Semaphore(_HANDSHAKES)
@@ -258,7 +258,7 @@ class _Protocol(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        # Without data it only goes on with what it has.
+        # Without data it only continues with what it has.
         if self._expecting or not data:
             super().data_received(data)
         else:

@@ -120,7 +120,7 @@ def _not_connected(error: aiohttp.ClientConnectorError) -> str:
         problem = getattr(error.os_error, "reason", None) or reason
         return f"cannot speak TLS with {place}: {str(problem).replace('_', ' ').lower()}"
     if error.os_error.errno:
-        # What stands in the error is the call of ours that failed.
+        # The text of the error only names our call that failed.
         reason = os.strerror(error.os_error.errno)
     who = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
     return f"cannot connect to {who}{place}: {reason}"

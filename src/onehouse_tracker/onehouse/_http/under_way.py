@@ -19,7 +19,7 @@ class UnderWay:
     """
     Ends the calls that wait for a name or a connection, when their client closes.
 
-    aiohttp would cancel whoever waits there, though nobody cancelled them, or, where others use
+    aiohttp would cancel all that wait there, though nobody cancelled them, or, where others use
     the session as well, let them send after all.
     """
 

@@ -35,7 +35,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.onehouse._http.masking import MASK, Masking
-from onehouse_tracker.onehouse._http.mending import MAX_MENDED, mended
+from onehouse_tracker.onehouse._http.repair import MAX_REPAIRED, repaired
 
 __all__ = [
     "SUBMISSION_PATH",
@@ -102,7 +102,7 @@ class _Numbers(TypedDict):
 
 
 def status_path(request_id: str) -> str:
-    """The path that asks about *request_id*, encoded; no ID can lead anywhere else."""
+    """The path of a poll of *request_id*, encoded; no ID can lead anywhere else."""
     encoded = quote(check_request_id(request_id), safe="")
     if not encoded.strip("."):
         # "." and ".." are steps in a path, and quote() takes dots for harmless.
@@ -128,7 +128,7 @@ def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply
     Args:
         reply: The reply.
 
-        request_id: The request that was asked about, for the error.
+        request_id: The request that was polled, for the error.
 
         now: Wall-clock time in seconds since the epoch, for a Retry-After that is a date.
 
@@ -294,10 +294,10 @@ def _read_json(body: bytes | bytearray) -> Any:
     try:
         # Bounded in depth and strict about UTF-8, where json.loads is neither.
         content = from_json(body, allow_inf_nan=False)
-        if len(body) <= MAX_MENDED:
+        if len(body) <= MAX_REPAIRED:
             json.dumps(content, allow_nan=False)  # 1e400 is read as infinity, which is no JSON
     except ValueError:
-        return from_json(mended(body), allow_inf_nan=False)
+        return from_json(repaired(body), allow_inf_nan=False)
     return content
 
 

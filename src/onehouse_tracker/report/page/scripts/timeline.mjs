@@ -56,8 +56,8 @@ export function showTimeline() {
   $("rows-fit").setAttribute("aria-pressed", String(fits));
   $("rows-in", HTMLButtonElement).disabled = rowHeight() >= HIGHEST;
   $("rows-out", HTMLButtonElement).disabled = timeline.height === null;
-  $("time-out", HTMLButtonElement).disabled = timeline.stretch === 1;
-  $("time-in", HTMLButtonElement).disabled = timeline.stretch >= 64;
+  $("zoom-out", HTMLButtonElement).disabled = timeline.stretch === 1;
+  $("zoom-in", HTMLButtonElement).disabled = timeline.stretch >= 64;
   const states = statesIn(countStates(timeline.rows));
   redraw($("legend"), states, () =>
     states.map((state) => make("span", {}, swatch(color(state)), state)),

@@ -78,8 +78,8 @@ export function startTimeline() {
   const step = () => (rowHeight() < 1 ? 4 : 2);
   $("rows-in").addEventListener("click", () => zoomRows(step()));
   $("rows-out").addEventListener("click", () => zoomRows(1 / step()));
-  $("time-in").addEventListener("click", () => zoomTime(2));
-  $("time-out").addEventListener("click", () => zoomTime(0.5));
+  $("zoom-in").addEventListener("click", () => zoomTime(2));
+  $("zoom-out").addEventListener("click", () => zoomTime(0.5));
   let planned = false;
   box.addEventListener("scroll", () => {
     if (planned) return;

@@ -10,11 +10,11 @@ import math
 import re
 from typing import Final
 
-__all__ = ["MAX_MENDED", "mended"]
+__all__ = ["MAX_REPAIRED", "repaired"]
 
-MAX_MENDED: Final = 256 * 1024
+MAX_REPAIRED: Final = 256 * 1024
 _MAX_DECODED: Final = 4 * 1024 * 1024
-"""Bytes.  In a larger body only UTF-8 is mended, and in one that is larger still not even that:
+"""Bytes.  In a larger body only UTF-8 is repaired, and in one that is larger still not even that:
 it would stop the event loop for too long."""
 
 _MAX_DIGITS: Final = 4_000  # Python refuses longer whole numbers
@@ -30,7 +30,7 @@ _CHARACTER: Final = re.compile(
 )
 
 
-def mended(body: bytes | bytearray) -> bytes | bytearray:
+def repaired(body: bytes | bytearray) -> bytes | bytearray:
     """
     Return *body* with what no parser reads replaced.
 
@@ -41,19 +41,19 @@ def mended(body: bytes | bytearray) -> bytes | bytearray:
     if len(body) > _MAX_DECODED:
         return body
     text = body.decode("utf-8", errors="replace")
-    if len(body) <= MAX_MENDED:
-        text = _TOKEN.sub(_mend_token, text)
+    if len(body) <= MAX_REPAIRED:
+        text = _TOKEN.sub(_repair_token, text)
     return text.encode()
 
 
-def _mend_token(match: re.Match[str]) -> str:
+def _repair_token(match: re.Match[str]) -> str:
     token = match.group()
     if token.startswith('"'):
-        return _CHARACTER.sub(_mend_character, token) if _SUSPICIOUS.search(token) else token
+        return _CHARACTER.sub(_repair_character, token) if _SUSPICIOUS.search(token) else token
     return f'"{token}"' if _is_too_large(token) else token
 
 
-def _mend_character(match: re.Match[str]) -> str:
+def _repair_character(match: re.Match[str]) -> str:
     found = match.group()
     if match["half"]:
         return "\\ufffd"
