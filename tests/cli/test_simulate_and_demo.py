@@ -7,13 +7,22 @@ import re
 import shlex
 import signal
 import socket
+from random import Random
 
 import pytest
 
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._demo import percentile
-from onehouse_tracker.cli._simulate import kinds_from
+from onehouse_tracker.cli._options import Shape
+from onehouse_tracker.cli._simulate import kinds_from, run_kind_from
+from onehouse_tracker.models import StatusReply
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.onehouse.credentials import Credentials
+from onehouse_tracker.testing import FORCED
+from onehouse_tracker.testing.job_runs import RUN_KINDS
+from onehouse_tracker.testing.listings import SHAPES
 from tests.cli.harness import end, line, run, start
+from tests.docs.pages import ROOT
 
 
 async def exports(process: asyncio.subprocess.Process) -> dict[str, str]:
@@ -48,6 +57,86 @@ async def test_what_simulate_prints_is_all_that_the_other_commands_need() -> Non
     assert waited.code == 1
     assert stopped.code == 0  # being stopped is how it ends
     assert stopped.err.endswith("served 4 requests, refused 0 of them for their rate\n")
+
+
+async def test_simulate_can_force_how_a_request_and_a_run_end() -> None:
+    """
+    Trying a pipeline out means to see it fail in the way that you choose.
+    """
+    options = ["--durations", "0", "--run-durations", "0", "--fail-rate", "0"]
+    options += ["--run-fail-rate", "0", "--listing", "flat"]
+    options += ["--force", "RUN JOB `a=b`=run-failed", "--force", "show*=INVALID"]
+    simulator = await start(["simulate", "--port", "0", *options], {})
+    try:
+        variables = await exports(simulator)
+        async with OnehouseClient(Credentials.from_env(environ=variables)) as client:
+
+            async def ask(statement: str) -> StatusReply:
+                return await client.fetch(await client.submit(statement))
+
+            invalid = await ask("SHOW x")
+            started = await ask("RUN JOB `a=b`")
+            assert started.response is not None
+            run_id = started.response["runJobApiResponse"]["jobRunId"]
+            described = await ask(f"DESCRIBE JOB_RUN `{run_id}` JOB_NAME = 'a=b'")
+    finally:
+        simulator.send_signal(signal.SIGINT)
+        await end(simulator)
+
+    assert invalid.status == "API_OPERATION_STATUS_INVALID"
+    assert described.response == {
+        "describeJobRunApiResponse": {"sparkJobRun": {"status": "SPARK_JOB_RUN_STATUS_FAILED"}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("run-failed", "no PATTERN=OUTCOME"), ("a=fail", "no such outcome")]
+)
+async def test_an_outcome_that_cannot_be_forced_is_a_sentence(text: str, reason: str) -> None:
+    """
+    The simulator does not start, instead of forcing nothing.
+    """
+    ended = await run("simulate", "--port", "0", "--force", text, variables={})
+
+    assert ended.code == 2
+    assert ended.err.startswith("error: --force: ")
+    assert reason in ended.err
+
+
+async def test_the_help_and_the_docs_name_everything_that_can_be_forced() -> None:
+    """
+    And nothing else: the help is written by hand.
+    """
+    ended = await run("simulate", "--help", variables={})
+    page = (ROOT / "docs/how-to/test-your-pipeline.md").read_text(encoding="utf-8")
+
+    for name in FORCED:
+        assert re.search(rf"^    .*\b{name}\b", ended.out, re.MULTILINE), name
+        assert f"`{name}`" in page
+    assert set(re.findall(r"\brun-[a-z-]+\b", ended.out)) - set(FORCED) <= {
+        "run-durations",
+        "run-fail-rate",
+    }
+
+
+def test_the_shapes_of_the_option_are_those_of_the_kit() -> None:
+    """
+    The option is read before the kit is loaded.
+    """
+    assert tuple(Shape) == SHAPES
+
+
+def test_durations_of_runs_are_as_asked_for() -> None:
+    """
+    A run is queued for a while first, which may not take longer than the run.
+    """
+    kind = run_kind_from("10-20", 0.5)
+    plans = [kind.draw(Random(seed)) for seed in range(99)]
+
+    assert all(10 <= plan.ended_after - plan.running_after <= 20 for plan in plans)
+    assert all(1 <= plan.running_after <= 2 for plan in plans)
+    assert (kind.failed, kind.canceled) == (0.5, 0)
+    assert run_kind_from(None, None) == RUN_KINDS[0]
 
 
 async def test_invented_ids_are_unknown_unless_any_is_accepted() -> None:

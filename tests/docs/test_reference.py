@@ -24,6 +24,7 @@ LEFT_OUT = {
     "onehouse_tracker.onehouse.credentials": "Secret and SecretLike are for our own annotations",
     f"{AIRFLOW}.links": "what Airflow's pages need of us, found by Airflow",
     f"{AIRFLOW}.provider": "the same",
+    "onehouse_tracker.testing.forced": "FORCED and Forced are in the kit",
     "onehouse_tracker.testing.job_runs": "RunKind and SimulatedRun are in the kit",
     "onehouse_tracker.testing.jobs": "SimulatedJobs is in the kit",
     "onehouse_tracker.testing.listings": "Listing and ListedRun are in the kit",

@@ -216,6 +216,23 @@ def test_chances_of_runs_beyond_one_are_refused() -> None:
         RunKind(failed=0.6, other={None: 0.6})
 
 
+def test_an_unreachable_run_is_neither_listed_nor_described() -> None:
+    """
+    Its checks fail, those of others do not.
+    """
+    project = project_of()
+    run, other = started(project), started(project)
+    run.unreachable_at = 30
+
+    assert described(project, run, 29) == described(project, other, 40) == "RUNNING"
+    request_id = project.submit(f"DESCRIBE JOB_RUN `{run.run_id}`", 40).request_id
+    fault = project.poll(request_id, 50).fault
+    assert fault is not None
+    assert fault.status == 500
+    assert project.arrivals[-1].verdict == "fault:refuse"
+    assert run.run_id not in show(project, 30)
+
+
 def test_the_number_of_runs_does_not_change_the_requests() -> None:
     """
     Contestants of a benchmark that look more often meet the same work.

@@ -13,14 +13,13 @@ from onehouse_tracker.cli._command import CODES, Commands, command, run
 from onehouse_tracker.cli._command_settings import OF_FOLLOWING, OF_POLLING, Settings
 from onehouse_tracker.cli._options import (
     AllowEmpty,
-    Enforcer,
     Ids,
     Input,
-    Limit,
     Quiet,
     SqlFrom,
     positive,
 )
+from onehouse_tracker.cli._simulate_options import simulate
 
 __all__ = ["app"]
 
@@ -258,65 +257,13 @@ def report(
     run(lambda terminal: _html_report.report_journal(terminal, journal, out), quiet=quiet)
 
 
-@command(
+command(
     app,
     "onehouse-tracker simulate --port 8099 --limit 10 --enforcer sliding",
     "onehouse-tracker simulate --durations 1-25 --fail-rate 0.1 --accept-any",
+    "onehouse-tracker simulate --run-durations 10-40 --force 'RUN JOB *bad*=run-failed'",
     short_help="Serve a simulated Onehouse on 127.0.0.1.",
-)
-def simulate(
-    port: Annotated[
-        int,
-        typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one."),
-    ] = 8099,
-    limit: Limit = 10.0,
-    enforcer: Annotated[
-        Enforcer, typer.Option("--enforcer", help="How the limit is enforced.")
-    ] = Enforcer.SLIDING,
-    seed: Annotated[int, typer.Option("--seed", help="Decides all that is drawn.")] = 0,
-    durations: Annotated[
-        str | None,
-        typer.Option(
-            "--durations", metavar="TIME[-TIME]", help="How long statements take: 5, or 1-25."
-        ),
-    ] = None,
-    fail_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--fail-rate", metavar="PART", min=0, max=1, help="Which part of them fails."
-        ),
-    ] = None,
-    accept_any: Annotated[
-        bool,
-        typer.Option(
-            "--accept-any", help="Make up a request for each unknown ID, instead of a 404."
-        ),
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """
-    Serve a simulated Onehouse on 127.0.0.1, for trying things out and for tests.
-
-    It prints the environment variables that its clients need, and serves until it is
-    stopped; that is exit code 0.
-    """
-    from onehouse_tracker.cli import _simulate  # noqa: PLC0415 - loads the server
-    from onehouse_tracker.cli._codes import ExitCode  # noqa: PLC0415
-
-    run(
-        lambda terminal: _simulate.simulate(
-            terminal,
-            port=port,
-            limit=limit,
-            enforcer=enforcer,
-            seed=seed,
-            durations=durations,
-            fail_rate=fail_rate,
-            accept_any=accept_any,
-        ),
-        quiet=quiet,
-        interrupted=ExitCode.OK,
-    )
+)(simulate)
 
 
 @command(

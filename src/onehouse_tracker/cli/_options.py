@@ -41,6 +41,16 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Shape(StrEnum):
+    """In what shape the simulator lists job runs."""
+
+    NESTED = "nested"
+    FLAT = "flat"
+    TABLE = "table"
+    CELLS = "cells"
+    KEYED = "keyed"
+
+
 class Enforcer(StrEnum):
     """How the simulator enforces its limit."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "FORCED",
     "After",
     "Answer",
     "Arrival",
@@ -20,6 +21,7 @@ __all__ = [
     "FaultKind",
     "FaultRule",
     "FixedWindow",
+    "Forced",
     "InlineExecutor",
     "Kind",
     "ListedRun",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         lognormal,
         outage,
     )
+    from onehouse_tracker.testing.forced import FORCED, Forced
     from onehouse_tracker.testing.job_runs import RunKind, SimulatedRun
     from onehouse_tracker.testing.jobs import SimulatedJobs
     from onehouse_tracker.testing.listings import ListedRun, Listing
@@ -90,6 +93,7 @@ else:
             "make_enforcer",
         ),
         "faults": ("Draw", "Fault", "FaultKind", "FaultRule", "lognormal", "outage"),
+        "forced": ("FORCED", "Forced"),
         "job_runs": ("RunKind", "SimulatedRun"),
         "jobs": ("SimulatedJobs",),
         "listings": ("ListedRun", "Listing"),

@@ -44,7 +44,7 @@ class JobStatement(NamedTuple):
 
 
 # Quoted as the vendor's clients quote it, or bare.
-_NAME = r"""(?:`([^`]*)`|'((?:[^']|'')*)'|"([^"]*)"|([^\s'"`=]+))"""
+_NAME = r"""(?:`([^`]*)`|'((?:[^']|'')*)'|"([^"]*)"|([^\s`'";,()=]+))"""
 _RUN = rf"JOB_RUN\s+{_NAME}(?:\s+JOB_NAME\s*=\s*{_NAME})?\s*"
 _FORMS = tuple(
     (action, re.compile(pattern, re.IGNORECASE))

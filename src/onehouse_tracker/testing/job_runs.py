@@ -46,6 +46,7 @@ class Plan(NamedTuple):
     status: str | None
     unlisted_after: float = inf
     vanished_after: float = inf
+    unreachable_after: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,10 @@ class RunKind:
     vanished: float = 0.0
     """Chance that neither listings nor DESCRIBE know it, from some time in its life on."""
 
+    unreachable: float = 0.0
+    """Chance that listings no longer show it, and that polls of a DESCRIBE of it are answered
+    500, from some time in its life on."""
+
     def __post_init__(self) -> None:
         if self.failed + self.canceled + sum(self.other.values()) > 1 + _EPSILON:
             raise ValueError(f"the chances of the runs of {self.job!r} add up to more than 1")
@@ -103,7 +108,7 @@ class RunKind:
         ended_after = running_after + _seconds(self.duration, rng) / speed
         # Drawn always, so that another chance does not change the runs that follow.
         chance, moment = rng.random(), rng.random()
-        unlisted, vanished, late = rng.random(), rng.random(), rng.random()
+        unlisted, vanished, unreachable, late = (rng.random() for _ in range(4))
         status = self._last_word(chance)
         middle = running_after if ended_after == inf else ended_after * late
         plan = Plan(
@@ -113,6 +118,7 @@ class RunKind:
             status,
             unlisted_after=middle if unlisted < self.unlisted else inf,
             vanished_after=middle if vanished < self.vanished else inf,
+            unreachable_after=middle if unreachable < self.unreachable else inf,
         )
         if status == CANCELED and ended_after < inf:
             plan = plan._replace(ended_after=ended_after * moment)
@@ -174,6 +180,10 @@ class SimulatedRun:
     vanished_at: float = inf
     """From when on the server does not know it."""
 
+    unreachable_at: float = inf
+    """From when on polls of a DESCRIBE or CANCEL of it are answered 500, and listings do not
+    show it."""
+
     reports: list[tuple[float, float, str | None]] = field(default_factory=list)
     """What it says instead of the truth: from when, until when, which word."""
 
@@ -194,7 +204,8 @@ class SimulatedRun:
 
     def listed_at(self, now: float) -> bool:
         """Whether listings show it at *now*."""
-        return self.known_at(now) and now < self.unlisted_at - _EPSILON
+        gone_at = min(self.unlisted_at, self.unreachable_at)
+        return self.known_at(now) and now < gone_at - _EPSILON
 
     def over_at(self, now: float) -> bool:
         """Whether it has ended at *now*."""
@@ -226,6 +237,7 @@ class SimulatedRun:
         self.ended_at += seconds
         self.unlisted_at += seconds
         self.vanished_at += seconds
+        self.unreachable_at += seconds
         self.reports = [
             (start + seconds, end + seconds, word) for start, end, word in self.reports
         ]

@@ -99,11 +99,12 @@ class SimulatedJobs:
             run.shift(now)
         self._unplaced.clear()
 
-    def start(
-        self, job: str, request_id: str, at: float, kind: RunKind | None = None
-    ) -> SimulatedRun:
-        """Start a run of *job* at *at*, as *kind* or the kinds of the project have it."""
-        kind = kind or next((one for one in self.kinds if one.fits(job)), RunKind())
+    def kind_of(self, job: str) -> RunKind:
+        """How the runs of *job* behave."""
+        return next((kind for kind in self.kinds if kind.fits(job)), RunKind())
+
+    def start(self, job: str, request_id: str, at: float, kind: RunKind) -> SimulatedRun:
+        """Start a run of *job* at *at*, as *kind* has it."""
         plan = kind.draw(self._rng, self._speed)
         return self._keep(
             SimulatedRun(
@@ -120,6 +121,7 @@ class SimulatedJobs:
                 status=plan.status,
                 unlisted_at=at + plan.unlisted_after,
                 vanished_at=at + plan.vanished_after,
+                unreachable_at=at + plan.unreachable_after,
             )
         )
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, NamedTuple
 
-from onehouse_tracker.models import StatusReply
+from onehouse_tracker.models import ApiStatus, StatusReply
 from onehouse_tracker.testing.faults import Fault
 
 __all__ = ["Answer", "Arrival", "SimulatedRequest"]
+
+
+_OK = frozenset(status for status in ApiStatus if status.outcome and status.outcome.ok)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,11 +55,20 @@ class SimulatedRequest:
     statement: str | None = field(default=None, repr=False)
     """The text that was submitted; `None` if a test added the request."""
 
+    spoilt: Fault | None = None
+    """What happens to each of its polls that nothing else happens to."""
+
     look: Callable[[], tuple[str | None, Mapping[str, Any]]] | None = field(
         default=None, repr=False
     )
     """Says the last word and ``apiResponse`` of a statement that shows how things are at its
     end; takes the place of `status` and `response`."""
+
+    @property
+    def succeeds(self) -> bool:
+        """Whether the server's word at its end is good."""
+        known = self.status is not None and self.status in _OK
+        return known and self.duration < inf
 
     @property
     def finished_at(self) -> float:

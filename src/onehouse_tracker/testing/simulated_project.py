@@ -8,27 +8,19 @@ depends on the seed and on the order of the calls, on nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from random import Random
 from typing import Any, Literal
-from uuid import UUID
 
 from onehouse_tracker.models import ApiStatus, StatusReply
+from onehouse_tracker.testing._execution import Execution
 from onehouse_tracker.testing._fault_plan import FaultPlan, FaultScript
-from onehouse_tracker.testing._job_statements import JobAction, job_statement
 from onehouse_tracker.testing.enforcers import Enforcer
 from onehouse_tracker.testing.faults import Fault, FaultRule, not_found, refuse, throttled
+from onehouse_tracker.testing.forced import ForcedOutcomes
 from onehouse_tracker.testing.job_runs import COMPLETED, SimulatedRun
 from onehouse_tracker.testing.jobs import SimulatedJobs
 from onehouse_tracker.testing.records import Answer, Arrival, SimulatedRequest, peak
-from onehouse_tracker.testing.statements import (
-    KINDS,
-    Kind,
-    bare,
-    kind_of,
-    parse_error,
-    response_key,
-)
+from onehouse_tracker.testing.statements import KINDS, Kind, parse_error
 
 __all__ = ["SimulatedProject"]
 
@@ -100,13 +92,12 @@ class SimulatedProject:
         self.jobs = SimulatedJobs() if jobs is None else jobs
         self.jobs.belong(seed, speed)
         self.runs = self.jobs.runs
+        self._execution = Execution(kinds, speed=speed, seed=seed, jobs=self.jobs)
+        self._forced = ForcedOutcomes()
         self._enforcer = enforcer
         self._visible_after = visible_after
-        self._kinds = tuple(kinds)
-        self._speed = speed
         self._refusal = refusal or throttled()
         self._record = record
-        self._work = Random(f"{seed} work")
         self._unplaced: list[SimulatedRequest] = []
         self._clock: Callable[[], float] | None = None
         self._epoch = 0.0
@@ -225,6 +216,22 @@ class SimulatedProject:
             job, run_id, duration, status, queued=queued, not_run=not_run, at=created_at
         )
 
+    def force(self, pattern: str, outcome: str) -> None:
+        """
+        Decide what becomes of the statements that fit *pattern*.
+
+        Args:
+            pattern: A statement in which ``*`` and ``?`` stand for anything, case and the
+                number of blanks aside: ``RUN JOB *bad*``.  The first that fits decides.
+
+            outcome: A name of `FORCED`; those that begin with ``run-`` are about runs, and
+                hit statements that start one.
+
+        Raises:
+            ValueError: There is no such outcome.
+        """
+        self._forced.add(pattern, outcome)
+
     def script(self, request_id: str, faults: FaultScript) -> None:
         """Spoil the next polls of *request_id*, one after the other; `None` spares one."""
         self._faults.script(request_id, faults)
@@ -256,6 +263,9 @@ class SimulatedProject:
         if request is not None:
             request.polls += 1
         fault = self._admit("status", request_id, now)
+        if fault is None and request is not None and request.spoilt is not None:
+            fault = request.spoilt
+            self._arrive(now, "status", request_id, f"fault:{fault.kind}")
         reply = self.status(request_id, now)
         if reply is None and fault is not None and fault.kind in _SPOIL_A_PROPER_ANSWER:
             fault = not_found()  # there is no proper answer that could be spoilt
@@ -288,6 +298,10 @@ class SimulatedProject:
         if reason is not None:
             self._arrive(now, "submit", "", "malformed")
             return Answer(None, "", refuse(400, reason))
+        if fault is None:
+            fault = self._spoil(statement, now)
+            if fault is not None and fault.kind in _NOT_EXECUTED:
+                return Answer(None, "", fault)
         request_id = self._execute(statement, now)
         if fault is None:
             self._arrive(now, "submit", request_id, "accepted")
@@ -340,6 +354,14 @@ class SimulatedProject:
             self._arrive(now, kind, request_id, f"fault:{fault.kind}")
         return fault
 
+    def _spoil(self, statement: str, now: float) -> Fault | None:
+        """What is forced on the submission of *statement*."""
+        forced = self._forced.of(statement)
+        if forced is None or forced.on_submission is None:
+            return None
+        self._arrive(now, "submit", "", f"fault:{forced.on_submission.kind}")
+        return forced.on_submission
+
     def _arrive(
         self,
         now: float,
@@ -352,45 +374,13 @@ class SimulatedProject:
             self.arrivals.append(Arrival(now, kind, request_id, verdict))
 
     def _execute(self, statement: str, now: float) -> str:
-        # What no kind of this project fits behaves as it usually does.
-        kind = kind_of(statement, self._kinds) or kind_of(statement, KINDS) or KINDS[0]
-        duration, status = kind.draw(self._work)
-        request_id = self._new_id()
-        request = self.add(
-            request_id,
-            # Whole microseconds, as on the virtual clock: who sleeps that long finds it done.
-            round(duration / self._speed, 6),
-            status,
-            label=kind.label or None,
-            submitted_at=now,
+        forced = self._forced.of(statement)
+        request = self._execution.request_of(
+            statement, now, visible_after=self._visible_after, forced=forced
         )
-        request.statement = statement
-        if status.outcome is not None and status.outcome.ok:
-            self._succeed(request, statement, kind)
-        elif kind.reason is not None:
-            request.response = {"message": kind.reason}
+        self.requests[request.request_id] = request
 
-        return request_id
-
-    def _succeed(self, request: SimulatedRequest, statement: str, kind: Kind) -> None:
-        """Give *request* what it answers, and do what it was for."""
-        key = response_key(statement)
-        request.response = {key: {}}
-        found = job_statement(bare(statement))
-        if found is not None and found.action is JobAction.RUN:
-            # SUCCESS of RUN JOB says that the run was started; the run itself goes on.
-            run = self.jobs.start(found.job or "", request.request_id, request.finished_at)
-            request.response = {key: {"jobRunId": run.run_id}}
-        elif found is not None:
-            if found.action is JobAction.CANCEL_RUN:
-                self.jobs.cancel(found, request.finished_at)
-            # What it shows is how things are when it ends, which is not known yet.
-            request.look = partial(self.jobs.answer, found, request.finished_at)
-        if kind.response is not None:
-            request.response, request.look = kind.response, None
-
-    def _new_id(self) -> str:
-        return str(UUID(int=self._work.getrandbits(128), version=4))
+        return request.request_id
 
 
 _COST_NOTHING = frozenset({"refused", "unauthorized"})
