@@ -242,6 +242,11 @@ _response = OwnResponse(Result.__dict__["response"])
 setattr(Result, "response", _response)  # noqa: B010 - type checkers still see the field
 
 
+def response_of(result: Result) -> Mapping[str, Any] | None:
+    """The response of *result*, only to be looked at: it may be that of others too."""
+    return _response.peek(result)
+
+
 def own_copy(result: Result) -> Result:
     """A result that shares nothing mutable with *result*."""
     return replace(result, response=_response.shared(result), error=copy.copy(result.error))

@@ -49,6 +49,7 @@ from onehouse_tracker.stats import TrackerStats
 if TYPE_CHECKING:
     from onehouse_tracker.journal import Journal
     from onehouse_tracker.report.live_page import LivePage
+    from onehouse_tracker.runs import Runs
 
 __all__ = ["Completions", "Handle", "Tracker", "TrackerStats"]
 
@@ -102,6 +103,7 @@ class Tracker:
         self._policy = policy or PollPolicy()
         self._wall_clock = wall_clock or _utc_now
         self._seed = seed
+        self._runs: Runs | None = None
         self._session = Session(
             client,
             self._limiter,
@@ -192,6 +194,21 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         await self._session.leave(without_error=exc_type is None)
+
+    @property
+    def runs(self) -> Runs:
+        """Starts runs of jobs, and follows them to their real end."""
+        if self._runs is None:
+            from onehouse_tracker.runs import Runs  # noqa: PLC0415 - not everyone has runs
+
+            self._runs = Runs(
+                self._session,
+                self._client,
+                self._policy,
+                wall_clock=self._wall_clock,
+                seed=self._seed,
+            )
+        return self._runs
 
     # --- Waiting -----------------------------------------------------------------------
 

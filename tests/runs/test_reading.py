@@ -20,7 +20,7 @@ A, B, C, H = "run-a", "run-b", "run-c", "run-history"
 
 def _seen(response: dict[str, Any], *run_ids: str) -> dict[str, str]:
     listing = read_many(response, frozenset(run_ids or (A, B)), prefix=PREFIX)
-    return {run_id: sighting.word for run_id, sighting in listing.seen.items()}
+    return {run_id: sighting.word or "" for run_id, sighting in listing.seen.items()}
 
 
 BOTH = {A: RUNNING, B: DONE}
@@ -207,11 +207,13 @@ def test_place_of_the_ids_can_be_held_on_to() -> None:
     [
         ({"describeJobRunApiResponse": {"sparkJobRun": {"status": RUNNING}}}, RUNNING),
         ({"describeJobRunApiResponse": {"sparkJobRun": {"status": "NEW"}}, "x": DONE}, "NEW"),
-        ({"describeJobRunApiResponse": {"sparkJobRun": {"jobRunId": A}}, "x": DONE}, None),
+        ({"describeJobRunApiResponse": {"sparkJobRun": {"jobRunId": A}}, "x": DONE}, ""),
+        ({"describeJobRunApiResponse": {"sparkJobRun": {}}}, ""),
         ({"other": {"id": A, "status": DONE}}, DONE),
         ({"other": {"status": DONE}}, DONE),
-        ({"other": {"id": A, "status": DONE, "previous": RUNNING}}, None),
-        ({"other": [{"status": DONE}, {"status": RUNNING}]}, None),
+        ({"other": {"id": A, "status": DONE, "previous": RUNNING}}, ""),
+        ({"other": [{"status": DONE}, {"status": RUNNING}]}, ""),
+        ({"other": {"id": A}}, ""),
         ({"other": {"status": "COMPLETED"}}, None),
         ({}, None),
         (None, None),
@@ -220,10 +222,12 @@ def test_place_of_the_ids_can_be_held_on_to() -> None:
 def test_answer_about_one_run(response: dict[str, Any] | None, word: str | None) -> None:
     """
     The known place counts first; an answer about one run needs no ID in it.
+
+    A run that is there without a clear word (here an empty one) is told from no run at all.
     """
     found = read_one(response, A, word_at=JOB_RUNS.word_at, prefix=PREFIX)
 
-    assert (found.word if found else None) == word
+    assert (None if found is None else found.word or "") == word
 
 
 def test_large_answers_are_told_from_small_ones() -> None:
@@ -353,13 +357,13 @@ def test_random_answers_are_read_as_by_a_plain_reference() -> None:
     """
     draw = random.Random(7)
     found = 0
-    for _ in range(3_000):
+    for _ in range(1_000):
         answer = _random_answer(draw)
         ours = set(draw.sample([A, B, C], draw.randrange(1, 4)))
         expected = _plain_reading(answer, ours)
         found += len(expected)
         assert _seen(answer, *ours) == expected, (answer, ours)
-    assert found > 1_000
+    assert found > 300
 
 
 SHAPES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {

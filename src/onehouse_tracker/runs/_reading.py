@@ -33,8 +33,8 @@ _NODE_BYTES = 6
 class Sighting:
     """What an answer says about one run."""
 
-    word: str
-    """The status word."""
+    word: str | None
+    """The status word; `None` where the run is there, but no word that is clear."""
 
     row: Any
     """The part of the answer that says it: an object or a list."""
@@ -152,7 +152,7 @@ def read_one(
     response: Mapping[str, Any] | None, run_id: str, *, word_at: KeyPath, prefix: str
 ) -> Sighting | None:
     """
-    What the answer to a question about one run says; `None` if nothing clear.
+    What the answer to a question about one run says; `None` if it says nothing about any run.
 
     The known place counts first, whatever the word is; then it is read by value; and last,
     because the answer is about one run, the word nearest to its top.
@@ -162,13 +162,14 @@ def read_one(
     word = value_at(response, word_at)
     if word is not None:
         return Sighting(word, _container_at(response, word_at[:-1]))
-    if isinstance(_container_at(response, word_at[:-1]), Mapping):
-        return None  # the known place is there, and has no word
+    place = _container_at(response, word_at[:-1])
+    if isinstance(place, Mapping):
+        return Sighting(None, place)
     listing = read_many(response, {run_id}, prefix=prefix)
     if listing.has_ids:
-        return listing.seen.get(run_id)
+        return listing.seen.get(run_id) or Sighting(None, response)
     word = _word_nearest_to_top(response, prefix)
-    return Sighting(word, response) if word else None
+    return None if word is None else Sighting(word or None, response)
 
 
 def read_many(

@@ -1,0 +1,137 @@
+"""
+Statements that are sent in order, so many at a time, and what stops them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from onehouse_tracker.errors import TrackerError
+
+if TYPE_CHECKING:
+    from onehouse_tracker.run_results import RunResult
+    from onehouse_tracker.runs._book import Book
+    from onehouse_tracker.runs._followed import Followed, RunWait
+
+__all__ = ["Queue"]
+
+_AHEAD = 50
+"""Statements that wait for their slots at one time, at most: all others cost no task."""
+
+_log = logging.getLogger(__name__)
+
+
+class Queue:
+    """
+    The statements of one call of ``execute_all``.
+
+    Args:
+        book: What follows them.
+
+        statements: In the order in which they are sent.
+
+        label: Their label.
+
+        max_running: How many may be open at once; `None` is any number.
+
+        stop_on_failure: Whether nothing further is sent once one is not ok.
+
+        cancel_runs: Whether what runs is canceled then.
+
+        allow_unfollowed: Whether `RunOutcome.STARTED` is ok.
+
+        start: Starts a task that belongs to the tracker.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        statements: list[str],
+        label: str | None,
+        *,
+        max_running: int | None,
+        stop_on_failure: bool,
+        cancel_runs: bool,
+        allow_unfollowed: bool,
+        start: Callable[[Coroutine[Any, Any, None], str], object],
+    ) -> None:
+        self._book = book
+        self._statements = statements
+        self._label = label
+        self._max_running = max_running
+        self._stop_on_failure = stop_on_failure
+        self._cancel_runs = cancel_runs
+        self._allow_unfollowed = allow_unfollowed
+        self._start = start
+        self._open: set[int] = set()
+        self._failed: RunResult | None = None
+        self._wait: RunWait | None = None
+        self._sending: dict[Followed, None] = {}
+        self._news = asyncio.Event()
+
+    async def feed(self, wait: RunWait) -> None:
+        """Send one after the other, as many as may be open; return when all are sent."""
+        self._wait = wait
+        for number, statement in enumerate(self._statements):
+            followed = self._book.statement(
+                statement, self._label, allow_unfollowed=self._allow_unfollowed
+            )
+            while self._must_wait and not (self._failed or wait.over or wait.expired):
+                self._news.clear()
+                await self._news.wait()
+            position = wait.join(followed, None)
+            if wait.error is not None:
+                return
+            if self._failed is not None or wait.expired:
+                self._book.never_sent(followed, self._why(number))
+                continue
+            self._open.add(position)
+            self._sending[followed] = None
+            self._book.send_and_follow(followed, self._sent)
+        wait.fed()
+
+    def _why(self, number: int) -> str:
+        if self._failed is None:
+            return "it was not sent in time"
+        return (
+            f"statement {number + 1} was not sent, because another one was {self._failed.outcome}"
+        )
+
+    @property
+    def _must_wait(self) -> bool:
+        if self._max_running is not None and len(self._open) >= self._max_running:
+            return True
+        return len(self._sending) >= _AHEAD
+
+    def _sent(self, followed: Followed) -> None:
+        self._sending.pop(followed, None)
+        self._news.set()
+
+    def ended(self, position: int, result: RunResult) -> None:
+        """One has its outcome."""
+        wait = self._wait
+        if wait is None:
+            return
+        self._open.discard(position)
+        self._news.set()
+        if not self._stop_on_failure or result.ok or self._failed is not None:
+            return
+        self._failed = result
+        for followed in tuple(self._sending):
+            # Those that wait for a slot are not sent any more.
+            if not followed.was_sent:
+                self._book.never_sent(followed, self._why(position))
+        if self._cancel_runs:
+            for _, followed in tuple(wait.open_members()):
+                if followed.run is not None:
+                    self._start(self._cancel(followed), "onehouse-tracker cancel")
+
+    async def _cancel(self, followed: Followed) -> None:
+        try:
+            await self._book.cancel_run(followed)
+        except TrackerError as error:
+            followed.cancellation = str(error)
+            _log.warning("a run of job %r could not be canceled: %s", followed.job, error)

@@ -1,0 +1,396 @@
+"""
+The runs of one tracker: what users call ``tracker.runs``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, final
+
+from onehouse_tracker._checks import check_label, check_statement
+from onehouse_tracker._engine.open_tracker.validation import check_timeout
+from onehouse_tracker._util.numbers import is_count, is_number
+from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
+from onehouse_tracker.run_results import JobRun, RunResult, RunResults
+from onehouse_tracker.runs._book import Book
+from onehouse_tracker.runs._callbacks import OnRunResult, RunCallbacks
+from onehouse_tracker.runs._followed import Followed, RunWait
+from onehouse_tracker.runs._handles import RunCompletions, RunHandle
+from onehouse_tracker.runs._queue import Queue
+
+if TYPE_CHECKING:
+    from onehouse_tracker._engine.open_tracker.session import Session
+    from onehouse_tracker.policy import PollPolicy
+    from onehouse_tracker.protocols import StatusSource
+    from onehouse_tracker.runs._kinds import WorkKind
+
+__all__ = ["Runs"]
+
+
+@final
+class Runs:
+    """
+    Starts runs, and follows runs to their real end; get it as ``Tracker.runs``.
+
+    A run is checked by statements (SHOW RUNS IN JOB, DESCRIBE JOB_RUN) within the same rate
+    limit as everything else.  These never appear among your requests.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        source: StatusSource,
+        policy: PollPolicy,
+        *,
+        wall_clock: Callable[[], datetime],
+        seed: int | None,
+    ) -> None:
+        self._session = session
+        self._source = source
+        self._policy = policy
+        self._wall_clock = wall_clock
+        self._seed = seed
+        self._book: Book | None = None
+        self._not_run_grace = 1800.0
+        self._kinds: list[WorkKind] = []
+
+    def __repr__(self) -> str:
+        return f"<Runs: {0 if self._book is None else self._book.followed} followed>"
+
+    @property
+    def not_run_grace(self) -> float:
+        """Seconds during which the word NOT_RUN means "not yet"; 1,800 unless you set it."""
+        return self._not_run_grace
+
+    @not_run_grace.setter
+    def not_run_grace(self, seconds: float) -> None:
+        if not is_number(seconds):
+            raise ConfigError(f"not_run_grace is seconds from 0, not {seconds!r}")
+        self._not_run_grace = seconds
+        if self._book is not None:
+            self._book.judge.not_run_grace = seconds
+
+    def add_kind(self, kind: WorkKind) -> None:
+        """
+        Follow one more kind of work, beside runs of jobs.
+
+        Raises:
+            ConfigError: There is a kind of this name already.
+        """
+        if self._book is not None:
+            self._book.add_kind(kind)
+        self._kinds.append(kind)
+
+    # --- Following -------------------------------------------------------------------------
+
+    async def submit(self, statement: str, *, label: str | None = None) -> RunHandle:
+        """
+        Submit one statement within the rate limit, and follow the run that it starts to its end.
+
+        A statement is sent once, as by `Tracker.submit`.  For a statement that starts no run the
+        handle gives the outcome of its request.
+
+        Args:
+            statement: One SQL statement, e.g. ``RUN JOB nightly``.
+
+            label: Your name for it.
+
+        Returns:
+            A handle: await it for the end of the run.
+
+        Raises:
+            InvalidRequestError: It cannot be a statement; or it runs a job whose name cannot be
+                read or quoted, so that its run could not be followed.  Nothing was sent.
+
+            SubmissionRejectedError: The server refused it; nothing runs.
+
+            SubmissionUnsentError: It never left; it is safe to submit it again.
+
+            SubmissionUnknownError: It may or may not run.
+
+            ProjectError: What `Tracker.submit` raises.
+        """
+        book = self._opened()
+        check_label(label)
+        followed = book.statement(check_statement(statement), label)
+        await book.send(followed)
+        if book.closed:
+            raise TrackerClosedError(
+                "the tracker was closed, but the statement was accepted as request"
+                f" {followed.request_id}",
+                pending=(followed.request_id or "",),
+            )
+        handle = self._handle(followed)
+        book.follow_request(followed)
+        return handle
+
+    def track(self, run: JobRun) -> RunHandle:
+        """
+        Follow one run, whoever started it.
+
+        Raises:
+            InvalidRequestError: Nobody knows such a kind of work.
+
+            TrackerClosedError: The tracker is not open.
+        """
+        return self._handle(self._opened().run(_checked(run)))
+
+    async def wait_all(
+        self,
+        runs: Iterable[JobRun | RunHandle],
+        *,
+        timeout: float | None = None,
+        on_result: OnRunResult | None = None,
+    ) -> RunResults:
+        """
+        Wait until every run has its outcome.
+
+        Several callers may wait for the same run; it is checked once.  Cancelling this call stops
+        the waiting, and the checks of what nobody else waits for.
+
+        Args:
+            runs: What to wait for: runs, or handles.
+
+            timeout: Seconds, on the event loop's clock.  `None` waits without limit.
+
+            on_result: Called with each `RunResult` as it is known, one at a time, as that of
+                `Tracker.wait_all`.  What it raises is logged and kept in
+                `RunResults.callback_errors`.
+
+        Returns:
+            One result per run, in the order given.  What had not ended at the deadline has the
+            outcome `TIMED_OUT` and can be waited for again.
+
+        Raises:
+            InvalidRequestError: Something is neither a run nor a handle.
+
+            ConfigError: The timeout is not a number of seconds from 0.
+
+            ProjectError: What `Tracker.wait_all` raises; ``pending`` has the IDs of the runs
+                without an outcome.
+        """
+        book = self._opened()
+        check_timeout(timeout)
+        wanted = _all_checked(runs)
+
+        async def feed(wait: RunWait) -> None:
+            self._join_all(book, wait, wanted)
+
+        return await self._until_all(book, feed, timeout, on_result)
+
+    def as_completed(
+        self, runs: Iterable[JobRun | RunHandle], *, timeout: float | None = None
+    ) -> RunCompletions:
+        """
+        Iterate over the results in the order in which the runs end.
+
+        Args:
+            runs: What to wait for: runs, or handles.
+
+            timeout: Seconds from now; what has not ended then comes as `TIMED_OUT`.
+
+        Returns:
+            An async iterator that is also an async context manager.  It raises what `wait_all`
+            raises, after the results that were known before.
+
+        Raises:
+            InvalidRequestError: Something is neither a run nor a handle.
+
+            ConfigError: The timeout is not a number of seconds from 0.
+
+            TrackerClosedError: The tracker is not open.
+        """
+        book = self._opened()
+        check_timeout(timeout)
+        wanted = _all_checked(runs)
+        arrived: deque[RunResult] = deque()
+        wait = RunWait(on_each=lambda _, result: arrived.append(result))
+        self._join_all(book, wait, wanted)
+        timer = self._expire_after(book, wait, timeout)
+        return RunCompletions(wait, arrived, partial(_release, book, wait, timer))
+
+    async def execute_all(
+        self,
+        statements: Iterable[str],
+        *,
+        timeout: float | None = None,
+        label: str | None = None,
+        on_result: OnRunResult | None = None,
+        max_running: int | None = None,
+        stop_on_failure: bool = False,
+        cancel_runs: bool = False,
+        allow_unfollowed: bool = False,
+    ) -> RunResults:
+        """
+        Submit statements in order, and follow what they start to its real end.
+
+        Args:
+            statements: SQL statements.  One that starts no run has the outcome of its request.
+
+            timeout: Seconds for all of it.  What was not sent by then is not sent; what runs
+                continues.
+
+            label: Your name for all of them.
+
+            on_result: Called with each `RunResult` as it is known, see `wait_all`.
+
+            max_running: Statements and runs that may be open at once; the next one is sent when
+                one ends.  `None` is any number.
+
+            stop_on_failure: Whether nothing further is sent once a result is not ok.  What runs
+                is followed to its end.
+
+            cancel_runs: Whether what runs is canceled then.
+
+            allow_unfollowed: Whether `RunOutcome.STARTED` counts as ok.
+
+        Returns:
+            One result per statement, in the order given.
+
+        Raises:
+            InvalidRequestError: Something cannot be a statement, or starts a run that could not
+                be followed.  Nothing was sent.
+
+            ConfigError: A setting makes no sense.
+
+            ProjectError: What `Tracker.wait_all` raises.
+        """
+        book = self._opened()
+        check_timeout(timeout)
+        check_label(label)
+        if max_running is not None and not is_count(max_running):
+            raise ConfigError(f"max_running is None or a whole number from 1, not {max_running!r}")
+        if isinstance(statements, str | bytes):
+            raise InvalidRequestError(
+                "give a list of statements; for one statement use tracker.runs.submit(statement)"
+            )
+        wanted = [check_statement(statement) for statement in statements]
+        for statement in wanted:
+            book.read(statement)
+        queue = Queue(
+            book,
+            wanted,
+            label,
+            max_running=max_running,
+            stop_on_failure=stop_on_failure,
+            cancel_runs=cancel_runs,
+            allow_unfollowed=allow_unfollowed,
+            start=self._session.start,
+        )
+        return await self._until_all(book, queue.feed, timeout, on_result, on_each=queue.ended)
+
+    async def cancel_run(self, run: JobRun) -> RunResult:
+        """
+        Have the server cancel a run, whoever started it, and wait until it has stopped.
+
+        Raises:
+            InvalidRequestError: Such work cannot be canceled.
+
+            SubmissionError: The server refused the statement, or its fate is unknown.
+
+            ProjectError: What `wait_all` raises.
+        """
+        handle = self.track(run)
+        try:
+            return await handle.cancel_run()
+        finally:
+            handle.cancel()
+
+    # --- Private -----------------------------------------------------------------------------
+
+    def _opened(self) -> Book:
+        self._session.opened()
+        if self._book is None:
+            self._book = Book(
+                self._session,
+                self._source,
+                self._policy,
+                wall_clock=self._wall_clock,
+                seed=self._seed,
+            )
+            self._book.judge.not_run_grace = self._not_run_grace
+            for kind in self._kinds:
+                self._book.add_kind(kind)
+        return self._book
+
+    def _handle(self, followed: Followed) -> RunHandle:
+        book = self._opened()
+        wait = RunWait()
+        wait.join(followed, None)
+        wait.fed()
+        return RunHandle(followed, wait, book.leave, book.cancel_run)
+
+    @staticmethod
+    def _join_all(book: Book, wait: RunWait, runs: list[JobRun | RunHandle]) -> None:
+        for run in runs:
+            if isinstance(run, RunHandle):
+                wait.join(run.followed, None)
+            else:
+                wait.join(book.run(run), run.label)
+        wait.fed()
+
+    @staticmethod
+    def _expire_after(
+        book: Book, wait: RunWait, timeout: float | None
+    ) -> asyncio.TimerHandle | None:
+        if timeout is None:
+            return None
+        loop = asyncio.get_running_loop()
+        return loop.call_at(loop.time() + timeout, book.expire, wait)
+
+    async def _until_all(
+        self,
+        book: Book,
+        feed: Callable[[RunWait], Awaitable[None]],
+        timeout: float | None,
+        on_result: OnRunResult | None,
+        on_each: Callable[[int, RunResult], None] | None = None,
+    ) -> RunResults:
+        callbacks = None if on_result is None else RunCallbacks(on_result, self._session)
+
+        def ended(position: int, result: RunResult) -> None:
+            if callbacks is not None:
+                callbacks.put(position, result)
+            if on_each is not None:
+                on_each(position, result)
+
+        wait = RunWait(on_each=ended)
+        if callbacks is not None:
+            callbacks.start(wait)
+        timer = self._expire_after(book, wait, timeout)
+        try:
+            await feed(wait)
+            await wait.until_over()
+            if callbacks is not None:
+                await callbacks.until_done()
+        finally:
+            _release(book, wait, timer)
+            if callbacks is not None:
+                await callbacks.aclose()
+        wait.raise_error()
+        return RunResults(
+            wait.results(), callback_errors=None if callbacks is None else callbacks.errors
+        )
+
+
+def _release(book: Book, wait: RunWait, timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+    book.leave(wait)
+    wait.fed()
+
+
+def _checked(run: object) -> JobRun:
+    if isinstance(run, JobRun):
+        return run
+    raise InvalidRequestError(f"a run is a JobRun(job, run_id), not {type(run).__name__}")
+
+
+def _all_checked(runs: Iterable[JobRun | RunHandle]) -> list[JobRun | RunHandle]:
+    if isinstance(runs, JobRun | RunHandle | str | bytes):
+        raise InvalidRequestError(f"give a list of runs, not one {type(runs).__name__}")
+    return [run if isinstance(run, RunHandle) else _checked(run) for run in runs]
