@@ -77,7 +77,7 @@ def test_each_help_has_examples_and_the_exit_codes(name: str) -> None:
 
     assert ended.exit_code == 0
     assert ended.output.count(f"onehouse-tracker {name}") >= 2
-    assert "\n    124  timed out\n    130  interrupted\n    141  whoever" in ended.output
+    assert "\n    124  timed out\n    130  interrupted\n    141  the program" in ended.output
 
 
 @pytest.mark.parametrize("name", COMMANDS)
