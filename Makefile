@@ -241,7 +241,7 @@ install-airflow2: $(AIRFLOW2_READY)
 $(AIRFLOW3_READY) $(AIRFLOW2_READY): .venv-%/.ready: tests/airflow/requirements-%.txt pyproject.toml
 	@echo "installing into .venv-$* ..."
 	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
-	@.venv-$*/bin/python $(PIP_INSTALL) -r $< -e '.[redis]'
+	@.venv-$*/bin/python $(PIP_INSTALL) -r $< -e '.[cli,redis]'
 	@touch $@
 
 $(DOCS_READY): pyproject.toml constraints.txt

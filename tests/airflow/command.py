@@ -43,8 +43,13 @@ class Airflow:
         self._connection: dict[str, Any] = {}
 
     def connect(self, connection: dict[str, Any]) -> None:
-        """Give it the connection `onehouse_default`."""
+        """Give it the connection `onehouse_default` in its environment, which is faster."""
         self._connection = connection
+
+    def store(self, connection: dict[str, Any]) -> None:
+        """Store the connection `onehouse_default` in its database, as a user does."""
+        command = ["connections", "add", "onehouse_default", "--conn-json", json.dumps(connection)]
+        assert self.run(*command) == 0, self.log
 
     def settings(self, **settings: str) -> None:
         """Set more environment variables, for all that runs from now on."""
@@ -64,7 +69,11 @@ class Airflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW_CONN_ONEHOUSE_DEFAULT": json.dumps(self._connection),
+            **(
+                {"AIRFLOW_CONN_ONEHOUSE_DEFAULT": json.dumps(self._connection)}
+                if self._connection
+                else {}
+            ),
             # So that what its processes run is measured, too.
             **{name: it for name, it in os.environ.items() if name.startswith("COVERAGE")},
             **self._settings,
@@ -84,9 +93,12 @@ class Airflow:
         """
         Run a command while the block runs, and kill it with all that it started.
 
-        A path is a Python program of ours; what begins with a word is a command of Airflow's.
+        A path is a Python program, ``onehouse-tracker`` is our command, and what begins with
+        another word is a command of Airflow's.
         """
-        program = sys.executable if isinstance(arguments[0], Path) else _COMMAND
+        program: str | Path = sys.executable if isinstance(arguments[0], Path) else _COMMAND
+        if arguments[0] == "onehouse-tracker":
+            program, *arguments = [_COMMAND.with_name("onehouse-tracker"), *arguments[1:]]  # type: ignore[assignment]
         self.home.mkdir(parents=True, exist_ok=True)
         out = self.home.with_name(f"{self.home.name}-{time.monotonic_ns()}.log")
         with out.open("wb") as file:
@@ -122,8 +134,13 @@ class Airflow:
         return json.loads(value) if isinstance(value, str) else value
 
     def records(self) -> list[str]:
-        """The Variables in which tasks remember what they submitted."""
+        """The Variables that hold what tasks have submitted, before 3.3."""
         return [key for (key,) in self.query("select key from variable")]
+
+    def task_log(self, dag_id: str) -> str:
+        """All that the tasks of a DAG have logged, on workers and in the triggerer."""
+        files = sorted((self.home / "logs").glob(f"dag_id={dag_id}/**/*.log*"))
+        return "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
 
 
 def kill_tree(pid: int) -> None:

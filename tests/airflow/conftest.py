@@ -29,7 +29,7 @@ os.environ.update(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def simulate() -> Simulate:
     """Run a simulator that lets in *limit* requests in any second."""
     return simulated

@@ -1,5 +1,5 @@
 """
-Operators that are told to end: what Airflow's signal handlers make of a task that submits.
+Operators that are ended: what Airflow's signal handlers make of a task that submits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.exceptions import AirflowException
 
-from onehouse_tracker.integrations.airflow import operators
+from onehouse_tracker.integrations.airflow import _record_store
 from onehouse_tracker.integrations.airflow.operators import OnehouseSqlOperator
 from tests.airflow.simulation import Simulate, connection
 
@@ -30,14 +30,15 @@ def test_a_task_that_is_killed_while_it_submits(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """
-    Airflow 3 calls `on_kill` and leaves the task five seconds: it ends at once, says what goes
-    on, and the next try submits the others.
+    Airflow 3 calls `on_kill` and leaves the task five seconds: it ends at once, says what
+    continues, and the next try submits the others.
     """
     variables: dict[str, str] = {}
-    monkeypatch.setattr(operators, "read_variable", variables.get)
+    monkeypatch.setattr(_record_store, "read_variable", variables.get)
     monkeypatch.setattr(
-        operators, "write_variable", lambda key, text, _: variables.update({key: text})
+        _record_store, "write_variable", lambda key, text, _: variables.update({key: text})
     )
+    monkeypatch.setattr(_record_store, "delete_variable", lambda key: variables.pop(key, None))
     statements = [f"RUN JOB {number}" for number in range(20)]
     operator = OnehouseSqlOperator(task_id="t", statements=statements, wait=False)
     ti = SimpleNamespace(
@@ -51,7 +52,7 @@ def test_a_task_that_is_killed_while_it_submits(
         began = time.monotonic()
         timer.start()
         try:
-            with pytest.raises(AirflowException, match="told to end"):
+            with pytest.raises(AirflowException, match="the task was ended while it submitted"):
                 operator.execute({"ti": ti})
         finally:
             timer.join()
@@ -68,7 +69,7 @@ def test_a_task_that_is_killed_while_it_submits(
     assert len(simulator.project.requests) == 20
     out, err = capfd.readouterr()
     text = caplog.text + out + err
-    said = re.search(r"but (\d+) requests go on at the server: ((?:[\w-]+, )*[\w-]+)", text)
+    said = re.search(r"but (\d+) requests continue on the server: ((?:[\w-]+, )*[\w-]+)", text)
     assert said is not None
     listed = said[2].split(", ")
     # The signal may come between the server's answer and our hearing of it: one less, at most.

@@ -1,19 +1,16 @@
 """
-A whole Airflow 3: a scheduler, workers, a server and a triggerer, with a hundred mapped tasks
-and two that need no worker.
-
-These are the parts that ``airflow standalone`` starts, started one by one: it has no way to
-keep its log servers from listening on every address.
+A whole Airflow 3 as its users run it: the connection is stored in its database, DAGs are
+triggered by hand, and nothing is retried.
 """
 
 from __future__ import annotations
 
 import json
-import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -21,8 +18,10 @@ from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import Kind
 from onehouse_tracker.testing.threaded import RunningSimulator
-from tests.airflow.command import Airflow
-from tests.airflow.simulation import Reasoning, Simulate
+from tests.airflow.command import DAGS, Airflow
+from tests.airflow.parts import running, states, trigger, wait_for_states
+from tests.airflow.simulation import KINDS, Simulate, connection
+from tests.docs.pages import ROOT, blocks_of
 
 pytestmark = [
     pytest.mark.running,
@@ -30,110 +29,142 @@ pytestmark = [
 ]
 
 COUNT = 100
+"""Mapped tasks, each with one statement."""
+
+PAGE = {
+    str(block.title): block.text
+    for block in blocks_of(ROOT / "docs/how-to/airflow.md")
+    if block.title
+}
+"""The DAGs of the documentation, by the names of their files."""
+
+OURS = ("mapped", "from_trigger", "from_template", "limited", "soft")
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def _one_to_twenty(rng: Random) -> float:
+    return rng.uniform(1, 20)
 
 
-def _wait_for(port: int, seconds: float) -> None:
-    give_up = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < give_up, "the server does not listen"
-            time.sleep(0.2)
-        else:
-            return
+@dataclass
+class Ended:
+    """What became of all DAGs."""
+
+    airflow: Airflow
+    simulator: RunningSimulator
+    states: dict[str, Counter[str]]
 
 
-def _states(airflow: Airflow) -> Counter[str]:
-    rows = airflow.query("select state from task_instance where dag_id = 'mapped'")
-    return Counter(str(state) for (state,) in rows)
-
-
-def _without_worker(airflow: Airflow) -> dict[str, tuple[str, str | None, int | None]]:
-    """State, host and process of the tasks that a trigger alone carries out."""
-    rows = airflow.query(
-        "select task_id, state, hostname, pid from task_instance where dag_id = 'from_trigger'"
+@pytest.fixture(scope="module")
+def ended(
+    empty_home: Path, tmp_path_factory: pytest.TempPathFactory, simulate: Simulate
+) -> Iterator[Ended]:
+    """All DAGs, of the documentation and of these tests, after they have run together."""
+    tmp_path = tmp_path_factory.mktemp("standalone")
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    (folder / "ours.py").write_text(
+        (DAGS / "statements.py").read_text(encoding="utf-8"), encoding="utf-8"
     )
-    return {task: (state, host, pid) for task, state, host, pid in rows}
-
-
-@pytest.fixture
-def simulator(simulate: Simulate) -> Iterator[RunningSimulator]:
-    """A server whose statements take longer than Airflow needs to defer a task."""
-    with simulate(kinds=[Kind(label="RUN JOB", duration=10.0)]) as simulator:
-        yield simulator
-
-
-def test_a_hundred_mapped_tasks(airflow: Airflow, simulator: RunningSimulator) -> None:
-    """
-    All succeed, each statement runs once, and no worker is held meanwhile.
-
-    Airflow itself may fail a task whose deferral was short, and retries it: the retry must find
-    what was submitted.
-    """
-    port = _free_port()
-    airflow.settings(
-        AIRFLOW__API__PORT=str(port),
-        AIRFLOW__API__HOST="127.0.0.1",
-        AIRFLOW__API__BASE_URL=f"http://127.0.0.1:{port}",
-        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://127.0.0.1:{port}/execution/",
-        AIRFLOW__CORE__EXECUTOR="LocalExecutor",
-        AIRFLOW__CORE__PARALLELISM="4",
-        AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG="200",
-        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="True",
-        AIRFLOW__CORE__INTERNAL_API_SECRET_KEY="a" * 32,
-        AIRFLOW__API__SECRET_KEY="b" * 32,
-        AIRFLOW__API_AUTH__JWT_SECRET="c" * 64,
-        AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK="False",
-        AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
-    )
-    simulator.project.add("good", 10)
-    simulator.project.add("bad", 10, ApiStatus.FAILED)
-    commands = [["dags", "reserialize"]]
-    for dag in ("mapped", "from_trigger"):
-        commands += [["dags", "unpause", dag, "--yes"], ["dags", "trigger", dag]]
-    for command in commands:
-        assert airflow.run(*command) == 0, airflow.log
-
-    with ExitStack() as stack:
-        server = ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        stack.enter_context(airflow.running(*server))
-        # A worker that cannot reach it fails its task.
-        _wait_for(port, seconds=120)
-        for part in (
-            ["dag-processor"],
-            ["scheduler", "--skip-serve-logs"],
-            ["triggerer", "--skip-serve-logs"],
-        ):
-            stack.enter_context(airflow.running(*part))
-        give_up = time.monotonic() + 540
-        while _states(airflow)["success"] < COUNT:
-            states = _states(airflow)
-            assert time.monotonic() < give_up, states
-            assert not states["failed"], states
-            time.sleep(1)
-        # Neither ever had a host or a process.
-        ended = {"good": ("success", "", None), "bad": ("failed", "", None)}
-        while _without_worker(airflow) != ended:
-            assert time.monotonic() < give_up, _without_worker(airflow)
-            time.sleep(1)
-
-    project = simulator.project
-    assert isinstance(project, Reasoning)
-    tries = Counter(
-        int(number)
-        for (number,) in airflow.query(
-            "select try_number from task_instance where dag_id = 'mapped'"
+    for name, text in PAGE.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    kinds = [Kind(label="RUN JOB", duration=_one_to_twenty), Kind(label="CLEAN", duration=3600)]
+    kinds += [kind for kind in KINDS if kind.label != "RUN JOB"]
+    with simulate(kinds=kinds) as simulator:
+        airflow = Airflow(
+            tmp_path / "home", copy_of=empty_home, AIRFLOW__CORE__DAGS_FOLDER=str(folder)
         )
+        described = connection(simulator.url, tmp_path=tmp_path)
+        # What a user has who never heard of it.
+        extra = json.loads(described["extra"])
+        del extra["min_deferral"]
+        airflow.store({**described, "extra": json.dumps(extra)})
+        simulator.project.add("good", 10)
+        simulator.project.add("bad", 10, ApiStatus.FAILED)
+        dags = {*OURS, *(name.removesuffix(".py") for name in PAGE)}
+        with running(airflow):
+            for dag in sorted(dags):
+                trigger(airflow, dag)
+            found = wait_for_states(airflow, dags, seconds=600)
+        yield Ended(airflow, simulator, found)
+
+
+def test_a_hundred_mapped_tasks_without_retries(ended: Ended) -> None:
+    """
+    All succeed, however short their statements are: no deferral ends before the scheduler has
+    learned of it.
+    """
+    assert ended.states["mapped"] == {"success": COUNT}
+    tries = ended.airflow.query(
+        "select distinct try_number from task_instance where dag_id = 'mapped'"
     )
-    # Airflow's own failures; they are reported, and must cost no statement.
-    print("TRIES", json.dumps(tries))
-    assert project.submitted() == COUNT
+    assert tries == [(1,)]
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_a_dag_of_the_documentation(ended: Ended, name: str) -> None:
+    """
+    Triggered by hand, it has no logical date; and it is what people copy.
+    """
+    found = ended.states[name.removesuffix(".py")]
+
+    assert set(found) == {"success"}, states(ended.airflow, name.removesuffix(".py"))
+
+
+def test_each_statement_was_submitted_once(ended: Ended) -> None:
+    """
+    Within the rate limit, and no record is left of what is over.
+    """
+    project = ended.simulator.project
+    statements = [one for one in project.arrivals if one.kind == "submit"]
+    # The mapped ones, and those of the other DAGs: nightly 2, per_table 3, submit_then_wait 2,
+    # without_worker 1, orders 3, from_template 1, limited 1, soft 1.
+    assert len(statements) == COUNT + 14
     assert project.refused == 0
-    assert airflow.records() == []
+    assert ended.airflow.records() == []
+    kept = ended.airflow.query("select dag_id, key from task_state_store")
+    # The one that was pending when its task failed; clearing the task continues to track it.
+    assert kept == [("limited", "onehouse_tracker_0")]
+
+
+def test_tasks_that_need_no_worker(ended: Ended) -> None:
+    """
+    Neither has ever had a host or a process; one fails because its request does.
+    """
+    rows = ended.airflow.query(
+        "select task_id, state, hostname, pid from task_instance where"
+        " dag_id = 'from_trigger' or (dag_id in ('from_template', 'without_worker')"
+        " and task_id = 'results')"
+    )
+
+    assert sorted((task, state) for task, state, _, _ in rows) == [
+        ("bad", "failed"),
+        ("good", "success"),
+        ("results", "success"),
+        ("results", "success"),
+    ]
+    assert {(host, pid) for _, _, host, pid in rows} == {("", None)}
+
+
+def test_a_task_that_is_deferred_keeps_its_execution_timeout(ended: Ended) -> None:
+    """
+    It fails when its time is over, and not when its statement is.
+    """
+    assert ended.states["limited"] == {"failed": 1}
+    [(seconds,)] = ended.airflow.query(
+        "select duration from task_instance where dag_id = 'limited'"
+    )
+    assert 10 <= seconds < 60
+    log = ended.airflow.task_log("limited")
+    assert "was still pending at the end of execution_timeout of 10 s" in log
+    assert "it continues on the server" in log
+
+
+def test_a_sensor_that_may_fail_softly_is_skipped(ended: Ended) -> None:
+    """
+    Whether it defers or not; it used to depend on that.
+    """
+    assert states(ended.airflow, "soft") == {
+        "submit": "success",
+        "deferred": "skipped",
+        "poked": "skipped",
+    }

@@ -13,11 +13,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 from airflow.exceptions import TaskDeferred
 
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3, AirflowFailException
+from onehouse_tracker.integrations.airflow._airflow import (
+    AIRFLOW_3,
+    RENDERS_IN_TRIGGERER,
+    RETRIES_FROM_TRIGGERER,
+    AirflowFailException,
+)
 from onehouse_tracker.integrations.airflow._event_payload import EventPayload
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
@@ -28,6 +39,8 @@ from onehouse_tracker.models import ApiStatus, Outcome, Request, Result
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import EXTRA, LIMIT, Simulate, WatchedServer, connection
 from tests.airflow.triggerer import Triggerer, run_triggers
+
+MODULE = OnehouseTrackTrigger.__module__
 
 
 def _results(triggerer: Triggerer, trigger_id: int) -> dict[str, str]:
@@ -137,7 +150,7 @@ def test_more_statements_than_fit_are_not_submitted() -> None:
     """
     The deferral would fail when all of them run.
     """
-    operator = OnehouseSqlOperator(task_id="t", statements=["RUN JOB a"] * 1001)
+    operator = OnehouseSqlOperator(task_id="t", statements=["RUN JOB a"] * 1001, deferrable=True)
 
     with pytest.raises(AirflowFailException, match="nothing was submitted"):
         operator.execute({})
@@ -221,12 +234,13 @@ def test_credentials_that_are_changed_meanwhile_are_found(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_followed_is_an_event_that_says_so(
-    arguments: dict[str, Any], error: str
+def test_what_cannot_be_tracked_is_an_event_that_says_so(
+    arguments: dict[str, Any], error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A trigger that raises fails its task with "Trigger failure", which tells a user nothing.
     """
+    monkeypatch.setattr(f"{MODULE}._MIN_DEFERRAL", 0.0)
     triggerer = run_triggers(
         [OnehouseTrackTrigger(**arguments)],
         lambda: {"conn_type": "onehouse", "host": "http://127.0.0.1:1", "extra": "{}"},
@@ -266,10 +280,37 @@ def test_it_takes_what_a_template_or_an_xcom_brings(
     assert _results(triggerer, 0) == {"a": "SUCCEEDED", "b": "SUCCEEDED"}
 
 
-def test_what_is_pending_at_the_deadline_goes_on(simulate: Simulate, tmp_path: Path) -> None:
+def test_it_fires_no_earlier_than_airflow_can_bear(simulate: Simulate, tmp_path: Path) -> None:
     """
-    A deadline that passed while no triggerer ran still allows a last look.
+    A scheduler that learns of the deferral after the resumption takes the task for dead.
     """
+    with simulate() as simulator:
+        simulator.project.add("a", 0)
+        triggers = [OnehouseTrackTrigger(["a"], end_from_trigger=ends) for ends in (False, True)]
+        triggerer = run_triggers(
+            triggers, lambda: connection(simulator.url, tmp_path=tmp_path, min_deferral=2.5)
+        )
+
+    # What ends the task here meets no scheduler.
+    assert triggerer.fired_at[0] >= 2.5
+    assert triggerer.fired_at[1] < triggerer.fired_at[0]
+    assert _results(triggerer, 0) == {"a": "SUCCEEDED"}
+
+
+def test_by_default_that_depends_on_the_version() -> None:
+    """
+    Airflow 2.11 has no such fault; what the connection says counts for both.
+    """
+    assert OnehouseTrackTrigger(["a"])._min_deferral == (8.0 if AIRFLOW_3 else 0.0)
+
+
+def test_what_is_pending_at_the_deadline_continues(
+    simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A deadline that passed while no triggerer ran still allows a last poll.
+    """
+    monkeypatch.setattr(f"{MODULE}._LAST_LOOK", 1.5)
     with simulate() as simulator:
         simulator.project.add("done", 0)
         simulator.project.add("slow", 3600)
@@ -311,7 +352,7 @@ def test_what_the_log_says(
 @pytest.mark.parametrize("status", [ApiStatus.SUCCESS, ApiStatus.FAILED])
 def test_it_can_end_its_task_itself(simulate: Simulate, tmp_path: Path, status: str) -> None:
     """
-    Without a worker, where nothing is to be done there; a retry is a worker's business.
+    Without a worker, where nothing is to be done there; who retries depends on the version.
     """
     with simulate() as simulator:
         simulator.project.add("a", 0, status)
@@ -325,8 +366,8 @@ def test_it_can_end_its_task_itself(simulate: Simulate, tmp_path: Path, status: 
     if status == ApiStatus.SUCCESS:
         assert state == "success"
         assert event.xcoms["return_value"][0]["outcome"] == "SUCCEEDED"
-    elif AIRFLOW_3:
-        # Here the trigger is not told how many retries are left: a worker fails the task.
+    elif AIRFLOW_3 and not RETRIES_FROM_TRIGGERER:
+        # The trigger cannot see how many retries are left: a worker fails the task.
         assert state is None
         assert event.payload["results"][0]["outcome"] == "FAILED"
     else:
@@ -336,10 +377,12 @@ def test_it_can_end_its_task_itself(simulate: Simulate, tmp_path: Path, status: 
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="2.11 tells a trigger how many tries there are")
 @pytest.mark.parametrize("retries", [0, 3])
-def test_a_task_without_a_worker_keeps_its_retries(retries: int) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INVALID])
+def test_a_task_without_a_worker_keeps_its_retries(retries: int, outcome: Outcome) -> None:
     """
-    Airflow 3 makes a task instance for the triggerer whose max_tries is 0, whatever is left: an
-    event that ends the task there would take its retries away.
+    Airflow 3 makes a task instance for the triggerer whose max_tries is 0, whatever is left.
+    Before 3.3.2, an event that fails the task there would take its retries away; since then it is
+    retried, and only a worker can fail without a retry what is hopeless.
     """
     from airflow.executors.workloads.task import TaskInstanceDTO
     from airflow.jobs.triggerer_job_runner import TriggerRunner
@@ -370,9 +413,10 @@ def test_a_task_without_a_worker_keeps_its_retries(retries: int) -> None:
         told, DagSerialization.to_dict(dag), run
     )
 
-    event = trigger._event(EventPayload.of([Result(request_id="a", outcome=Outcome.FAILED)]))
+    event = trigger._event(EventPayload.of([Result(request_id="a", outcome=outcome)]))
 
-    assert getattr(event, "task_instance_state", None) == (None if retries else "failed")
+    ends_here = not retries or (RETRIES_FROM_TRIGGERER and outcome is Outcome.FAILED)
+    assert getattr(event, "task_instance_state", None) == ("failed" if ends_here else None)
 
 
 def test_an_operator_can_begin_in_the_triggerer() -> None:
@@ -393,13 +437,15 @@ def test_an_operator_can_begin_in_the_triggerer() -> None:
 
     assert operator.start_from_trigger
     assert arguments.trigger_cls == trigger.serialize()[0]
-    assert arguments.timeout == timedelta(seconds=60)
+    # Airflow ends it a minute after it should have ended itself.
+    assert arguments.timeout == timedelta(seconds=120)
+    assert (trigger.deadline, trigger.limit) == (60, "follow_timeout of 60 s")
     assert hasattr(operator, arguments.next_method)
     assert (trigger.request_ids, trigger.on_partial) == (["a", "b"], "fail")
     assert trigger.end_from_trigger
 
 
-def test_what_goes_on_is_said_when_a_task_is_killed(
+def test_what_continues_is_said_when_a_task_is_killed(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """
@@ -415,8 +461,8 @@ def test_what_goes_on_is_said_when_a_task_is_killed(
 
     out, err = capfd.readouterr()
     log = caplog.text + out + err
-    assert "2 requests go on at the server: a, b" in log
-    assert "1 requests go on at the server: c" in log
+    assert "2 requests continue on the server: a, b" in log
+    assert "1 request continues on the server: c" in log
 
 
 def test_a_response_that_found_no_room_is_asked_for_again(
@@ -463,11 +509,67 @@ def test_a_retry_looks_before_it_defers(
         simulator.project.add("a", 0)
         described = connection(simulator.url, tmp_path=tmp_path)
         monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
-        operator = OnehouseTrackOperator(task_id="t", request_ids=["a"])
+        operator = OnehouseTrackOperator(task_id="t", request_ids=["a"], deferrable=True)
         first, second = (SimpleNamespace(try_number=number) for number in (1, 2))
 
         with pytest.raises(TaskDeferred):
-            operator._follow({"ti": first}, [Request("a")])
-        [item] = operator._follow({"ti": second}, [Request("a")])
+            operator._track({"ti": first}, [Request("a")])
+        [item] = operator._track({"ti": second}, [Request("a")])
 
     assert item["outcome"] == "SUCCEEDED"
+
+
+def test_the_output_of_another_task_is_a_template_in_the_triggerer() -> None:
+    """
+    A triggerer cannot resolve a reference, and cannot receive what a plain `xcom_pull` asks for.
+    """
+    with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None):
+        submit = OnehouseSqlOperator(task_id="s", statements=["SHOW JOBS"], wait=False)
+        mapped = OnehouseSqlOperator.partial(task_id="m", wait=False).expand(statement=["SHOW"])
+        if not RENDERS_IN_TRIGGERER:
+            for ids in (submit.output, "{{ ti.xcom_pull(task_ids='s') }}"):
+                with pytest.raises(ConfigError, match=r"need 3\.3"):
+                    OnehouseTrackOperator(
+                        task_id=f"x{id(ids)}", request_ids=ids, start_from_trigger=True
+                    )
+            return
+        for ids, message in (
+            (mapped.output, "m is mapped"),
+            (submit.output.map(str), "as it is"),
+            ([submit.output, "a"], "as it is"),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                OnehouseTrackOperator(
+                    task_id=f"x{id(ids)}", request_ids=ids, start_from_trigger=True
+                )
+        track = OnehouseTrackOperator(
+            task_id="t", request_ids=submit.output, start_from_trigger=True
+        )
+
+    assert track.start_trigger_args.trigger_kwargs["request_ids"] == (
+        "{{ ti.xcom_pull(task_ids='s', key='return_value', map_indexes=-1) }}"
+    )
+    assert track.upstream_task_ids == {"s"}
+
+
+@pytest.mark.skipif(not RENDERS_IN_TRIGGERER, reason="3.3 fills in templates there")
+def test_a_template_asks_for_one_xcom() -> None:
+    """
+    For those of all map indexes a triggerer would wait for ever: it cannot receive them.
+    """
+    asked: list[dict[str, Any]] = []
+
+    def xcom_pull(**kwargs: Any) -> list[str]:
+        asked.append(kwargs)
+        return ["a", "b"]
+
+    trigger = OnehouseTrackTrigger("{{ ti.xcom_pull(task_ids='s') }} ", conn_id="{{ dag_id }}")
+    trigger.template_fields = ("request_ids", "conn_id")
+    trigger.render_template_fields(
+        {"ti": SimpleNamespace(xcom_pull=xcom_pull), "dag_id": "d"},
+        jinja2.Environment(autoescape=False),  # noqa: S701 - as Airflow
+    )
+
+    assert asked == [{"task_ids": "s", "map_indexes": -1}]
+    assert trigger.conn_id == "d"
+    assert [one.request_id for one in trigger._requests()] == ["a", "b"]

@@ -1,11 +1,13 @@
 """
-What Airflow says of a Variable: that there is none, only if there is none.
+What Airflow says of a Variable: that there is none, only if there is none.  And what it says in
+``dags test`` of a connection that is stored.
 
 A task that believed it of a record which could not be read would submit everything again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import sqlite3
@@ -20,6 +22,7 @@ import pytest
 from airflow import __version__ as airflow_version
 from airflow import exceptions as of_all
 from airflow import settings
+from airflow.models import Connection
 from airflow.models.base import Base
 from airflow.models.variable import Variable as Row
 from sqlalchemy import event, update
@@ -28,6 +31,7 @@ from onehouse_tracker.integrations.airflow import _airflow
 from onehouse_tracker.integrations.airflow._airflow import (
     AIRFLOW_3,
     AirflowException,
+    read_connection,
     read_variable,
     write_variable,
 )
@@ -42,7 +46,7 @@ def database() -> Iterator[None]:
         settings.initialize()
         known = Base.metadata.tables
         # Newer ones refer to a table of teams.
-        tables = [known[name] for name in ("team", "variable") if name in known]
+        tables = [known[name] for name in ("team", "variable", "connection") if name in known]
         Base.metadata.create_all(settings.engine, tables)
         stack.callback(Base.metadata.drop_all, settings.engine, tables)
         if AIRFLOW_3:
@@ -167,3 +171,18 @@ def test_what_cannot_be_decrypted_is_no_missing_record() -> None:
 
     with pytest.raises(AirflowException, match=f"{KEY} exists, and could not be read"):
         read_variable(KEY)
+
+
+def test_a_connection_that_is_stored_is_found_in_a_dags_test() -> None:
+    """
+    There, Airflow 3 cannot be awaited, and says of every connection that it is not defined.
+    """
+    with settings.Session() as session:
+        session.add(Connection(conn_id="stored", conn_type="onehouse", host="https://a.example"))
+        session.commit()
+
+    found = asyncio.run(read_connection("stored"))
+
+    assert found.host == "https://a.example"
+    with pytest.raises(AirflowException, match="of_no_test"):
+        asyncio.run(read_connection("of_no_test"))

@@ -39,6 +39,9 @@ class Triggerer(Protocol):
     def run(self, until: int, seconds: float) -> None:
         """Run until so many triggers have fired or failed, or raise `TimeoutError`."""
 
+    fired_at: dict[int, float]
+    """Seconds from the start of the runner to each event."""
+
     def cancel_after(self, trigger_id: int, seconds: float) -> None:
         """Cancel a trigger, as Airflow does when a user ends its task."""
 
@@ -74,6 +77,7 @@ class _Common:
         self.fired: dict[int, Any] = {}
         self.failed: dict[int, Any] = {}
         self.connections_read = 0
+        self.fired_at: dict[int, float] = {}
         self.to_cancel: dict[int, float] = {}
         self.began = 0.0
 
@@ -88,6 +92,10 @@ class _Common:
         for key in due:
             del self.to_cancel[key]
         return due
+
+    def note(self, trigger_id: int, event: Any) -> None:
+        self.fired[trigger_id] = event
+        self.fired_at[trigger_id] = time.monotonic() - self.began
 
     def is_over(self, until: int) -> bool:
         return len(self.fired) + len(self.failed) >= until and not self.to_cancel
@@ -127,7 +135,7 @@ class _Thread(_Common):
                 time.sleep(0.05)
                 while runner.events:
                     trigger_id, event = runner.events.popleft()
-                    self.fired[trigger_id] = event
+                    self.note(trigger_id, event)
                 while runner.failed_triggers:
                     trigger_id, error = runner.failed_triggers.popleft()
                     self.failed[trigger_id] = error
@@ -188,7 +196,7 @@ class _Supervisor(_Common):
                 self._send(sock, frame_id, reply | self.read_connection())
             elif body["type"] == "TriggerStateChanges":
                 for trigger_id, event, *_ in body.get("events") or ():
-                    self.fired[trigger_id] = SimpleNamespace(**event)
+                    self.note(trigger_id, SimpleNamespace(**event))
                 self.failed.update(body.get("failures") or ())
                 sync = messages.TriggerStateSync(
                     to_create=to_create, to_cancel=set(self.take_due())

@@ -11,6 +11,7 @@ try:
 except ImportError:
     from airflow import DAG
 
+from onehouse_tracker.integrations.airflow._airflow import RENDERS_IN_TRIGGERER
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
     OnehouseTrackOperator,
@@ -29,9 +30,12 @@ with DAG("succeeding", start_date=START, schedule=None, catchup=False):
         task_id="follow",
         request_ids="{{ ti.xcom_pull(task_ids='submit') }}",
         report_url="https://reports.example/{{ dag.dag_id }}",
+        deferrable=True,
     )
-    sense = OnehouseRequestSensor(task_id="sense", request_ids=follow.output)
-    once_more = OnehouseSqlOperator(task_id="once_more", statement="RUN JOB nightly")
+    sense = OnehouseRequestSensor(task_id="sense", request_ids=follow.output, deferrable=True)
+    once_more = OnehouseSqlOperator(
+        task_id="once_more", statement="RUN JOB nightly", deferrable=True
+    )
     on_the_worker = OnehouseSqlOperator(
         task_id="on_the_worker", statement="SHOW JOBS", deferrable=False
     )
@@ -53,12 +57,15 @@ with DAG("retried", start_date=START, schedule=None, catchup=False):
     OnehouseSqlOperator(
         task_id="delete",
         statements=["RUN JOB a", "DELETE TABLE orders", "RUN JOB b"],
+        deferrable=True,
         retries=1,
         retry_delay=timedelta(seconds=1),
     )
 
 with DAG("once", start_date=START, schedule=None, catchup=False) as once:
-    OnehouseSqlOperator(task_id="run", statements=["RUN JOB a", "RUN JOB b", "RUN JOB c"])
+    OnehouseSqlOperator(
+        task_id="run", statements=["RUN JOB a", "RUN JOB b", "RUN JOB c"], deferrable=True
+    )
 
 with DAG("many", start_date=START, schedule=None, catchup=False):
     for number in range(300):
@@ -71,6 +78,36 @@ with DAG("from_trigger", start_date=START, schedule=None, catchup=False):
         )
 
 with DAG("mapped", start_date=START, schedule=None, catchup=False):
-    OnehouseSqlOperator.partial(task_id="run", retries=3, retry_delay=timedelta(seconds=1)).expand(
+    OnehouseSqlOperator.partial(task_id="run", retries=0, deferrable=True).expand(
         statement=[f"RUN JOB table_{number}" for number in range(100)]
     )
+
+if RENDERS_IN_TRIGGERER:
+    with DAG("from_template", start_date=START, schedule=None, catchup=False):
+        submit = OnehouseSqlOperator(task_id="submit", statements=["RUN JOB a"], wait=False)
+        results = OnehouseTrackOperator(
+            task_id="results",
+            request_ids="{{ ti.xcom_pull(task_ids='submit') }}",
+            start_from_trigger=True,
+            end_from_trigger=True,
+        )
+        submit >> results
+
+with DAG("limited", start_date=START, schedule=None, catchup=False):
+    OnehouseSqlOperator(
+        task_id="clean",
+        statement="CLEAN TABLE orders",
+        deferrable=True,
+        execution_timeout=timedelta(seconds=10),
+    )
+
+with DAG("soft", start_date=START, schedule=None, catchup=False):
+    submit = OnehouseSqlOperator(task_id="submit", statement="DELETE TABLE orders", wait=False)
+    for name, deferrable in (("deferred", True), ("poked", False)):
+        OnehouseRequestSensor(
+            task_id=name,
+            request_ids=submit.output,
+            deferrable=deferrable,
+            poke_interval=1,
+            soft_fail=True,
+        )

@@ -178,3 +178,41 @@ def test_airflow_is_told_what_there_is() -> None:
     assert [module for part in info["operators"] for module in part["python-modules"]] == [
         "onehouse_tracker.integrations.airflow.operators"
     ]
+
+
+def test_the_form_has_a_field_for_each_key_of_the_extra_field() -> None:
+    """
+    Airflow 3.2 and later build the form from this; secrets are not shown while they are typed.
+    """
+    [described] = get_provider_info()["connection-types"]
+    fields = described["conn-fields"]
+
+    settings = {"limiter", "limit", "share", "processes", "patience", "min_deferral"}
+    assert set(fields) == {*EXTRA, "bearer_token", *settings}
+    secret = {name for name, of in fields.items() if of["schema"].get("format") == "password"}
+    assert secret == {"api_key", "api_secret", "bearer_token"}
+    assert all(of["label"] for of in fields.values())
+    assert set(described["ui-field-behaviour"]) == {"hidden-fields", "relabeling", "placeholders"}
+    # An untouched field is stored as null, or as an empty string.
+    for untouched in (None, ""):
+        assert _project(**dict.fromkeys(settings, untouched)) == _project()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(None, None), ("", None), ("0", 0.0), (12, 12.0), ("2.5", 2.5)]
+)
+def test_how_short_a_deferral_may_be(value: object, seconds: float | None) -> None:
+    """
+    Without a word of the user, the version of Airflow decides; who changes it keeps the tracker.
+    """
+    assert _project(min_deferral=value).min_deferral == seconds
+    assert _project(min_deferral=value) == _project()
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", 51, "soon"])
+def test_a_deferral_that_never_ends_is_refused(value: object) -> None:
+    """
+    Airflow ends a trigger a minute after its deadline: it must have fired by then.
+    """
+    with pytest.raises(ConfigError, match="min_deferral"):
+        _project(min_deferral=value)

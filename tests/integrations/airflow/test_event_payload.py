@@ -9,6 +9,7 @@ import pytest
 from onehouse_tracker.errors import ConfigError, RejectedError
 from onehouse_tracker.integrations.airflow._event_payload import (
     EventPayload,
+    counted,
     describe_ids,
     json_of,
 )
@@ -58,9 +59,11 @@ def test_it_holds_what_an_operator_needs() -> None:
                 "status": "API_OPERATION_STATUS_FAILED",
                 "reason": "no such table",
                 "response": {"errorMessage": "no such table"},
+                "number": 2,
             },
-            {"request_id": "c", "outcome": "TIMED_OUT"},
-        ]
+            {"request_id": "c", "outcome": "TIMED_OUT", "number": 3},
+        ],
+        "count": 3,
     }
 
 
@@ -151,12 +154,73 @@ def test_all_ok_is_ok() -> None:
     """
     news = EventPayload.of([OK, PARTLY])
 
-    assert TaskResult.of(news, on_partial="succeed") == TaskResult(ok=True)
+    assert TaskResult.of(news, on_partial="succeed").ok
     assert TaskResult.of(news, on_partial="fail") == TaskResult(
         ok=False,
         message="1 of 2 requests did not succeed:\n"
-        "  request d ended PARTIALLY_SUCCEEDED: no reason was given",
+        "  request d (request 2 of 2) ended PARTIALLY_SUCCEEDED: no reason was given",
     )
+
+
+@pytest.mark.parametrize(
+    ("results", "message", "is_partial"),
+    [
+        ([], "there were no requests", False),
+        ([OK], "the request succeeded", False),
+        ([OK, OK], "all 2 requests succeeded", False),
+        ([PARTLY], "0 of 1 request succeeded, and 1 only partly: d", True),
+        ([OK, PARTLY, OK], "2 of 3 requests succeeded, and 1 only partly: d", True),
+    ],
+)
+def test_a_success_says_how_many_succeeded_only_partly(
+    results: list[Result], message: str, *, is_partial: bool
+) -> None:
+    """
+    The task succeeds, and yet a part of its work was not done.
+    """
+    assert TaskResult.of(EventPayload.of(results), on_partial="succeed") == TaskResult(
+        ok=True, message=message, is_partial=is_partial
+    )
+
+
+def test_one_of_many_statements_is_named_by_its_number() -> None:
+    """
+    A user knows statements, and not request IDs.
+    """
+    ids = [f"r{number}" for number in range(1, 61)]
+    failed = Result(request_id="r37", outcome=Outcome.FAILED, label="RUN JOB")
+    payload = EventPayload.of([failed], order=ids, error="nothing answered", pending=["r60"])
+
+    message = TaskResult.of(payload, on_partial="succeed", noun="statement").message
+
+    assert message == (
+        "1 of 60 requests did not succeed:\n"
+        "  request r37 (statement 37 of 60, RUN JOB) ended FAILED: no reason was given\n"
+        "tracking stopped with 1 request pending (r60): nothing answered"
+    )
+
+
+def test_what_was_pending_at_the_deadline_names_the_limit() -> None:
+    """
+    People have to know which number to raise, and that the statement is not over.
+    """
+    payload = EventPayload.of([LATE], limit="execution_timeout of 10 s")
+
+    assert TaskResult.of(payload, on_partial="succeed").message == (
+        "the request did not succeed:\n"
+        "  request c was still pending at the end of execution_timeout of 10 s;"
+        " it continues on the server"
+    )
+    # A limit that was not reached says nothing.
+    assert "limit" not in EventPayload.of([OK], limit="execution_timeout of 10 s")
+
+
+def test_one_is_not_several() -> None:
+    """
+    The messages are read by people.
+    """
+    assert counted(1, "request") == "1 request"
+    assert [counted(number, "request") for number in (0, 2)] == ["0 requests", "2 requests"]
 
 
 def test_the_message_tells_who_failed_and_why() -> None:
@@ -167,8 +231,11 @@ def test_the_message_tells_who_failed_and_why() -> None:
 
     assert verdict.message.splitlines() == [
         "2 of 3 requests did not succeed:",
-        "  request b ended FAILED: no such table",
-        "  request c ended TIMED_OUT: no reason was given; it goes on at the server",
+        "  request b (request 2 of 3) ended FAILED: no such table",
+        (
+            "  request c (request 3 of 3) was still pending when tracking stopped;"
+            " it continues on the server"
+        ),
     ]
     assert not verdict.hopeless
 
@@ -183,7 +250,7 @@ def test_the_message_is_bounded() -> None:
 
     assert len(verdict.message.splitlines()) == 12
     assert verdict.message.endswith("  and 990 more")
-    assert "request 0 (x) ended FAILED" in verdict.message
+    assert "request 0 (request 1 of 1000, x) ended FAILED" in verdict.message
 
 
 def test_what_makes_no_sense_is_not_tried_again() -> None:
@@ -199,14 +266,14 @@ def test_what_makes_no_sense_is_not_tried_again() -> None:
     ).hopeless
 
 
-def test_a_following_that_stopped_says_what_is_pending() -> None:
+def test_a_tracking_that_stopped_says_what_is_pending() -> None:
     """
-    The requests go on at the server: their IDs are what people need then.
+    The requests continue on the server: their IDs are what people need then.
     """
     news = EventPayload.of([OK], error="nothing answered", pending=["c", "d"])
 
     assert TaskResult.of(news, on_partial="succeed").message == (
-        "following stopped with 2 requests pending (c, d): nothing answered"
+        "tracking stopped with 2 requests pending (c, d): nothing answered"
     )
 
 

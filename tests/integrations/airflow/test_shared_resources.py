@@ -209,7 +209,7 @@ def test_what_is_spoilt_is_replaced_for_those_who_come_next() -> None:
     Credentials may have been changed in the connection while a tracker used the old ones.
     """
     door = Door()
-    shared = Shared(door, linger=60, spoilt_by=(SpoiltError,))
+    shared = Shared(door, linger=60, invalid_after=(SpoiltError,))
 
     async def spoil() -> None:
         async with shared.use("a"):
@@ -284,7 +284,7 @@ def test_whoever_comes_goes_or_is_cancelled_nothing_is_lost_or_left(seed: int) -
             finally:
                 alive.discard(name)
 
-    shared = Shared(watched, linger=luck.choice([0, 0.5]), spoilt_by=(SpoiltError,))
+    shared = Shared(watched, linger=luck.choice([0, 0.5]), invalid_after=(SpoiltError,))
 
     async def user() -> None:
         await asyncio.sleep(luck.uniform(0, 3))

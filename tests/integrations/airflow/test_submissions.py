@@ -34,8 +34,8 @@ from onehouse_tracker.integrations.airflow._submissions import (
 from onehouse_tracker.integrations.airflow._worker import (
     StoppedError,
     WatchedClient,
-    follow_here,
     submit_missing,
+    track_here,
 )
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus, Outcome, Request, StatusReply
@@ -73,9 +73,26 @@ class Variables(dict[str, str]):
         self[key] = value
         self.step()
 
+    def delete(self, key: str) -> None:
+        """Delete one."""
+        self.step()
+        self.pop(key, None)
+        self.step()
+
 
 def _record(variables: Variables, statements: Sequence[str], life: int = 0) -> Submissions:
-    return Submissions(KEY, statements, life=life, store=Store(variables.get, variables.write))
+    store = Store(
+        read=variables.get,
+        write=variables.write,
+        delete=variables.delete,
+        name=_name,
+        kind="Airflow Variable",
+    )
+    return Submissions(KEY, statements, life=life, store=store)
+
+
+def _name(block: int) -> str:
+    return f"record_{block}"
 
 
 def _try(variables: Variables, statements: Sequence[str], sent: list[str], life: int = 0) -> str:
@@ -99,7 +116,7 @@ def _try(variables: Variables, statements: Sequence[str], sent: list[str], life:
 @pytest.mark.parametrize("count", [1, 3, 120])
 def test_wherever_a_worker_dies_nothing_is_submitted_twice(count: int) -> None:
     """
-    After a death at any step, the next try goes on, or says that it cannot know.
+    After a death at any step, the next try continues, or says that it cannot know.
     """
     statements = [f"RUN JOB {i}" for i in range(count)]
     for steps in itertools.count():
@@ -156,7 +173,7 @@ def test_a_task_that_succeeded_and_is_cleared_submits_again(deleted: int) -> Non
     # What the first life wrote into the second block is not taken for the second life's.
     with pytest.raises(FateUnknownError, match="statement 1 of 120"):
         _record(variables, statements, life=1).known()
-    name = KEY.name(0)
+    name = _name(0)
     content = json.loads(variables[name])
     content["statements"]["0"]["request_id"] = "of the second life"
     variables[name] = json.dumps(content)
@@ -218,7 +235,7 @@ def test_another_statement_in_its_place_is_not_submitted() -> None:
 
     with pytest.raises(FateUnknownError, match="as request the-request, and it may run"):
         _record(variables, ["RUN JOB b"]).known()
-    with pytest.raises(FateUnknownError, match="another statement"):
+    with pytest.raises(FateUnknownError, match="with another text"):
         _record(variables, []).known()
 
 
@@ -253,15 +270,31 @@ def test_the_record_holds_no_statement() -> None:
     assert "marked" not in str(variables)
 
 
-def test_names_fit_whatever_the_task_is_called() -> None:
+def test_a_task_is_named_by_all_that_tells_it_apart() -> None:
     """
-    A Variable's name has at most 250 characters, and each of these three may have as many.
+    It describes the record for people.
     """
-    long = TaskKey("d" * 250, "t" * 250, "r" * 250, 7)
-
-    assert len(long.name(3)) <= 250
-    assert long.name(0) != TaskKey("d" * 250, "t" * 250, "r" * 250, 8).name(0)
     assert str(TaskKey("d", "t", "r", 7)) == "DAG d, task t, run r, map index 7"
+    assert str(TaskKey("d", "t", "r", -1)) == "DAG d, task t, run r"
+
+
+@pytest.mark.parametrize("count", [1, 120])
+def test_a_record_that_holds_nothing_is_deleted(count: int) -> None:
+    """
+    A task whose statements all failed, and that nobody clears, would leave it for ever.
+    """
+    statements = [f"RUN JOB {number}" for number in range(count)]
+    variables, sent = Variables(), list[str]()
+    _try(variables, statements, sent)
+    assert variables
+
+    record = _record(variables, ())
+    record.forget_requests(f"id of {statement}" for statement in statements)
+
+    assert variables == {}
+    # It can be written again.
+    _try(variables, statements, sent)
+    assert len(sent) == 2 * count
 
 
 def test_a_variable_stays_small() -> None:
@@ -461,6 +494,9 @@ def test_an_intent_that_was_not_written_is_forgotten() -> None:
                 raise OSError("the server is away")
             self[key] = value
 
+        def delete(self, key: str) -> None:
+            self.pop(key, None)
+
     variables = Away()
     variables.steps_left = 1
     with RunningSimulator() as simulator:
@@ -528,7 +564,7 @@ def _told_to_end(client: WatchedClient, after: float, variables: Variables) -> I
 def test_a_task_that_is_told_to_end_gives_up_what_waits() -> None:
     """
     At once, and until then nothing says of a statement without a slot that it may run: not even
-    what a SIGKILL would leave behind.  The next try goes on.
+    what a SIGKILL would leave behind.  The next try continues.
     """
     variables = Variables()
     statements = ["RUN JOB a", "RUN JOB b"]
@@ -593,7 +629,7 @@ def test_a_refusal_for_the_rate_leaves_no_intent() -> None:
             _submit_missing(tracker, client, variables, ["RUN JOB a"])
 
     assert project.arrived == 1
-    assert [json.loads(text)["statements"] for text in found] == [{}]
+    assert found == []
     assert project.requests == {}
 
 
@@ -635,7 +671,7 @@ def test_who_waits_here_says_what_is_pending(caplog: pytest.LogCaptureFixture) -
         RunningSimulator(SimulatorServer(project)) as simulator,
         sync.Tracker(_client(simulator), limiter=_fast()) as tracker,
     ):
-        news = follow_here(
+        news = track_here(
             tracker,
             [Request("quick"), Request("slow")],
             timeout=0.5,
@@ -672,7 +708,7 @@ def test_who_waits_here_does_not_wait_for_what_cannot_be_reached(
     monkeypatch.setattr(_worker, "_REPORT", 0.2)
     policy = PollPolicy(failure_base=0.001, failure_max=0.01, gap_min=0.01, gap_max=0.01)
     with sync.Tracker(Answers(), limiter=LocalLimiter(1000), policy=policy) as tracker:
-        news = follow_here(
+        news = track_here(
             tracker,
             [Request("bad"), Request("other")],
             timeout=20,
@@ -688,7 +724,7 @@ def test_who_waits_here_does_not_wait_for_what_cannot_be_reached(
 
 def test_who_waits_here_with_wrong_credentials_is_told() -> None:
     """
-    The requests go on: their IDs are part of the news.
+    The requests continue: their IDs are part of the payload.
     """
     server = SimulatorServer(SimulatedProject(), expected_headers={"x-onehouse-api-key": "right"})
     with (
@@ -700,7 +736,7 @@ def test_who_waits_here_with_wrong_credentials_is_told() -> None:
             limiter=_fast(),
         ) as tracker,
     ):
-        news = follow_here(
+        news = track_here(
             tracker, [Request("a")], timeout=None, log=LOG, on_pending=lambda _: None
         )
 

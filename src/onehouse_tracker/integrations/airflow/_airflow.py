@@ -4,10 +4,12 @@ What differs between Airflow 2.11 and 3: where names live, and how state is read
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow import __version__ as airflow_version
+from airflow.configuration import conf
 from airflow.triggers.base import (
     BaseTrigger,
     StartTriggerArgs,
@@ -16,7 +18,17 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-AIRFLOW_3 = int(airflow_version.split(".")[0]) >= 3  # noqa: PLR2004 - a version
+VERSION: Final = tuple(int(part) for part in re.findall(r"\d+", airflow_version)[:3])
+AIRFLOW_3 = VERSION >= (3,)
+
+RENDERS_IN_TRIGGERER: Final = hasattr(BaseTrigger, "render_template_fields")
+"""Whether a task that begins in the triggerer may have templates (3.3)."""
+
+DECLARATIVE_FORM: Final = VERSION >= (3, 2)
+"""Whether the form of a connection is read from the provider's description."""
+
+RETRIES_FROM_TRIGGERER: Final = VERSION >= (3, 3, 2)
+"""Whether Airflow retries a task that a trigger has failed."""
 
 if AIRFLOW_3:
     from airflow.sdk import (
@@ -33,17 +45,32 @@ else:
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
 
 try:
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
 except ImportError:  # before 3.2
-    from airflow.exceptions import AirflowException, AirflowFailException
+    from airflow.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
     "AIRFLOW_3",
+    "DECLARATIVE_FORM",
+    "RENDERS_IN_TRIGGERER",
+    "RETRIES_FROM_TRIGGERER",
     "AirflowException",
     "AirflowFailException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
@@ -54,7 +81,10 @@ __all__ = [
     "TaskFailedEvent",
     "TaskSuccessEvent",
     "TriggerEvent",
+    "default_deferrable",
+    "delete_variable",
     "delete_variable_with_success",
+    "is_success_in_database",
     "read_connection",
     "read_variable",
     "read_xcom",
@@ -62,7 +92,12 @@ __all__ = [
 ]
 
 _PAUSE: Final = 1.0
-"""Seconds until a Variable that was not found is asked for again, where nothing else can tell."""
+"""Seconds until a Variable that was not found is read again, where nothing else can tell."""
+
+
+def default_deferrable() -> bool:
+    """Whether operators defer by default: ``[operators] default_deferrable``."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
 async def read_connection(conn_id: str) -> Any:
@@ -72,21 +107,28 @@ async def read_connection(conn_id: str) -> Any:
     Raises:
         AirflowException: There is no such connection.
     """
-    if hasattr(BaseHook, "aget_connection"):
+    if hasattr(BaseHook, "aget_connection") and _supervisor_can_be_awaited():
         return await BaseHook.aget_connection(conn_id)
     from asgiref.sync import sync_to_async  # noqa: PLC0415 - Airflow brings it
 
     return await sync_to_async(BaseHook.get_connection)(conn_id)
 
 
+def _supervisor_can_be_awaited() -> bool:
+    """Not in ``airflow dags test`` of Airflow 3, where an awaited lookup finds no connection."""
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - 3 only
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    return supervisor is None or hasattr(supervisor, "asend")
+
+
 def read_variable(key: str) -> str | None:
     """
     Read a Variable from where `write_variable` put it; `None` if there is none.
 
-    ``Variable.get`` cannot be used: it says of a Variable that it could not read that there is
-    none, and a statement would be submitted twice.  The API server of Airflow 3 says the same, so
-    that is not believed before the list of keys confirms it.  Airflow 3.1 and 3.2 have no such
-    list: they are asked a second time.
+    ``Variable.get`` cannot be used: if it cannot read a Variable, it says that there is none, and
+    a statement would be submitted twice.  The API server of Airflow 3 says the same, so the list
+    of keys has to confirm it.  Airflow 3.1 and 3.2 have no such list: they are read twice.
 
     Raises:
         AirflowException: It could not be read.
@@ -128,7 +170,7 @@ def _ask_for_variable(key: str) -> str | None:
 
 
 def _ask(question: Any, key: str) -> Any:
-    """Ask the API server; `None` is what it answers of what it did not find."""
+    """Ask the API server; `None` if it did not find it."""
     from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415 - 3 only
     from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - 3 only
     from airflow.sdk.execution_time.comms import ErrorResponse  # noqa: PLC0415 - 3 only
@@ -144,8 +186,8 @@ def _ask(question: Any, key: str) -> Any:
 def _unreadable(key: str) -> str:
     return (
         f"the Variable {key} exists, and could not be read; it holds what this task has submitted,"
-        " so nothing is submitted now. A retry goes on, if the database was away for a moment. If"
-        " the Fernet key was changed, give Airflow the old one too: fernet_key takes several."
+        " so nothing is submitted now. If the database was away for a moment, a retry continues."
+        " If the Fernet key was changed, give Airflow the old one too: fernet_key takes several."
     )
 
 
@@ -166,6 +208,11 @@ def write_variable(key: str, value: str, description: str) -> None:
     Variable.set(key, value, description=description)
 
 
+def delete_variable(key: str) -> None:
+    """Delete a Variable; nothing happens if there is none."""
+    Variable.delete(key)
+
+
 def delete_variable_with_success(key: str, context: Mapping[str, Any]) -> None:
     """
     Delete a Variable of a task that has succeeded, if that is what the database says.
@@ -181,8 +228,13 @@ def delete_variable_with_success(key: str, context: Mapping[str, Any]) -> None:
         # In the transaction that writes the state: both, or neither.
         Variable.delete(key, session=get_current_task_instance_session())
         return
-    if _state_in_database(context["ti"]) == "success":
+    if is_success_in_database(context["ti"]):
         Variable.delete(key)
+
+
+def is_success_in_database(ti: Any) -> bool:
+    """Whether Airflow 3 has written down that the task has succeeded."""
+    return _state_in_database(ti) == "success"
 
 
 def _state_in_database(ti: Any) -> str | None:

@@ -1,5 +1,5 @@
 """
-From an Airflow connection to a tracker: credentials, budget and patience of one project.
+From an Airflow connection to a tracker: credentials, rate limit and patience of one project.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ _CREDENTIALS: Final = {
 }
 """Our name for each credential in the extra field."""
 
+_LONGEST_DEFERRAL: Final = 50.0
+"""Less than the grace after which Airflow ends a trigger whose deadline has passed."""
+
 _IN_EXTRA: Final = {ours: name for name, ours in _CREDENTIALS.items()}
 
 
@@ -64,6 +67,8 @@ class Project:
     share: float = 1.0
     processes: int = 4
     patience: float = 600.0
+    min_deferral: float | None = field(default=None, compare=False)
+    """Seconds that each deferral takes at least; `None` if the connection says nothing."""
 
     @classmethod
     def from_connection(cls, connection: Connection) -> Self:
@@ -87,6 +92,7 @@ class Project:
             share=_number(extra, "share", cls.share),
             processes=int(_number(extra, "processes", cls.processes)),
             patience=_number(extra, "patience", cls.patience),
+            min_deferral=_min_deferral(extra),
         )
         # Refused here, and not by the first task that uses it.
         project.make_limiter()
@@ -95,7 +101,7 @@ class Project:
         return project
 
     def make_limiter(self) -> RateLimiter:
-        """Make the limiter; it is opened by who uses it."""
+        """Make the limiter; the caller opens it."""
         return limiter_from(
             self.limiter,
             project=self.credentials.project_key,
@@ -105,7 +111,7 @@ class Project:
         )
 
     def make_policy(self) -> PollPolicy:
-        """When to ask again."""
+        """When to poll again."""
         return PollPolicy(patience=self.patience)
 
     @asynccontextmanager
@@ -122,7 +128,7 @@ class Project:
         return sync.Tracker(self.client(), limiter=self.make_limiter(), policy=self.make_policy())
 
     def client(self) -> OnehouseClient:
-        """Make a client; it is opened by who uses it."""
+        """Make a client; the caller opens it."""
         # At ten requests a second one connection does, and a second one when a reply is slow;
         # there are more when they are needed.
         return OnehouseClient(self.credentials, ready_connections=1)
@@ -159,6 +165,18 @@ def _base_url(connection: Connection) -> str | None:
     port = f":{connection.port}" if connection.port else ""
 
     return f"{scheme}://{host}{port}"
+
+
+def _min_deferral(extra: Mapping[str, Any]) -> float | None:
+    if extra.get("min_deferral") in {None, ""}:
+        return None
+    seconds = _number(extra, "min_deferral", 0.0)
+    if not 0 <= seconds <= _LONGEST_DEFERRAL:
+        raise ConfigError(
+            "min_deferral in the connection's extra field is between 0 and"
+            f" {_LONGEST_DEFERRAL:g} seconds"
+        )
+    return seconds
 
 
 def _number(extra: Mapping[str, Any], name: str, default: float) -> float:

@@ -1,21 +1,21 @@
 """
-What a trigger tells its operator: how each request ended, in bounded JSON.
+What a trigger reports to its operator: how each request ended, in bounded JSON.
 
 Airflow writes it into the database as part of the task instance, and the triggerer writes it
-into its log.  So it holds no more than it must, and does not show what it holds.
+into its log.  So it holds no more than it must, and its `repr` does not show what it holds.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from onehouse_tracker._util.text import printable
-from onehouse_tracker.models import Result
+from onehouse_tracker.models import Outcome, Result
 
-__all__ = ["EventPayload", "describe_ids", "json_of"]
+__all__ = ["EventPayload", "counted", "describe_ids", "json_of"]
 
 _ROOM: Final = 512 * 1024
 """Characters for reasons and responses, all requests together.  IDs and outcomes come on top:
@@ -29,12 +29,15 @@ class EventPayload(dict[str, Any]):
     """
     The payload of a trigger's event.
 
-    ``results`` holds one object per request, in the order in which they were asked for: always
-    ``request_id`` and ``outcome``, and ``label``, ``status``, ``reason`` and ``response`` where
-    there are any.  A response that found no room any more, or that a database would refuse, is
-    left out, and ``response_left_out`` is true.  ``error`` says why following stopped early,
-    ``pending`` then holds the IDs that are still open, and ``hopeless`` says that another try
-    would end the same way.
+    ``results`` holds one object per request, in the order of the task: always ``request_id`` and
+    ``outcome``, and ``label``, ``status``, ``reason`` and ``response`` where there are any.  Of
+    ``count`` requests, one that did not simply succeed has its ``number``.  A response that found
+    no room any more, or that a database would refuse, is left out, and ``response_left_out`` is
+    true.
+
+    ``error`` says why tracking stopped early, ``pending`` then holds the IDs that are still
+    open, and ``hopeless`` says that another try would end the same way.  ``limit`` names what
+    set the deadline that has passed.
     """
 
     @classmethod
@@ -42,27 +45,56 @@ class EventPayload(dict[str, Any]):
         cls,
         results: Iterable[Result],
         *,
+        order: Sequence[str] = (),
         error: str | None = None,
         pending: Iterable[str] = (),
         hopeless: bool = False,
+        limit: str | None = None,
     ) -> EventPayload:
-        """Make the payload."""
+        """
+        Make the payload.
+
+        Args:
+            results: Of the requests that have ended.
+
+            order: The IDs of all requests of the task; those of *results* if there are no others.
+
+            error: Why tracking stopped early.
+
+            pending: What it left open.
+
+            hopeless: Whether another try would end the same way.
+
+            limit: What set the deadline: ``"follow_timeout of 3600 s"``.
+        """
+        results = list(results)
+        order = order or [one.request_id for one in results]
+        numbers = {request_id: number for number, request_id in enumerate(order, 1)}
         room = _ROOM
         packed = []
         for result in results:
             item, used = _pack(result, room)
             room -= used
+            if len(order) > 1 and result.outcome is not Outcome.SUCCEEDED:
+                item["number"] = numbers[result.request_id]
             packed.append(item)
-        news = cls(results=packed)
+        payload = cls(results=packed, count=len(order))
         if error is not None:
-            news.update(error=printable(error), pending=list(pending), hopeless=hopeless)
-        return news
+            payload.update(error=printable(error), pending=list(pending), hopeless=hopeless)
+        if limit is not None and any(one.outcome is Outcome.TIMED_OUT for one in results):
+            payload["limit"] = limit
+        return payload
 
     def __repr__(self) -> str:
         outcomes = Counter(item["outcome"] for item in self.get("results", ()))
-        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
         error = f"; {self['error']}" if self.get("error") else ""
-        return f"<{told or 'no outcome'}{error}>"
+        return f"<{counts or 'no outcome'}{error}>"
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many there are: ``1 request``, ``2 requests``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def describe_ids(request_ids: Iterable[str]) -> str:

@@ -23,8 +23,8 @@ def request_ids_in(value: Any) -> list[str]:
     Find the request IDs in *value*, each once.
 
     Args:
-        value: One ID, a list of them, what an operator of ours pushed, or the text that a
-            template makes of one of these.
+        value: One ID, a list of them, what one of our operators pushed, or the string that
+            a template makes of one of these.
 
     Raises:
         InvalidRequestError: There is something else in it.
@@ -70,4 +70,4 @@ def _parsed(text: str) -> Any:
             return parse(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-    raise InvalidRequestError("request_ids is a text, but none that a list became")
+    raise InvalidRequestError("request_ids is a string that is no list of IDs")

@@ -26,20 +26,20 @@ class Shared(Generic[K, T]):
     """
     Opens a resource for its first user, and closes it after its last.
 
-    Each event loop has resources of its own.  A task of its own opens and closes each of them:
-    no user is delayed by that or, when it is cancelled, disturbs the others; and what the
-    resource logs is not taken for the words of the user who happened to come first.
+    Each event loop has its own resources.  A separate task opens and closes each of them: this
+    delays no user, and a user that is cancelled does not disturb the others; and what the
+    resource logs is not attributed to the user that happened to be the first.
 
-    A resource is *opening*, *open*, *idle* (nobody uses it), or *gone*.  Whoever comes while it
-    is gone, though it may still be closing, gets a new one.
+    A resource is *opening*, *open*, *idle* (it has no users), or *gone*.  A user that comes while
+    it is gone, though it may still be closing, gets a new one.
 
     Args:
         open_resource: Makes the context manager of one resource.
 
         linger: Seconds that an idle resource stays open.
 
-        spoilt_by: What a user raises when the resource is of no use any more: whoever comes
-            next gets a new one.  Who has it keeps it.
+        invalid_after: What a user raises when the resource is of no use any more: the next user
+            gets a new one, and those that have it keep it.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Shared(Generic[K, T]):
         open_resource: Callable[[K], AbstractAsyncContextManager[T]],
         *,
         linger: float = 0.0,
-        spoilt_by: tuple[type[Exception], ...] = (),
+        invalid_after: tuple[type[Exception], ...] = (),
     ) -> None:
         self._open = open_resource
         self._linger = linger
-        self._spoilt_by = spoilt_by
+        self._invalid_after = invalid_after
         self._loops: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, dict[K, _Resource[T]]
         ] = weakref.WeakKeyDictionary()
@@ -61,11 +61,11 @@ class Shared(Generic[K, T]):
         """
         Use the resource *key* while the block runs.
 
-        Cancelling is safe at any moment; a resource that is still opening and that nobody
-        else waits for is given up.
+        Cancelling is safe at any moment; a resource that is still opening and has no other
+        users is given up.
 
         Raises:
-            Exception: What opening raised, for each user an object of its own.  The next user
+            Exception: What opening raised, a separate object for each user.  The next user
                 tries again.
         """
         resources = self._loops.setdefault(asyncio.get_running_loop(), {})
@@ -73,13 +73,13 @@ class Shared(Generic[K, T]):
         if resource is None:
             resource = _Resource(self._open(key), self._linger, partial(_forget, resources, key))
             resources[key] = resource
-            resource.enter()  # an eager task would open it for nobody
+            resource.enter()  # an eager task would find no users
             resource.start()
         else:
             resource.enter()
         try:
             yield await resource.value()
-        except self._spoilt_by:
+        except self._invalid_after:
             resource.forget()
             raise
         finally:
@@ -90,8 +90,8 @@ class _Resource(Generic[T]):
     """
     One resource and its users on one loop.
 
-    All but `_keep` is synchronous: between a look at the users and what follows from it,
-    nobody can come or go.
+    All but `_keep` is synchronous: no user can come or go between counting the users and acting
+    on the count.
     """
 
     def __init__(
@@ -111,9 +111,9 @@ class _Resource(Generic[T]):
 
     def start(self) -> None:
         """Begin to open it."""
-        # It ends by itself when the last user is gone, and with the loop at the latest: whoever
-        # runs the loop cancels and awaits what is left.  Its context is empty: Airflow keeps
-        # there whose words a log line is.
+        # It ends by itself when the last user is gone, and with the loop at the latest, which
+        # cancels and awaits what is left.  Its context is empty: Airflow keeps there to which task
+        # a log line belongs.
         self._task = asyncio.get_running_loop().create_task(
             self._keep(), name="onehouse-tracker shared", context=contextvars.Context()
         )
@@ -132,7 +132,7 @@ class _Resource(Generic[T]):
             self._task.cancel()
 
     def forget(self) -> None:
-        """Let the next user have a new one.  Who has this one keeps it."""
+        """Let the next user have a new one; those that have this one keep it."""
         self._is_forgotten = True
         self._came_or_went.set()
         self._forget(self)
@@ -140,7 +140,7 @@ class _Resource(Generic[T]):
     async def value(self) -> T:
         """Wait until it is open."""
         try:
-            # Shielded: who is cancelled here does not cancel it for the others.
+            # Shielded: a user that is cancelled does not cancel it for the others.
             return await asyncio.shield(self._opened)
         except Exception as error:
             own = _copy(error)
@@ -163,7 +163,7 @@ class _Resource(Generic[T]):
                 _log.exception("a shared resource was not closed as it should be")
             else:
                 self._opened.set_exception(error)
-                self._opened.exception()  # seen, even if nobody waits any more
+                self._opened.exception()  # seen, even if no user waits any more
 
     async def _until_unused(self) -> None:
         while True:

@@ -2,8 +2,8 @@
 What the tries of one task have submitted: written down before and after each submission.
 
 Airflow forgets what a task has pushed when a retry begins, and a worker may die at any moment.
-So a Variable holds, for each statement, that it is about to be submitted, and then its request
-ID.  A try that finds an ID follows that request; one that finds only the intent cannot know
+So a record holds, for each statement, that it is about to be submitted, and then its request
+ID.  A try that finds an ID tracks that request; one that finds only the intent cannot know
 whether the statement runs, and says so.
 """
 
@@ -21,7 +21,7 @@ from onehouse_tracker.onehouse.labels import label_of
 __all__ = ["FateUnknownError", "Known", "Store", "Submissions", "TaskKey"]
 
 _BLOCK: Final = 50
-"""Statements in one Variable: it stays small, whatever their number."""
+"""Statements in one entry of the store: it stays small, whatever their number."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,10 @@ class TaskKey:
         index = f", map index {self.map_index}" if self.map_index >= 0 else ""
         return f"DAG {self.dag_id}, task {self.task_id}, run {self.run_id}{index}"
 
-    def name(self, block: int) -> str:
-        """Name the Variable: three long names fit only as a hash into one of 250 characters."""
-        text = "\n".join((self.dag_id, self.task_id, self.run_id, str(self.map_index)))
-        return f"onehouse_tracker_{hashlib.sha256(text.encode()).hexdigest()[:32]}_{block}"
-
 
 @dataclass(frozen=True)
 class Store:
-    """Where Variables are."""
+    """Where a task instance keeps its record."""
 
     read: Callable[[str], str | None]
     """Return a value, or `None` if there is none.  It raises where it cannot know."""
@@ -53,9 +48,18 @@ class Store:
     write: Callable[[str, str, str], None]
     """Write a value, with a description for people."""
 
+    delete: Callable[[str], None]
+    """Delete a value, if there is one."""
+
+    name: Callable[[int], str]
+    """The name of the entry for a block of statements."""
+
+    kind: str
+    """What people call an entry."""
+
 
 class FateUnknownError(Exception):
-    """A statement was sent, or was about to be, and nobody knows whether it runs."""
+    """A statement was sent, or was about to be, and nothing says whether it runs."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Submissions:
 
     It ends by being deleted, when Airflow knows that the task has succeeded; if a user clears it
     then, a new life begins, in which everything is submitted again.  As long as it exists, what
-    it knows is followed, whatever became of the task: statements that succeeded are not
+    it knows is tracked, whatever became of the task: statements that succeeded are not
     submitted again because the task failed after them.
 
     Args:
@@ -100,16 +104,16 @@ class Submissions:
 
     @property
     def names(self) -> list[str]:
-        """The Variables that may exist; without the first, the others mean nothing."""
-        return [self._key.name(block) for block in range(self._blocks())]
+        """The entries that may exist; without the first, the others mean nothing."""
+        return [self._store.name(block) for block in range(self._blocks())]
 
     def known(self) -> dict[int, Known]:
         """
         What was submitted already, by position.
 
         Raises:
-            FateUnknownError: Of some statement nobody knows whether it runs; or another
-                statement stands now where one was submitted.
+            FateUnknownError: Nothing says whether some statement runs; or there is another
+                statement now in the place of one that was submitted.
         """
         for index, entry in self._entries.items():
             if index >= len(self._statements) or entry["digest"] != _digest(
@@ -153,15 +157,21 @@ class Submissions:
         self.forget(index for index, one in self._entries.items() if one["request_id"] in over)
 
     def flush(self) -> None:
-        """Write what was not written yet."""
+        """Write what was not written yet; a record that holds nothing is deleted."""
+        if self._unwritten and not self._entries:
+            # The first one last: without it, the others mean nothing.
+            for name in reversed(self.names):
+                self._store.delete(name)
+            self._unwritten.clear()
+            self._count = 0
         for block in sorted(self._unwritten):
             self._store.write(
-                self._key.name(block), json.dumps(self._block(block)), f"Onehouse: {self._key}"
+                self._store.name(block), json.dumps(self._block(block)), f"Onehouse: {self._key}"
             )
             self._unwritten.discard(block)
 
     def unknown_now(self, index: int) -> FateUnknownError:
-        """What to raise where a submission ended and nobody knows how."""
+        """What to raise where a submission ended and nothing says how."""
         return FateUnknownError(self._advice(index))
 
     # --- How it is kept ----------------------------------------------------------------
@@ -180,7 +190,7 @@ class Submissions:
                 }
 
     def _read(self, block: int) -> dict[str, Any] | None:
-        text = self._store.read(self._key.name(block))
+        text = self._store.read(self._store.name(block))
         return None if text is None else json.loads(text)
 
     def _block(self, block: int) -> Mapping[str, Any]:
@@ -203,28 +213,30 @@ class Submissions:
     def _blocks(self) -> int:
         return max(1, -(-max(self._count, len(self._statements)) // _BLOCK))
 
-    # --- What people are told ----------------------------------------------------------
+    # --- What people read ----------------------------------------------------------
 
     def _advice(self, index: int) -> str:
         return (
             f"statement {index + 1} of {len(self._statements)}"
             f" ({label_of(self._statements[index]) or 'SQL'}) may or may not run: it was sent, or"
             " about to be, and no answer is known. It is not submitted again, since that might"
-            " duplicate a resource. Look in the Onehouse console. Then edit the Airflow Variable"
-            f' {self._key.name(index // _BLOCK)}: under "statements", give entry "{index}" its'
-            " request_id if it runs, or remove the entry to have it submitted again; and clear"
-            " this task."
+            " duplicate a resource. Look in the Onehouse console. Then edit the"
+            f" {self._where(index)}:"
+            f' under "statements", give entry "{index}" its request_id if it runs, or remove the'
+            " entry to have it submitted again; and clear this task."
         )
 
     def _changed(self, index: int, entry: Mapping[str, Any]) -> str:
         request = entry["request_id"] or "of unknown fate"
         return (
-            f"an earlier try submitted another statement {index + 1} than the one that stands"
-            f" there now, as request {request}, and it may run. Nothing is submitted. If the"
-            " statement was changed on purpose, or the template renders another text in each"
-            f' try, remove entry "{index}" from "statements" in the Airflow Variable'
-            f" {self._key.name(index // _BLOCK)}, and clear this task."
+            f"an earlier try submitted statement {index + 1} with another text, as request"
+            f" {request}, and it may run. Nothing is submitted. If the statement was changed on"
+            " purpose, or its template renders differently in each try, remove entry"
+            f' "{index}" from "statements" in the {self._where(index)}, and clear this task.'
         )
+
+    def _where(self, index: int) -> str:
+        return f"{self._store.kind} {self._store.name(index // _BLOCK)}"
 
 
 def _digest(statement: str) -> str:

@@ -1,5 +1,5 @@
 """
-From the news of a trigger to the end of a task: did it succeed, and if not, why.
+From the event of a trigger to the end of a task: did it succeed, and if not, why.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.integrations.airflow._event_payload import describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import counted, describe_ids
 from onehouse_tracker.models import Outcome
 
 __all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong"]
 
 OnPartial = Literal["succeed", "fail"]
 
-_TOLD: Final = 10
-"""Requests whose reason a message tells, at most."""
+_DETAILED: Final = 10
+"""How many requests a message gives a reason for, at most."""
 
 _OVER: Final = frozenset({Outcome.FAILED, Outcome.INVALID, Outcome.PARTIALLY_SUCCEEDED})
 """How the server says that nothing of the request runs any more."""
@@ -31,32 +31,51 @@ class TaskResult:
     """Whether the task succeeds."""
 
     message: str = ""
-    """Why it does not."""
+    """Why it does not; or, where it does, how its requests ended."""
 
     hopeless: bool = False
     """Whether another try would end the same way."""
 
+    is_partial: bool = False
+    """Whether the task succeeds although some requests succeeded only partly."""
+
     @classmethod
-    def of(cls, news: Mapping[str, Any], *, on_partial: str) -> Self:
-        """Judge *news*."""
-        wrong = [item for item in news["results"] if not _is_ok(item, on_partial)]
-        if not wrong and not news.get("error"):
-            return cls(ok=True)
+    def of(cls, payload: Mapping[str, Any], *, on_partial: str, noun: str = "request") -> Self:
+        """
+        Judge *payload*.
+
+        Args:
+            payload: An `EventPayload`, or what Airflow's database made of one.
+
+            on_partial: Whether a partial success counts as one.
+
+            noun: What the task has several of, with the number of which a message names a
+                request: "statement 37 of 60".
+        """
+        results = payload["results"]
+        wrong = [item for item in results if not _is_ok(item, on_partial)]
+        if not wrong and not payload.get("error"):
+            partial = [
+                item["request_id"]
+                for item in results
+                if Outcome(item["outcome"]) is Outcome.PARTIALLY_SUCCEEDED
+            ]
+            return cls(ok=True, message=_success(results, partial), is_partial=bool(partial))
         parts = []
         if wrong:
-            parts.append(_tell(wrong, len(news["results"])))
-        if news.get("error"):
-            pending = news["pending"]
+            parts.append(_failure(wrong, payload, noun))
+        if payload.get("error"):
+            pending = payload["pending"]
             parts.append(
-                f"following stopped with {len(pending)} requests pending"
-                f" ({describe_ids(pending)}): {news['error']}"
+                f"tracking stopped with {counted(len(pending), 'request')} pending"
+                f" ({describe_ids(pending)}): {payload['error']}"
             )
         outcomes = {item["outcome"] for item in wrong}
         return cls(
             ok=False,
             message="\n".join(parts),
-            hopeless=bool(news.get("hopeless"))
-            or (outcomes == {Outcome.INVALID} and not news.get("error")),
+            hopeless=bool(payload.get("hopeless"))
+            or (outcomes == {Outcome.INVALID} and not payload.get("error")),
         )
 
 
@@ -76,15 +95,41 @@ def _is_ok(item: Mapping[str, Any], on_partial: str) -> bool:
     return outcome.ok and not (outcome is Outcome.PARTIALLY_SUCCEEDED and on_partial == "fail")
 
 
-def _tell(wrong: Sequence[Mapping[str, Any]], of_how_many: int) -> str:
-    lines = [f"{len(wrong)} of {of_how_many} requests did not succeed:"]
-    for item in wrong[:_TOLD]:
-        label = f" ({item['label']})" if item.get("label") else ""
-        reason = item.get("reason") or item.get("status") or "no reason was given"
-        lines.append(f"  request {item['request_id']}{label} ended {item['outcome']}: {reason}")
-        if Outcome(item["outcome"]) is Outcome.TIMED_OUT:
-            lines[-1] += "; it goes on at the server"
-    if len(wrong) > _TOLD:
-        lines.append(f"  and {len(wrong) - _TOLD} more")
+def _success(results: Sequence[Any], partial: Sequence[str]) -> str:
+    if partial:
+        return (
+            f"{len(results) - len(partial)} of {counted(len(results), 'request')} succeeded, and"
+            f" {len(partial)} only partly: {describe_ids(partial)}"
+        )
+    if len(results) == 1:
+        return "the request succeeded"
+    return f"all {len(results)} requests succeeded" if results else "there were no requests"
+
+
+def _failure(wrong: Sequence[Mapping[str, Any]], payload: Mapping[str, Any], noun: str) -> str:
+    count = payload.get("count", len(payload["results"]))
+    head = (
+        "the request did not succeed:"
+        if count == 1
+        else f"{len(wrong)} of {count} requests did not succeed:"
+    )
+    lines = [head]
+    for item in wrong[:_DETAILED]:
+        details = [f"{noun} {item['number']} of {count}"] if "number" in item else []
+        details += [item["label"]] if item.get("label") else []
+        name = f"request {item['request_id']}" + (f" ({', '.join(details)})" if details else "")
+        lines.append(f"  {name} {_how(item, payload)}")
+    if len(wrong) > _DETAILED:
+        lines.append(f"  and {len(wrong) - _DETAILED} more")
 
     return "\n".join(lines)
+
+
+def _how(item: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
+    if Outcome(item["outcome"]) is Outcome.TIMED_OUT:
+        limit = payload.get("limit")
+        after = f"at the end of {limit}" if limit else "when tracking stopped"
+        return f"was still pending {after}; it continues on the server"
+    reason = item.get("reason") or item.get("status") or "no reason was given"
+
+    return f"ended {item['outcome']}: {reason}"

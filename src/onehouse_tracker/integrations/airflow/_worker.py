@@ -24,31 +24,35 @@ from onehouse_tracker.errors import (
     TrackerError,
     UnauthorizedError,
 )
-from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import (
+    EventPayload,
+    counted,
+    describe_ids,
+)
 from onehouse_tracker.integrations.airflow._submissions import Known, Submissions
 from onehouse_tracker.models import Outcome, Request, Result, StatusReply
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.labels import label_of
 
-__all__ = ["StoppedError", "WatchedClient", "follow_here", "submit_missing"]
+__all__ = ["StoppedError", "WatchedClient", "submit_missing", "track_here"]
 
-_STOPPED: Final = "the task was told to end while it submitted; what was accepted goes on"
+_STOPPED: Final = "the task was ended while it submitted; what was accepted continues"
 
 _REPORT: Final = 60.0
 """Seconds between two lines of the log that say what is pending."""
 
 
 class StoppedError(Exception):
-    """The task was told to end while it submitted."""
+    """The task was ended while it submitted."""
 
 
 class WatchedClient:
     """
     A client that knows whether a submission may have reached the server.
 
-    A worker can be told to stop at any moment: whether the statement was on its way by then
-    decides whether anybody can know its fate.  So the intent is written down between the slot
-    and the request, not earlier.
+    A worker can be stopped at any moment: whether the statement was on its way by then decides
+    whether anybody can know its fate.  So the intent is written down between the slot and the
+    request, not earlier.
     """
 
     def __init__(self, client: OnehouseClient) -> None:
@@ -59,7 +63,7 @@ class WatchedClient:
         self.request_id: str | None = None
         self._intend: Callable[[], None] = _nothing
         self._forget: Callable[[], None] = _nothing
-        self._is_told_to_stop = False
+        self._is_stopped = False
         self._can_be_stopped = False
 
     def stop(self) -> None:
@@ -67,12 +71,12 @@ class WatchedClient:
         Submit nothing more.  For a signal handler, in the thread that submits.
 
         A statement that waits for its slot is given up at once.  One that is on the wire is not:
-        its answer may still come in time, and nobody would know its fate without.
+        its answer may still come in time, and without it nobody would know its fate.
 
         Raises:
             StoppedError: In place of what waits.
         """
-        self._is_told_to_stop = True
+        self._is_stopped = True
         if self._can_be_stopped and not self.may_have_sent:
             self._can_be_stopped = False
             raise StoppedError(_STOPPED)
@@ -146,8 +150,8 @@ class WatchedClient:
         self._check()
         # It blocks this loop, which has nothing else to do: so no other write can overtake it.
         self._intend()
-        # Whoever stopped waiting meanwhile is heard before anything is sent: a caller in the
-        # first turn of the loop, a timer in the second.
+        # A caller that stopped waiting meanwhile is noticed before anything is sent: in the first
+        # turn of the loop if it was cancelled, in the second if a timer did it.
         for _ in range(2):
             await asyncio.sleep(0)
         self.may_have_sent = True
@@ -167,7 +171,7 @@ class WatchedClient:
         return self.request_id
 
     def _check(self) -> None:
-        if self._is_told_to_stop:
+        if self._is_stopped:
             raise StoppedError(_STOPPED)
 
 
@@ -192,25 +196,25 @@ def submit_missing(
 
         record: What the tries of the task have submitted.
 
-        log: Where to say what is submitted.
+        log: Where to log what is submitted.
 
-        on_accepted: Told the request IDs so far, whenever there is one more.
+        on_accepted: Called with the request IDs so far, whenever there is one more.
 
     Raises:
-        StoppedError: The task was told to end.
+        StoppedError: The task was ended.
 
-        FateUnknownError: Of some statement nobody knows whether it runs.
+        FateUnknownError: Nothing says whether some statement runs.
 
-        SubmissionError: The server refused one, or it was not sent; those before it go on.
+        SubmissionError: The server refused one, or it was not sent; those before it continue.
 
         ProjectError: Nothing more can be submitted now.
     """
     known = record.known()
     if known:
         log.info(
-            "an earlier try submitted %d of %d statements, which are not submitted again: %s",
+            "an earlier try submitted %d of %s, which are not submitted again: %s",
             len(known),
-            len(statements),
+            counted(len(statements), "statement"),
             describe_ids(one.request_id for one in known.values()),
         )
     accepted = [one.request_id for one in known.values()]
@@ -247,8 +251,8 @@ def _submit(
         ):
             handle = tracker.submit(statement, label=label_of(statement))
     except BaseException as error:
-        # Also when the worker is told to stop: an intent that was certainly not carried out
-        # must not keep the next try from it, and an answer that came must not get lost.
+        # Also when the worker is stopped: an intent that was certainly not carried out must not
+        # keep the next try from it, and an answer that came must not get lost.
         if client.request_id is not None:
             record.accept(index, client.request_id)
         elif not client.may_have_sent:
@@ -265,34 +269,37 @@ def _submit(
 
 
 def _nothing() -> None:
-    """What is called where nobody asked for a call."""
+    """Do nothing, where a callback is optional."""
 
 
-def follow_here(
+def track_here(
     tracker: sync.Tracker,
     requests: Sequence[Request],
     *,
     timeout: float | None,
     log: Logger,
     on_pending: Callable[[list[str]], None],
+    limit: str | None = None,
 ) -> EventPayload:
     """
-    Wait for *requests* on this worker, and say in the log what is pending.
+    Wait for *requests* on this worker, and log what is pending.
 
     Args:
-        tracker: Follows them.
+        tracker: Tracks them.
 
         requests: What to wait for.
 
         timeout: Seconds; `None` waits without limit.
 
-        log: Where to say it.
+        log: Where to log it.
 
-        on_pending: Told what is pending, whenever that is said in the log.
+        on_pending: Called with what is pending, whenever that is logged.
+
+        limit: What set *timeout*, for messages.
     """
     ended: dict[str, Result] = {}
     waiting: Mapping[str, Request] = {one.request_id: one for one in requests}
-    # Followed as long as these live, also between two waits.
+    # Tracked as long as these live, also between two waits.
     handles = [tracker.track(one) for one in requests]
     left = timeout
     error: ProjectError | None = None
@@ -302,7 +309,10 @@ def follow_here(
         if not pending or (left is not None and left <= 0):
             break
         log.info(
-            "%d of %d requests pending: %s", len(pending), len(waiting), describe_ids(pending)
+            "%d of %s pending: %s",
+            len(pending),
+            counted(len(waiting), "request"),
+            describe_ids(pending),
         )
         pause = _REPORT if left is None else min(_REPORT, left)
         left = None if left is None else left - pause
@@ -312,7 +322,7 @@ def follow_here(
             error = failure
             results = failure.results or {}  # type: ignore[assignment]
         is_last = error is not None or (left is not None and left <= 0)
-        # What is UNREACHABLE was given up; only what this pause was too short for goes on.
+        # What is UNREACHABLE was given up; only what this pause was too short for is still open.
         ended |= {
             key: one
             for key, one in results.items()
@@ -324,6 +334,8 @@ def follow_here(
     pending = [key for key in waiting if key not in ended]
     return EventPayload.of(
         (ended[key] for key in waiting if key in ended),
-        error=None if error is None else f"{error}; another try goes on with them",
+        order=list(waiting),
+        error=None if error is None else f"{error}; another try continues to track them",
         pending=pending,
+        limit=limit,
     )

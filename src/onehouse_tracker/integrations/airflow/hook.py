@@ -11,8 +11,13 @@ from uuid import uuid4
 
 from onehouse_tracker import sync
 from onehouse_tracker.errors import RejectedError, StatusError, TrackerError, UnauthorizedError
-from onehouse_tracker.integrations.airflow._airflow import BaseHook, read_connection
+from onehouse_tracker.integrations.airflow._airflow import (
+    DECLARATIVE_FORM,
+    BaseHook,
+    read_connection,
+)
 from onehouse_tracker.integrations.airflow._connection import Project
+from onehouse_tracker.integrations.airflow._form import FIELDS, HIDDEN, LABELS, PLACEHOLDERS
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.tracker import Tracker
 
@@ -28,9 +33,9 @@ class OnehouseHook(BaseHook):
     The host of the connection is the base URL; ``https://api.onehouse.ai`` if it is empty.  Its
     extra field holds ``project_uid``, ``api_key``, ``api_secret``, ``link_uid``, ``region`` and
     ``user_id``, as for the vendor's provider, and may hold ``account_uid``, or
-    ``bearer_token`` in place of the key pair.  What concerns the budget may stand there too:
-    ``limiter`` (``host`` by default, or ``redis://...``), ``limit`` (10 requests a second),
-    ``share`` (1), ``processes`` (4), and ``patience`` (600 seconds).
+    ``bearer_token`` in place of the key pair.  Further keys are ``limiter`` (``host`` by default,
+    or ``redis://...``), ``limit`` (10 requests a second), ``share`` (1), ``processes`` (4),
+    ``patience`` (600 seconds), and ``min_deferral`` (8 seconds on Airflow 3).
 
     Args:
         conn_id: The connection.
@@ -86,52 +91,42 @@ class OnehouseHook(BaseHook):
         return self.project().tracker()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the server about a request that does not exist; nothing is changed by that."""
+        """Poll a request that does not exist, which changes nothing."""
         try:
             return asyncio.run(_probe(self.project()))
         except TrackerError as error:
             return False, str(error)
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Tell the form what to show."""
-        return {
-            "hidden_fields": ["schema", "login", "password", "port"],
-            "relabeling": {"host": "API address"},
-            "placeholders": {
-                "host": "https://api.onehouse.ai",
-                "limiter": "host, or redis://redis.example:6379/0",
-                "limit": "10",
-                "region": "us-west-2",
-            },
-        }
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give each part of the extra field a field of its own."""
-        from flask_appbuilder.fieldwidgets import (  # noqa: PLC0415 - where there is a form
-            BS3PasswordFieldWidget,
-            BS3TextFieldWidget,
-        )
-        from wtforms import PasswordField, StringField  # noqa: PLC0415 - where there is a form
+def _ui_field_behaviour(cls: type[OnehouseHook]) -> dict[str, Any]:  # noqa: ARG001 - Airflow's
+    """Describe which fields the form shows."""
+    return {
+        "hidden_fields": list(HIDDEN),
+        "relabeling": dict(LABELS),
+        "placeholders": dict(PLACEHOLDERS),
+    }
 
-        def text(label: str) -> Any:
-            return StringField(label, widget=BS3TextFieldWidget())
 
-        def secret(label: str) -> Any:
-            return PasswordField(label, widget=BS3PasswordFieldWidget())
+def _connection_form_widgets(cls: type[OnehouseHook]) -> dict[str, Any]:  # noqa: ARG001 - the same
+    """Give each key of the extra field a field of its own."""
+    from flask_appbuilder.fieldwidgets import (  # noqa: PLC0415 - where there is a form
+        BS3PasswordFieldWidget,
+        BS3TextFieldWidget,
+    )
+    from wtforms import PasswordField, StringField  # noqa: PLC0415 - where there is a form
 
-        return {
-            "project_uid": text("Project UID"),
-            "user_id": text("User UID"),
-            "api_key": secret("API key"),
-            "api_secret": secret("API secret"),
-            "link_uid": text('Link UID (the console says "RequestID")'),
-            "region": text("Region"),
-            "account_uid": text("Account UID"),
-            "limiter": text("Budget shared through"),
-            "limit": text("Requests per second of the project"),
-        }
+    return {
+        field.name: PasswordField(field.label, widget=BS3PasswordFieldWidget())
+        if field.is_secret
+        else StringField(field.label, description=field.description, widget=BS3TextFieldWidget())
+        for field in FIELDS
+    }
+
+
+if not DECLARATIVE_FORM:
+    # Later versions read the form from `provider.py`, and warn of these two.
+    OnehouseHook.get_ui_field_behaviour = classmethod(_ui_field_behaviour)
+    OnehouseHook.get_connection_form_widgets = classmethod(_connection_form_widgets)
 
 
 async def _probe(project: Project) -> tuple[bool, str]:

@@ -25,8 +25,8 @@ class OnehouseReportLink(BaseOperatorLink):
         return "onehouse_report_link"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address; an empty text where the task has no report."""
+        """Return the address; an empty string where the task has no report."""
         if AIRFLOW_3:
-            # The worker asks, where the template is filled in, and keeps the answer.
+            # The worker calls this, where the template is filled in, and keeps the result.
             return operator.report_url or ""
         return str(read_xcom(REPORT_KEY, ti_key) or "")

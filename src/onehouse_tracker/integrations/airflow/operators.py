@@ -1,5 +1,5 @@
 """
-Operators: submit SQL statements to Onehouse, or follow what was submitted, and defer meanwhile.
+Operators: submit SQL statements to Onehouse, or track what was submitted, and defer meanwhile.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from onehouse_tracker.errors import (
     TrackerError,
 )
 from onehouse_tracker.integrations.airflow._airflow import (
+    RENDERS_IN_TRIGGERER,
     AirflowException,
     AirflowFailException,
     StartTriggerArgs,
-    delete_variable_with_success,
-    read_variable,
-    write_variable,
 )
-from onehouse_tracker.integrations.airflow._following import FollowingOperator
 from onehouse_tracker.integrations.airflow._labels import MAX_REQUESTS
+from onehouse_tracker.integrations.airflow._limits import GRACE, seconds_of
+from onehouse_tracker.integrations.airflow._record_store import delete_with_success, store_of
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._submissions import (
     FateUnknownError,
-    Store,
     Submissions,
     TaskKey,
 )
 from onehouse_tracker.integrations.airflow._task_result import ended_wrong
+from onehouse_tracker.integrations.airflow._tracking import TrackingOperator
 from onehouse_tracker.integrations.airflow._worker import (
     StoppedError,
     WatchedClient,
@@ -49,13 +48,13 @@ __all__ = ["OnehouseSqlOperator", "OnehouseTrackOperator"]
 _BAD_REQUEST = 400
 
 
-class OnehouseSqlOperator(FollowingOperator):
+class OnehouseSqlOperator(TrackingOperator):
     """
     Submits one SQL statement, or several, and succeeds when all of them have.
 
-    Statements are submitted one after the other within the budget, each once: a retry of the
-    task follows what an earlier try submitted.  Only what ended FAILED or INVALID, or partly if
-    that counts as failing, is submitted again.  Of a statement whose fate is unknown the task
+    Statements are submitted one after the other within the rate limit, each once: a retry of the
+    task tracks what an earlier try submitted.  Only what ended FAILED or INVALID, or partly if
+    that counts as failing, is submitted again.  If the fate of a statement is unknown, the task
     says so, and fails without a retry.
 
     SUCCESS on ``RUN JOB`` means that the run was started, not that the job finished.
@@ -71,7 +70,8 @@ class OnehouseSqlOperator(FollowingOperator):
 
         conn_id: The connection.
 
-        deferrable: Wait in the triggerer, and not on a worker.
+        deferrable: Wait in the triggerer, and not on a worker; by default what ``[operators]
+            default_deferrable`` says.
 
         defer_after: Seconds to wait on the worker before that: statements that answer at once
             need no deferral, which takes Airflow some seconds.
@@ -81,8 +81,9 @@ class OnehouseSqlOperator(FollowingOperator):
         wait: Wait until the statements have ended.  Otherwise it returns the request IDs, for
             an `OnehouseTrackOperator` or a sensor.
 
-        follow_timeout: Seconds, or a timedelta, that each try waits at most; the requests go on
-            at the server.
+        follow_timeout: Seconds, or a timedelta, that each try waits at most; the requests
+            continue on the server.  Airflow's ``execution_timeout`` counts too, from the start
+            of the try, and whether the task is deferred or not.
 
         report_url: What the link "Report" of the task leads to.  Templated.
 
@@ -96,6 +97,7 @@ class OnehouseSqlOperator(FollowingOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"statement": "sql", "statements": "sql"}
     ui_color = "#e8f1fb"
+    noun = "statement"
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class OnehouseSqlOperator(FollowingOperator):
             self._client = None
         if not self.wait:
             return [one.request_id for one in submitted]
-        return self._follow(
+        return self._track(
             context,
             [
                 Request(one.request_id, label=label_of(text), submitted_at=one.submitted_at)
@@ -155,9 +157,9 @@ class OnehouseSqlOperator(FollowingOperator):
 
     def on_kill(self) -> None:
         """
-        Submit nothing more, and say what goes on at the server.
+        Submit nothing more, and say what continues on the server.
 
-        Airflow 3 leaves a task some seconds to end by itself, and only tells it so here.
+        Airflow 3 leaves a task some seconds to end by itself, and calls nothing but this.
         """
         super().on_kill()
         if self._client is not None:
@@ -169,14 +171,16 @@ class OnehouseSqlOperator(FollowingOperator):
             f"a statement was not submitted: {error}"
         ) from error
 
-    def _note_end(self, context: Mapping[str, Any], news: Mapping[str, Any], *, ok: bool) -> None:
+    def _note_end(
+        self, context: Mapping[str, Any], payload: Mapping[str, Any], *, ok: bool
+    ) -> None:
         # A success is noted by deleting the record, and not before Airflow knows of it: until
         # then the task may still fail, with all its statements done.
         if not ok:
             # By their IDs: what the templates render by now may be other statements.
             self._record(context, ()).forget_requests(
                 item["request_id"]
-                for item in news["results"]
+                for item in payload["results"]
                 if ended_wrong(item, self.on_partial)
             )
 
@@ -188,7 +192,7 @@ class OnehouseSqlOperator(FollowingOperator):
             texts = [self.statement]
         elif isinstance(self.statements, str):
             raise AirflowFailException(
-                "statements is a list; for one statement there is the argument statement"
+                "statements is a list; for one statement, use the argument statement"
             )
         else:
             texts = list(self.statements or ())
@@ -203,45 +207,47 @@ class OnehouseSqlOperator(FollowingOperator):
 
     def _record(self, context: Mapping[str, Any], statements: Sequence[str]) -> Submissions:
         ti = context["ti"]
-        return Submissions(
-            _key(ti),
-            statements,
-            life=int(ti.max_tries),
-            store=Store(read=read_variable, write=write_variable),
-        )
+        key = _key(ti)
+        return Submissions(key, statements, life=int(ti.max_tries), store=store_of(context, key))
 
 
-class OnehouseTrackOperator(FollowingOperator):
+class OnehouseTrackOperator(TrackingOperator):
     """
-    Follows requests that something else submitted, and succeeds when all of them have.
+    Tracks requests that something else submitted, and succeeds when all of them have.
 
     It returns, and pushes, a list with one object per request: ``request_id``, ``outcome``,
     ``status``, ``reason`` and ``response``, where there are any.
 
     Args:
-        request_ids: What to follow: a list, or what an `OnehouseSqlOperator` pushed.
-            Templated; a text that a template made of a list is understood.
+        request_ids: What to track: a list, or what an `OnehouseSqlOperator` pushed.
+            Templated; a string that a template made of a list is understood.
 
         conn_id: The connection.
 
-        deferrable: Wait in the triggerer, and not on a worker.
+        deferrable: Wait in the triggerer, and not on a worker; by default what ``[operators]
+            default_deferrable`` says.
 
         defer_after: Seconds to wait on the worker before that: statements that answer at once
             need no deferral, which takes Airflow some seconds.
 
         on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
 
-        follow_timeout: Seconds, or a timedelta, that each try waits at most.
+        follow_timeout: Seconds, or a timedelta, that each try waits at most; the requests
+            continue on the server.
 
         report_url: What the link "Report" of the task leads to.  Templated.
 
         start_from_trigger: Begin in the triggerer, without a worker, in Airflow 2.11 and 3.3.
-            The IDs must be known when the DAG is read; 3.3 also fills in templates.
+            On 2.11 the IDs must be written in the DAG; on 3.3 they may be a template, or the
+            output of a task that is not mapped.
 
-        end_from_trigger: End there too.  A worker fails a task that has a retry left, and one
-            of which the trigger does not know whether it has.
+        end_from_trigger: End there too.  Before Airflow 3.3.2 a worker fails the tasks that may
+            have a retry left: only there are they retried.
 
         **kwargs: Those of ``BaseOperator``.
+
+    Raises:
+        ConfigError: With ``start_from_trigger``: the triggerer cannot get these IDs.
     """
 
     template_fields: Sequence[str] = ("request_ids", "conn_id", "report_url")
@@ -260,18 +266,20 @@ class OnehouseTrackOperator(FollowingOperator):
         self.end_from_trigger = end_from_trigger
         self.start_from_trigger = start_from_trigger
         if start_from_trigger:
-            seconds = self._seconds()
+            seconds = seconds_of(self.follow_timeout)
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=f"{OnehouseTrackTrigger.__module__}.{OnehouseTrackTrigger.__qualname__}",
                 trigger_kwargs={
-                    "request_ids": request_ids,
+                    "request_ids": _ids_for_triggerer(request_ids),
                     "conn_id": self.conn_id,
+                    "deadline": seconds,
+                    "limit": None if seconds is None else f"follow_timeout of {seconds:g} s",
                     "on_partial": self.on_partial,
                     "end_from_trigger": end_from_trigger,
                 },
                 next_method="execute_complete",
                 next_kwargs=None,
-                timeout=None if seconds is None else timedelta(seconds=seconds),
+                timeout=None if seconds is None else timedelta(seconds=seconds + GRACE),
             )
 
     def execute(self, context: Mapping[str, Any]) -> Any:
@@ -280,14 +288,14 @@ class OnehouseTrackOperator(FollowingOperator):
             requests = [Request(one) for one in request_ids_in(self.request_ids)]
         except InvalidRequestError as error:
             raise AirflowFailException(str(error)) from error
-        return self._follow(context, requests)
+        return self._track(context, requests)
 
 
 def _forget_record(context: Mapping[str, Any]) -> None:
-    """Delete the record of a task that has succeeded; a record that stays is followed."""
+    """Delete the record of a task that has succeeded; a record that stays is tracked."""
     record = context["task"]._record(context, ())  # noqa: SLF001 - of the operator above
     for name in record.names:
-        delete_variable_with_success(name, context)
+        delete_with_success(name, context)
 
 
 def _with_callback(given: Any, ours: Any) -> list[Any]:
@@ -295,6 +303,36 @@ def _with_callback(given: Any, ours: Any) -> list[Any]:
     if given is None:
         return [ours]
     return [*(given if isinstance(given, list | tuple) else [given]), ours]
+
+
+def _ids_for_triggerer(request_ids: Any) -> Any:
+    """
+    Return what a triggerer can make IDs of.
+
+    It cannot resolve a reference to the output of a task, so that becomes a template.
+    """
+    items = request_ids if isinstance(request_ids, list | tuple) else [request_ids]
+    references = [one for one in items if hasattr(one, "iter_references")]
+    if not RENDERS_IN_TRIGGERER and (references or "{{" in str(request_ids)):
+        raise ConfigError(
+            "with start_from_trigger, this version of Airflow takes the request IDs only as they"
+            " are written in the DAG; templates and the outputs of tasks need 3.3"
+        )
+    if not references:
+        return request_ids
+    operator, key = (getattr(request_ids, name, None) for name in ("operator", "key"))
+    if operator is None or key is None:
+        raise ConfigError(
+            "with start_from_trigger, give the .output of one task, as it is: no list of several,"
+            " and no map, zip or concat"
+        )
+    if getattr(operator, "is_mapped", False):
+        raise ConfigError(
+            f"{operator.task_id} is mapped, and a triggerer cannot read its output: leave"
+            " start_from_trigger out"
+        )
+    # The XCom of the task itself, and not of all map indexes, which a triggerer cannot receive.
+    return f"{{{{ ti.xcom_pull(task_ids={operator.task_id!r}, key={key!r}, map_indexes=-1) }}}}"
 
 
 def _key(ti: Any) -> TaskKey:

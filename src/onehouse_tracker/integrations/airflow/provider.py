@@ -1,5 +1,5 @@
 """
-What Airflow is told about this package: ``airflow providers get onehouse-tracker``.
+What Airflow reads about this package: ``airflow providers get onehouse-tracker``.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from onehouse_tracker import __version__
+from onehouse_tracker.integrations.airflow._form import FIELDS, HIDDEN, LABELS, PLACEHOLDERS
 
 __all__ = ["get_provider_info"]
 
@@ -22,7 +23,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "onehouse-tracker",
         "name": "Onehouse Tracker",
-        "description": "Submits SQL to Onehouse, defers, and follows it within one budget.",
+        "description": "Submits SQL to Onehouse, defers, and tracks it within one rate limit.",
         "versions": [__version__],
         "integrations": [
             {
@@ -36,6 +37,13 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "onehouse",
                 "hook-class-name": f"{_PACKAGE}.hook.OnehouseHook",
                 "hook-name": "Onehouse",
+                # Airflow 3.2 and later read the form from here; the hook has it for those before.
+                "conn-fields": {field.name: _described(field) for field in FIELDS},
+                "ui-field-behaviour": {
+                    "hidden-fields": list(HIDDEN),
+                    "relabeling": dict(LABELS),
+                    "placeholders": dict(PLACEHOLDERS),
+                },
             }
         ],
         "hooks": modules("hook"),
@@ -44,3 +52,14 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": modules("trigger"),
         "extra-links": [f"{_PACKAGE}.links.OnehouseReportLink"],
     }
+
+
+def _described(field: Any) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": ["string", "null"]}
+    if field.is_secret:
+        schema["format"] = "password"
+    described: dict[str, Any] = {"label": field.label, "schema": schema}
+    if field.description:
+        described["description"] = field.description
+
+    return described

@@ -5,31 +5,46 @@ A sensor for requests that another task submitted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from onehouse_tracker.errors import InvalidRequestError, TrackerError
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
+    default_deferrable,
 )
-from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import (
+    EventPayload,
+    counted,
+    describe_ids,
+)
+from onehouse_tracker.integrations.airflow._limits import Deadline
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._task_result import TaskResult, check_on_partial
+from onehouse_tracker.integrations.airflow._tracking import started_at
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
+from onehouse_tracker.models import Outcome
 
 __all__ = ["OnehouseRequestSensor"]
 
 _LOOK: Final = 5.0
-"""Seconds that a poke waits beyond what two rounds of questions take."""
+"""Seconds that a poke waits beyond what polling each request twice takes."""
+
+_TIMEOUT: Final = "timeout"
+"""The argument that bounds how long a sensor waits."""
 
 
 class OnehouseRequestSensor(BaseSensorOperator):
     """
     Waits until all requests have ended; fails, or is skipped with ``soft_fail``, if one failed.
+
+    So it does, deferrable or not, if its ``timeout`` or ``execution_timeout`` has passed.
 
     It returns, and pushes, what an `OnehouseTrackOperator` does.
 
@@ -39,7 +54,8 @@ class OnehouseRequestSensor(BaseSensorOperator):
 
         conn_id: The connection.
 
-        deferrable: Wait in the triggerer.  Otherwise it looks once every ``poke_interval``.
+        deferrable: Wait in the triggerer; otherwise it polls every ``poke_interval``.  By default
+            what ``[operators] default_deferrable`` says.
 
         on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
 
@@ -54,7 +70,7 @@ class OnehouseRequestSensor(BaseSensorOperator):
         *,
         request_ids: Any,
         conn_id: str = DEFAULT_CONN_ID,
-        deferrable: bool = True,
+        deferrable: bool | None = None,
         on_partial: str = "succeed",
         **kwargs: Any,
     ) -> None:
@@ -62,7 +78,7 @@ class OnehouseRequestSensor(BaseSensorOperator):
         check_on_partial(on_partial)
         self.request_ids = request_ids
         self.conn_id = conn_id
-        self.deferrable = deferrable
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.on_partial = on_partial
 
     def execute(self, context: Mapping[str, Any]) -> Any:
@@ -72,19 +88,36 @@ class OnehouseRequestSensor(BaseSensorOperator):
         ids = self._ids()
         if not ids:
             return []
-        self.log.info("deferring until %d requests have ended: %s", len(ids), describe_ids(ids))
+        self.log.info(
+            "deferring until %s ended: %s",
+            "the request has" if len(ids) == 1 else f"{len(ids)} requests have",
+            describe_ids(ids),
+        )
+        now = datetime.now(UTC)
+        deadline = Deadline.first(
+            [
+                (_TIMEOUT, now, self.timeout),
+                ("execution_timeout", started_at(context, now), self.execution_timeout),
+            ]
+        )
         return self.defer(
-            trigger=OnehouseTrackTrigger(ids, conn_id=self.conn_id, on_partial=self.on_partial),
+            trigger=OnehouseTrackTrigger(
+                ids,
+                conn_id=self.conn_id,
+                deadline=None if deadline is None else deadline.at.isoformat(),
+                limit=None if deadline is None else deadline.limit,
+                on_partial=self.on_partial,
+            ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            timeout=None if deadline is None else deadline.for_airflow(now),
         )
 
     def execute_complete(self, _: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
-        """Go on with what the trigger tells."""
-        return self._judged(event)
+        """Continue with the event of the trigger."""
+        return self._ended(event)
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:  # noqa: ARG002 - Airflow's
-        """Look once."""
+        """Poll, until each request was polled at least once."""
         ids = self._ids()
         project = OnehouseHook(self.conn_id).project()
         look = _LOOK + 2 * len(ids) / (project.limit * project.share)
@@ -96,22 +129,39 @@ class OnehouseRequestSensor(BaseSensorOperator):
         pending = [one.request_id for one in results.unfinished]
         if pending:
             self.log.info(
-                "%d of %d requests pending: %s", len(pending), len(ids), describe_ids(pending)
+                "%d of %s pending: %s",
+                len(pending),
+                counted(len(ids), "request"),
+                describe_ids(pending),
             )
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(
-            is_done=True, xcom_value=self._judged(EventPayload.of(results.values()))
+            is_done=True, xcom_value=self._ended(EventPayload.of(results.values()))
         )
 
-    def _judged(self, news: Mapping[str, Any]) -> Any:
-        verdict = TaskResult.of(news, on_partial=self.on_partial)
-        if verdict.ok:
-            self.log.info("all %d requests succeeded", len(news["results"]))
-            return news["results"]
-        raise (AirflowFailException if verdict.hopeless else AirflowException)(verdict.message)
+    def _ended(self, payload: Mapping[str, Any]) -> Any:
+        result = TaskResult.of(payload, on_partial=self.on_partial)
+        if result.ok:
+            (self.log.warning if result.is_partial else self.log.info)("%s", result.message)
+            return payload["results"]
+        if self.soft_fail:
+            # Airflow by itself skips only a sensor that has deferred, and then hides the reason.
+            self.log.warning("skipping, because soft_fail is set: %s", result.message)
+            raise AirflowSkipException(result.message)
+        if _timed_out(payload):
+            raise AirflowSensorTimeout(result.message)
+        raise (AirflowFailException if result.hopeless else AirflowException)(result.message)
 
     def _ids(self) -> list[str]:
         try:
             return request_ids_in(self.request_ids)
         except InvalidRequestError as error:
             raise AirflowFailException(str(error)) from error
+
+
+def _timed_out(payload: Mapping[str, Any]) -> bool:
+    """Whether nothing is wrong but that the sensor's own time is over: it has no retries then."""
+    return str(payload.get("limit", "")).startswith(f"{_TIMEOUT} ") and not any(
+        Outcome(item["outcome"]) is not Outcome.TIMED_OUT and not Outcome(item["outcome"]).ok
+        for item in payload["results"]
+    )

@@ -1,5 +1,5 @@
 """
-The trigger: follows many requests in the triggerer, on a tracker that it shares with others.
+The trigger: tracks many requests in the triggerer, on a tracker that it shares with others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.integrations.airflow._airflow import (
     AIRFLOW_3,
+    RETRIES_FROM_TRIGGERER,
     AirflowException,
     BaseTrigger,
     TaskFailedEvent,
@@ -27,7 +28,11 @@ from onehouse_tracker.integrations.airflow._airflow import (
     TriggerEvent,
 )
 from onehouse_tracker.integrations.airflow._connection import Project
-from onehouse_tracker.integrations.airflow._event_payload import EventPayload, describe_ids
+from onehouse_tracker.integrations.airflow._event_payload import (
+    EventPayload,
+    counted,
+    describe_ids,
+)
 from onehouse_tracker.integrations.airflow._labels import Labels, packed, unpacked
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
 from onehouse_tracker.integrations.airflow._shared_resources import Shared
@@ -42,13 +47,19 @@ _LINGER: Final = 5.0
 """Seconds that a tracker without users stays open: the triggerer starts triggers once a second,
 and what a local limiter knows of the last slot must not be forgotten before the next one."""
 
+_MIN_DEFERRAL: Final = 8.0 if AIRFLOW_3 else 0.0
+"""Seconds from its start to its event, at least, if the connection does not say otherwise.
+
+The scheduler of Airflow 3 may learn that the worker has deferred the task only after a worker has
+resumed it; it then takes the task for one that has died (its issues 71580 and 72716)."""
+
 _LAST_LOOK: Final = 10.0
 """Seconds for those whose deadline passed while no triggerer ran: they may long have ended."""
 
 _REPORT: Final = 60.0
 """Seconds between two lines of the log that say what is pending."""
 
-_SPOILT: Final = (AuthenticationError, TrackerClosedError)
+_INVALID: Final = (AuthenticationError, TrackerClosedError)
 """After these the connection is read again, and a new tracker opened, once for each trigger:
 credentials may have been changed since."""
 
@@ -63,28 +74,32 @@ def _open_tracker(project: Project) -> AbstractAsyncContextManager[Tracker]:
 
 
 # One of each for all triggers of a loop.
-_projects: Final = Shared[str, Project](_open_connection, spoilt_by=_SPOILT)
+_projects: Final = Shared[str, Project](_open_connection, invalid_after=_INVALID)
 _trackers: Final = Shared[Project, Tracker](
     _open_tracker,
     linger=_LINGER,
-    # One whose credentials were refused can be asked again.
-    spoilt_by=(TrackerClosedError,),
+    # One whose credentials were refused can be tried again.
+    invalid_after=(TrackerClosedError,),
 )
 
 
 class OnehouseTrackTrigger(BaseTrigger):
     """
-    Follows requests until each has its outcome, and then fires one event.
+    Tracks requests until each has its outcome, and then fires one event.
 
     It submits nothing, so it can be started again anywhere at any time.  All triggers of one
-    event loop whose connections are equal share one tracker, and with it one budget.
+    event loop whose connections are equal share one tracker, and with it one rate limit.
+
+    On Airflow 3 it fires no earlier than 8 seconds after it started, since the scheduler fails
+    tasks whose deferral is shorter; ``min_deferral`` in the connection's extra field changes
+    that.
 
     Airflow stores the arguments; on MySQL they must fit into 64 KB, which is the case for
-    1,000 request IDs.  What the event holds, `EventPayload` tells.
+    1,000 request IDs.  `EventPayload` describes the event.
 
     Args:
-        request_ids: What to follow, in any form in which another task pushes it: a template of
-            `start_from_trigger` may bring a text, or the results of an `OnehouseSqlOperator`.
+        request_ids: What to track, in any form in which another task pushes it: a template of
+            `start_from_trigger` may bring a string, or the results of an `OnehouseSqlOperator`.
 
         conn_id: The connection.
 
@@ -93,13 +108,17 @@ class OnehouseTrackTrigger(BaseTrigger):
 
         submitted_at: When the first of them was submitted, in ISO 8601 with a time zone.
 
-        deadline: Until when to wait, in ISO 8601 with a time zone; `None` waits without limit.
+        deadline: Until when to wait, in ISO 8601 with a time zone; or, for a task that begins in
+            the triggerer, seconds from there; `None` waits without limit.
 
-        on_partial: Whether a partial success is one, ``"succeed"`` or ``"fail"``; of importance
-            only together with ``end_from_trigger``.
+        limit: What set the deadline, for messages.
+
+        on_partial: Whether a partial success is one, ``"succeed"`` or ``"fail"``; used only
+            together with ``end_from_trigger``.
 
         end_from_trigger: End the task here, without a worker: it succeeds and pushes the
-            results, or it fails if no retry is left.  Otherwise a worker is told.
+            results, or it fails, if Airflow can retry it from here or no retry is left.
+            Otherwise a worker ends it.
     """
 
     def __init__(
@@ -109,7 +128,8 @@ class OnehouseTrackTrigger(BaseTrigger):
         conn_id: str = DEFAULT_CONN_ID,
         labels: Labels = None,
         submitted_at: str | None = None,
-        deadline: str | None = None,
+        deadline: str | float | None = None,
+        limit: str | None = None,
         on_partial: str = "succeed",
         end_from_trigger: bool = False,
     ) -> None:
@@ -119,12 +139,14 @@ class OnehouseTrackTrigger(BaseTrigger):
         self.labels = labels
         self.submitted_at = submitted_at
         self.deadline = deadline
+        self.limit = limit
         self.on_partial = on_partial
         self.end_from_trigger = end_from_trigger
         self._ended: dict[str, Result] = {}
+        self._min_deferral = _MIN_DEFERRAL
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Tell Airflow how to make another one of us."""
+        """Return what Airflow makes an equal trigger of."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -133,6 +155,7 @@ class OnehouseTrackTrigger(BaseTrigger):
                 "labels": packed(self.labels),
                 "submitted_at": self.submitted_at,
                 "deadline": self.deadline,
+                "limit": self.limit,
                 "on_partial": self.on_partial,
                 "end_from_trigger": self.end_from_trigger,
             },
@@ -141,55 +164,75 @@ class OnehouseTrackTrigger(BaseTrigger):
     def __repr__(self) -> str:
         ids = self.request_ids
         # Before it runs this may be anything, even a reference to another task's XCom.
-        requests = f"{len(ids)} requests" if isinstance(ids, list | tuple) else "requests"
+        requests = counted(len(ids), "request") if isinstance(ids, list | tuple) else "requests"
         return f"<OnehouseTrackTrigger: {requests}, {self.conn_id}>"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
-        Follow the requests, and fire one event when all have ended.
+        Track the requests, and fire one event when all have ended.
 
-        Being cancelled, as by a triggerer that ends, changes nothing at the server: whoever
-        runs the trigger next goes on.
+        Being cancelled, as by a triggerer that ends, changes nothing on the server: the next
+        triggerer that runs the trigger continues.
         """
-        news = await self._follow()
-        self.log.info("%d requests: %r", len(self.request_ids), news)
-        yield self._event(news)
+        started = asyncio.get_running_loop().time()
+        payload = await self._track()
+        self.log.info("%s: %r", counted(len(self.request_ids), "request"), payload)
+        event = self._event(payload)
+        if type(event) is TriggerEvent:
+            # What ends the task here needs no worker, and meets no scheduler that is late.
+            await asyncio.sleep(started + self._min_deferral - asyncio.get_running_loop().time())
+        yield event
 
     async def on_kill(self) -> None:
-        """Say what goes on at the server: there is no way to cancel a request by its ID."""
+        """Say what continues on the server: there is no way to cancel a request by its ID."""
         pending = self._pending()
         if pending:
             self.log.warning(
-                "the task was ended, but %d requests go on at the server: %s",
-                len(pending),
+                "the task was ended, but %s on the server: %s",
+                "1 request continues"
+                if len(pending) == 1
+                else f"{len(pending)} requests continue",
                 ", ".join(pending),
             )
 
-    # --- Following ---------------------------------------------------------------------
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """
+        Fill in the templates of a task that begins in the triggerer.
 
-    async def _follow(self) -> EventPayload:
+        `xcom_pull` asks a triggerer for one XCom, never for those of all map indexes: it cannot
+        receive these, and would wait for them for ever.
+        """
+        if "ti" in context:
+            context = {**context, "ti": _OneXCom(context["ti"])}
+        super().render_template_fields(context=context, jinja_env=jinja_env)
+
+    # --- Tracking ----------------------------------------------------------------------
+
+    async def _track(self) -> EventPayload:
         try:
             requests = self._requests()
             try:
-                await self._follow_once(requests)
-            except _SPOILT as error:
+                await self._track_once(requests)
+            except _INVALID as error:
                 self.log.warning("trying again with the connection as it is now: %s", error)
-                await self._follow_once(requests)
+                await self._track_once(requests)
         except (TrackerError, AirflowException) as error:
-            return self._news(
+            return self._payload(
                 error=_explain(error),
                 hopeless=isinstance(error, ConfigError | InvalidRequestError),
             )
-        return self._news()
+        return self._payload()
 
-    async def _follow_once(self, requests: Sequence[Request]) -> None:
-        """Follow what has not ended, and keep what ends."""
+    async def _track_once(self, requests: Sequence[Request]) -> None:
+        """Track what has not ended, and keep what ends."""
         open_requests = [one for one in requests if one.request_id not in self._ended]
         async with (
             _projects.use(self.conn_id) as project,
             _trackers.use(project) as tracker,
             tracker.as_completed(open_requests, timeout=self._timeout()) as completions,
         ):
+            if project.min_deferral is not None:
+                self._min_deferral = project.min_deferral
             self._report(tracker)
             loop = asyncio.get_running_loop()
             report_at = loop.time() + _REPORT
@@ -220,7 +263,7 @@ class OnehouseTrackTrigger(BaseTrigger):
         found, self.request_ids = self.request_ids, []
         self.request_ids = request_ids_in(found)
         submitted_at = _moment("submitted_at", self.submitted_at)
-        _moment("deadline", self.deadline)
+        self._timeout()  # a deadline that makes no sense is refused here
         labels = unpacked(self.labels, len(self.request_ids))
         return [
             Request(request_id, label=label, submitted_at=submitted_at)
@@ -228,6 +271,8 @@ class OnehouseTrackTrigger(BaseTrigger):
         ]
 
     def _timeout(self) -> float | None:
+        if isinstance(self.deadline, float | int):
+            return self.deadline
         deadline = _moment("deadline", self.deadline)
         if deadline is None:
             return None
@@ -236,10 +281,10 @@ class OnehouseTrackTrigger(BaseTrigger):
     def _report(self, tracker: Tracker) -> None:
         pending = self._pending()
         self.log.info(
-            "%d of %d requests pending: %s; of all triggers together %d, and one round of"
-            " questions takes %.1f s",
+            "%d of %s pending: %s; %d of all triggers together, and polling each of them once"
+            " takes %.1f s",
             len(pending),
-            len(self.request_ids),
+            counted(len(self.request_ids), "request"),
             describe_ids(pending),
             tracker.stats().pending,
             tracker.stats().round_time,
@@ -248,36 +293,44 @@ class OnehouseTrackTrigger(BaseTrigger):
     def _pending(self) -> list[str]:
         return [key for key in dict.fromkeys(self.request_ids) if key not in self._ended]
 
-    # --- Telling -----------------------------------------------------------------------
+    # --- Reporting ---------------------------------------------------------------------
 
-    def _news(self, *, error: str | None = None, hopeless: bool = False) -> EventPayload:
+    def _payload(self, *, error: str | None = None, hopeless: bool = False) -> EventPayload:
         ids = dict.fromkeys(self.request_ids)
         return EventPayload.of(
             (self._ended[key] for key in ids if key in self._ended),
+            order=list(ids),
             error=error,
             pending=self._pending(),
             hopeless=hopeless,
+            limit=self.limit,
         )
 
-    def _event(self, news: EventPayload) -> TriggerEvent:
+    def _event(self, payload: EventPayload) -> TriggerEvent:
         if not self.end_from_trigger:
-            return TriggerEvent(news)
-        verdict = TaskResult.of(news, on_partial=self.on_partial)
-        if verdict.ok:
-            return TaskSuccessEvent(xcoms={"return_value": news["results"]})
-        if self._retries_are_left():
-            # A worker fails the task, so that Airflow retries it; an event of the trigger's
-            # would be the end of it.
-            return TriggerEvent(news)
-        self.log.error("%s", verdict.message)
-        return TaskFailedEvent(xcoms={"return_value": news["results"]})
+            return TriggerEvent(payload)
+        result = TaskResult.of(payload, on_partial=self.on_partial)
+        if result.ok:
+            (self.log.warning if result.is_partial else self.log.info)("%s", result.message)
+            return TaskSuccessEvent(xcoms={"return_value": payload["results"]})
+        if self._needs_worker(result):
+            return TriggerEvent(payload)
+        self.log.error("%s", result.message)
+        return TaskFailedEvent(xcoms={"return_value": payload["results"]})
 
-    def _retries_are_left(self) -> bool:
+    def _needs_worker(self, result: TaskResult) -> bool:
+        """Whether only a worker fails the task in such a way that its retries are respected."""
+        if not self._retries_may_be_left():
+            return False
+        # Where Airflow retries what a trigger has failed, it also retries what is hopeless.
+        return result.hopeless or not RETRIES_FROM_TRIGGERER
+
+    def _retries_may_be_left(self) -> bool:
         ti = self.task_instance
         if AIRFLOW_3:
-            # It tells a trigger nothing of the tries: where there is a number, it is a default.
-            # With `start_from_trigger` it tells of the task, and one without retries has none
-            # left, even when it was cleared.  Else a worker knows.
+            # A trigger cannot see the tries here: where there is a number, it is a default.  With
+            # `start_from_trigger` it sees the task, and one without retries has none left, even
+            # when it was cleared.  Otherwise only a worker knows.
             return getattr(getattr(ti, "task", None), "retries", None) != 0
         tries = getattr(ti, "max_tries", None)
         return tries is None or int(getattr(ti, "try_number", 1)) <= int(tries)
@@ -298,5 +351,20 @@ def _moment(name: str, text: str | None) -> datetime | None:
 def _explain(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, ProjectError):
-        text += "; the requests go on at the server, and another try goes on with them"
+        text += "; the requests continue on the server, and another try continues to track them"
     return text
+
+
+class _OneXCom:
+    """A task instance whose `xcom_pull` asks for the XCom of a task that is not mapped."""
+
+    def __init__(self, task_instance: Any) -> None:
+        self._task_instance = task_instance
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task_instance, name)
+
+    def xcom_pull(self, *args: Any, **kwargs: Any) -> Any:
+        """As the task instance does."""
+        kwargs.setdefault("map_indexes", -1)
+        return self._task_instance.xcom_pull(*args, **kwargs)

@@ -1,5 +1,5 @@
 """
-What all operators of ours do: follow requests, here or in the triggerer, and end as they did.
+What all operators share: track requests, here or in the triggerer, and end as they did.
 """
 
 from __future__ import annotations
@@ -13,39 +13,45 @@ from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowFailException,
     BaseOperator,
+    BaseOperatorLink,
+    default_deferrable,
 )
 from onehouse_tracker.integrations.airflow._event_payload import (
     EventPayload,
+    counted,
     describe_ids,
     json_of,
 )
+from onehouse_tracker.integrations.airflow._limits import Deadline, seconds_of
 from onehouse_tracker.integrations.airflow._task_result import (
     TaskResult,
     check_on_partial,
     ended_wrong,
 )
-from onehouse_tracker.integrations.airflow._worker import follow_here
+from onehouse_tracker.integrations.airflow._worker import track_here
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.integrations.airflow.links import REPORT_KEY, OnehouseReportLink
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 from onehouse_tracker.models import Outcome, Request
 
-__all__ = ["FollowingOperator"]
+__all__ = ["TrackingOperator", "started_at"]
 
 _LOOK: Final = 5.0
-"""Seconds that a retry looks for itself before it defers."""
+"""Seconds that a retry polls on the worker before it defers."""
 
 
-class FollowingOperator(BaseOperator):
+class TrackingOperator(BaseOperator):
     """The arguments that are common to all, and what happens after a submission."""
 
-    operator_extra_links = (OnehouseReportLink(),)
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (OnehouseReportLink(),)
+    noun = "request"
+    """What messages call one of the things that the task waits for."""
 
     def __init__(
         self,
         *,
         conn_id: str = DEFAULT_CONN_ID,
-        deferrable: bool = True,
+        deferrable: bool | None = None,
         defer_after: float = 0.0,
         on_partial: str = "succeed",
         follow_timeout: float | timedelta | None = None,
@@ -55,28 +61,31 @@ class FollowingOperator(BaseOperator):
         super().__init__(**kwargs)
         check_on_partial(on_partial)
         self.conn_id = conn_id
-        self.deferrable = deferrable
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.defer_after = defer_after
         self.on_partial = on_partial
         self.follow_timeout = follow_timeout
         self.report_url = report_url
+        if report_url is None:
+            # Airflow shows a link also where it leads nowhere.
+            self.operator_extra_links = ()
         self.end_from_trigger = False
         self._pending: list[str] = []
 
     def on_kill(self) -> None:
-        """Say what goes on at the server: there is no way to cancel a request by its ID."""
+        """Say what continues on the server: there is no way to cancel a request by its ID."""
         if self._pending:
             self.log.warning(
-                "the task was ended, but %d requests go on at the server: %s",
-                len(self._pending),
+                "the task was ended, but %s on the server: %s",
+                _continuing(len(self._pending)),
                 ", ".join(self._pending),
             )
 
     def execute_complete(self, context: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
-        """Go on with what the trigger tells."""
+        """Continue with the event of the trigger."""
         return self._conclude(context, event)
 
-    def _follow(self, context: Mapping[str, Any], requests: Sequence[Request]) -> Any:
+    def _track(self, context: Mapping[str, Any], requests: Sequence[Request]) -> Any:
         """Wait for *requests*, here or in the triggerer, and end as they do."""
         if self.report_url:
             context["ti"].xcom_push(key=REPORT_KEY, value=self.report_url)
@@ -84,35 +93,47 @@ class FollowingOperator(BaseOperator):
             return self._conclude(context, {"results": []})
         self._pending = [one.request_id for one in requests]
         if not self.deferrable:
-            return self._conclude(context, self._wait_here(requests, self._seconds()))
-        look = self.defer_after
+            payload = self._wait_here(requests, seconds_of(self.follow_timeout))
+            return self._conclude(context, payload)
+        poll_for = self.defer_after
         if getattr(context["ti"], "try_number", 1) > 1:
-            # They may have ended while Airflow was busy failing the task.  A deferral that ends
-            # at once is what its scheduler may take for a failure, again and again.
-            look = max(look, _LOOK)
-        if look > 0:
-            news = self._wait_here(requests, look)
-            if not news.get("error") and all(
-                Outcome(item["outcome"]).finished for item in news["results"]
+            # They may have ended while Airflow was busy failing the task.
+            poll_for = max(poll_for, _LOOK)
+        if poll_for > 0:
+            payload = self._wait_here(requests, poll_for)
+            if not payload.get("error") and all(
+                Outcome(item["outcome"]).finished for item in payload["results"]
             ):
-                return self._conclude(context, news)
-        return self._defer_to_trigger(requests)
+                return self._conclude(context, payload)
+        return self._defer_to_trigger(context, requests)
 
     def _wait_here(self, requests: Sequence[Request], timeout: float | None) -> EventPayload:
         with self._hook().get_conn() as tracker:
-            return follow_here(
+            return track_here(
                 tracker,
                 requests,
                 timeout=timeout,
+                limit=f"follow_timeout of {timeout:g} s" if timeout is not None else None,
                 log=self.log,
                 on_pending=self._note_pending,
             )
 
-    def _defer_to_trigger(self, requests: Sequence[Request]) -> NoReturn:
+    def _defer_to_trigger(
+        self, context: Mapping[str, Any], requests: Sequence[Request]
+    ) -> NoReturn:
         ids = [one.request_id for one in requests]
-        self.log.info("deferring until %d requests have ended: %s", len(ids), describe_ids(ids))
-        seconds = self._seconds()
-        deadline = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+        self.log.info(
+            "deferring until %s ended: %s",
+            "the request has" if len(ids) == 1 else f"{len(ids)} requests have",
+            describe_ids(ids),
+        )
+        now = datetime.now(UTC)
+        deadline = Deadline.first(
+            [
+                ("follow_timeout", now, self.follow_timeout),
+                ("execution_timeout", started_at(context, now), self.execution_timeout),
+            ]
+        )
         submitted = [one.submitted_at for one in requests if one.submitted_at is not None]
         labels = [one.label for one in requests]
         self.defer(
@@ -121,18 +142,20 @@ class FollowingOperator(BaseOperator):
                 conn_id=self.conn_id,
                 labels=labels if any(labels) else None,
                 submitted_at=min(submitted).isoformat() if submitted else None,
-                deadline=None if deadline is None else deadline.isoformat(),
+                deadline=None if deadline is None else deadline.at.isoformat(),
+                limit=None if deadline is None else deadline.limit,
                 on_partial=self.on_partial,
                 end_from_trigger=self.end_from_trigger,
             ),
             method_name="execute_complete",
+            timeout=None if deadline is None else deadline.for_airflow(now),
         )
         raise AssertionError  # pragma: no cover - deferring raises
 
-    def _conclude(self, context: Mapping[str, Any], news: Mapping[str, Any]) -> Any:
-        """Fail the task, or return what it brought."""
+    def _conclude(self, context: Mapping[str, Any], payload: Mapping[str, Any]) -> Any:
+        """Fail the task, or return its results."""
         self._pending = []
-        for item in news["results"]:
+        for item in payload["results"]:
             if ended_wrong(item, self.on_partial):
                 self.log.error(
                     "request %s ended %s: %s",
@@ -140,32 +163,38 @@ class FollowingOperator(BaseOperator):
                     item["outcome"],
                     item.get("reason") or "the server gave no reason",
                 )
-        verdict = TaskResult.of(news, on_partial=self.on_partial)
-        self._note_end(context, news, ok=verdict.ok)
-        if not verdict.ok:
-            raise (AirflowFailException if verdict.hopeless else AirflowException)(verdict.message)
-        self.log.info("all %d requests succeeded", len(news["results"]))
-        return self._returned(self._with_responses(news["results"]))
+        result = TaskResult.of(payload, on_partial=self.on_partial, noun=self.noun)
+        self._note_end(context, payload, ok=result.ok)
+        if not result.ok:
+            raise (AirflowFailException if result.hopeless else AirflowException)(result.message)
+        (self.log.warning if result.is_partial else self.log.info)("%s", result.message)
+        return self._returned(self._with_responses(payload["results"]))
 
-    def _note_end(self, context: Mapping[str, Any], news: Mapping[str, Any], *, ok: bool) -> None:
+    def _note_end(
+        self, context: Mapping[str, Any], payload: Mapping[str, Any], *, ok: bool
+    ) -> None:
         """Take note of how the requests ended, before the task ends."""
 
     def _returned(self, results: list[dict[str, Any]]) -> Any:
         return results
 
     def _with_responses(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Ask once more for what found no room in the event."""
+        """Poll once more for the responses that found no room in the event."""
         missing = [item["request_id"] for item in results if item.get("response_left_out")]
         complete = [dict(item) for item in results]
         if not missing or not self.do_xcom_push:
             return complete
-        self.log.info("asking for %d responses that were too large for the event", len(missing))
+        self.log.info(
+            "polling for %s that found no room in the event", counted(len(missing), "response")
+        )
         try:
             with self._hook().get_conn() as tracker:
                 found = tracker.wait_all(missing)
         except (TrackerError, AirflowException) as error:
-            # The statements succeeded: that their responses are not to be had changes nothing.
-            self.log.warning("the task succeeds without %d responses: %s", len(missing), error)
+            # The statements succeeded, also where their responses cannot be had.
+            self.log.warning(
+                "the task succeeds without %s: %s", counted(len(missing), "response"), error
+            )
             return complete
         for item in complete:
             response = found[item["request_id"]].response if item["request_id"] in found else None
@@ -177,9 +206,15 @@ class FollowingOperator(BaseOperator):
     def _hook(self) -> OnehouseHook:
         return OnehouseHook(self.conn_id)
 
-    def _seconds(self) -> float | None:
-        timeout = self.follow_timeout
-        return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-
     def _note_pending(self, pending: list[str]) -> None:
         self._pending = pending
+
+
+def started_at(context: Mapping[str, Any], now: datetime) -> datetime:
+    """When this try of the task began."""
+    began = getattr(context["ti"], "start_date", None)
+    return began if isinstance(began, datetime) else now
+
+
+def _continuing(count: int) -> str:
+    return "1 request continues" if count == 1 else f"{count} requests continue"
