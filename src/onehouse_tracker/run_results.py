@@ -109,7 +109,7 @@ _UNFINISHED = frozenset(
 @dataclass(frozen=True, slots=True)
 class JobRun:
     """
-    One run of a job, whoever started it.
+    One run of a job, started here or elsewhere.
 
     Raises:
         InvalidRequestError: The name of the job or the run ID cannot be quoted in a statement,
@@ -190,7 +190,7 @@ class RunResult:
     known: we cannot be later than that.  `None` where there is no such check."""
 
     checks: int = 0
-    """Checks that asked about this run, alone or together with others of its job."""
+    """Checks of this run, alone or together with others of its job."""
 
     cancellation: str | None = None
     """What the server said about canceling it; `None` where nobody tried here."""

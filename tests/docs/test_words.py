@@ -22,8 +22,6 @@ NOT_YET = (
     "cli/_submit.py",
     "integrations/",
     "pool/",
-    "run_results.py",
-    "runs/",
     "sync/",
     "testing/",
     "tracker.py",

@@ -115,5 +115,5 @@ class Demand:
 
     @property
     def _all_connections_busy(self) -> bool:
-        # One more would spend its time-out waiting for a connection, and seem to have failed.
+        # One more would spend its timeout waiting for a connection, and seem to have failed.
         return self._on_the_wire >= self._max_connections

@@ -55,7 +55,7 @@ _TOO_LARGE = "the body is larger than"
 
 class Checks:
     """
-    The planner of the engine whose statements ask about runs.
+    The planner of the engine whose statements check runs.
 
     Args:
         session: The tracker that is open.

@@ -102,7 +102,7 @@ class Followed:
         )
 
     def stopped(self, *, now: float, wall: datetime) -> RunResult:
-        """What whoever stops waiting now gets: what is still possible."""
+        """What a waiter gets that stops now: what is still possible."""
         if self.run is not None:
             return self.make_result(RunOutcome.TIMED_OUT, now=now, wall=wall)
         if self.request_id is None and not self.was_sent:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onehouse_tracker._engine.retry import backoff
 from onehouse_tracker.run_results import RunOutcome
-from onehouse_tracker.runs._run import Ended
+from onehouse_tracker.runs._run import GONE_AFTER, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Judge"]
 
 MISSING_AFTER = 2
-"""Listings in a row without a run, after which it is asked about alone."""
+"""Listings in a row without a run, after which it is checked alone."""
 
 BLANK_AFTER = 2
 """Listings in a row that are of no use, after which the job is not listed any more."""
@@ -94,11 +94,15 @@ class Judge:
                 self._plan.answered(run, sent_at)
                 self._claimed(run, sighting, listing, sent_at, now)
         for run in still:
-            # Not in the same loop: half of them may be missing, and then it is all of them.
             if run.missing >= MISSING_AFTER and run.run_id in group.listed:
                 self._plan.ask_alone(run, now)
+        alone = sum(run.alone for run in group.runs.values())
         if group.blank >= BLANK_AFTER:
             self._distrust(group, "listings show none of its runs, or no status", now)
+        elif alone and 2 * alone >= len(group.runs):
+            self._distrust(
+                group, f"listings do not show {alone} of its {len(group.runs)} runs", now
+            )
         elif listing.size > LARGE and len(group.runs) < FEW:
             self._distrust(group, f"a listing has {listing.size / LARGE:.1f} MiB", now)
         self._plan.done(unit, now)
@@ -224,7 +228,8 @@ class Judge:
             patience=self._policy.patience,
         )
         if ended is None:
-            self._plan.want_witness(run, now)
+            if run.gone >= GONE_AFTER:
+                self._plan.want_witness(run, now)
             wait = backoff(run.gone, self._policy, self._random())
             self._plan.done(unit, now, not_before=now + wait)
         else:

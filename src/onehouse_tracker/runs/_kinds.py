@@ -28,7 +28,7 @@ class Meaning(Enum):
     QUEUED = "queued"
     RUNNING = "running"
     NOT_YET = "not yet"
-    """Not over, but for a limited time only: 30 minutes unless told otherwise."""
+    """Not over, but for a limited time only: 30 minutes, unless you set another time."""
     UNKNOWN = "unknown"
     """Says nothing: three in a row end the following."""
 

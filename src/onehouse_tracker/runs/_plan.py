@@ -33,8 +33,8 @@ class Plan:
     """
     All groups, ordered by when they may be checked, and then by what a check is worth.
 
-    A check is worth the sum, over the runs that it asks about, of (chance that it has ended)
-    x (seconds since it was looked at).  No two checks ask about the same runs at one time.
+    A check is worth the sum, over its runs, of (chance that it has ended)
+    x (seconds since it was looked at).  No run is in two checks of one kind at one time.
 
     Args:
         gap: Seconds between two checks of a run of a certain age.
@@ -109,18 +109,15 @@ class Plan:
         self.runs = 0
 
     def ask_alone(self, run: Run, now: float) -> None:
-        """From now on this run is asked about alone; of half of its job, so is all of it."""
+        """From now on this run is checked alone."""
         group = run.group
         run.alone = True
         group.listed.pop(run.run_id, None)
         group.claims.pop(run.run_id, None)
-        if 2 * sum(each.alone for each in group.runs.values()) >= len(group.runs):
-            self.ask_all_alone(group, "listings do not show half of its runs", now)
-        else:
-            self.arrange(group, now)
+        self.arrange(group, now)
 
     def ask_all_alone(self, group: Group, because: str, now: float) -> None:
-        """From now on every run of this job is asked about alone."""
+        """From now on every run of this job is checked alone."""
         group.alone_because = group.alone_because or because
         for run in group.runs.values():
             run.alone = True
@@ -128,27 +125,27 @@ class Plan:
         self.arrange(group, now)
 
     def confirm(self, run: Run, now: float) -> None:
-        """Ask about this run alone at once: a listing says that it has ended."""
+        """Check this run alone at once: a listing says that it has ended."""
         run.group.confirming = run
         run.unit.sent_at = run.unit.not_before = -math.inf
         self.arrange(run.group, now)
 
     def hurry(self, run: Run, now: float) -> None:
-        """Ask about this run, alone or with the others of its job, as soon as there is a slot."""
+        """Check this run, alone or with the others of its job, as soon as there is a slot."""
         unit = run.group.listing if run.group.listing.ticket else run.unit
         unit.sent_at = unit.not_before = -math.inf
         if unit.ticket:
             self._wait(unit, now)
 
     def arrange(self, group: Group, now: float) -> None:
-        """Have what is to be asked about asked in the right way."""
+        """Have each run checked in the right way: together, or alone."""
         together = len(group.listed) >= _MANY
         if together and not group.listing.ticket and not group.listing.busy:
             listing = group.listing
             for run in group.listed.values():
                 if run is group.confirming:
                     continue
-                # What was just asked about alone need not be asked about again at once.
+                # What was just checked alone need not be checked again at once.
                 listing.sent_at = max(listing.sent_at, run.unit.sent_at)
                 self._stop(run.unit)
             self._wait(listing, now)

@@ -3,7 +3,7 @@ Reads status words out of answers of unknown shape, by value.
 
 The response to a listing is documented nowhere, so no key is known.  What is known: it holds
 our run IDs somewhere, and near each a word with a certain prefix.  Where that is not clear
-without doubt, the run counts as not seen; it is then asked about alone.  Pure functions.
+without doubt, the run counts as not seen; it is then checked alone.  Pure functions.
 """
 
 from __future__ import annotations

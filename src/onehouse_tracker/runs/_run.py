@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._reading import Steps
 
-__all__ = ["Ended", "Group", "Run", "Unit"]
+__all__ = ["GONE_AFTER", "Ended", "Group", "Run", "Unit"]
 
 UNRECOGNIZED_AFTER = 3
 """Checks in a row without a word that we know."""
@@ -36,7 +36,7 @@ _LONGEST_WORDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing more to ask about this run."""
+    """Nothing more to find out about this run."""
 
     outcome: RunOutcome
     error: str = ""
@@ -84,7 +84,7 @@ class Run:
     group: Group
     """The runs of the same job."""
     unit: Unit
-    """Asks about this run alone."""
+    """Checks this run alone."""
 
     def __init__(self, kind: WorkKind, job: str, run_id: str, *, born: float) -> None:
         self.kind = kind
@@ -96,7 +96,7 @@ class Run:
         self.seen_sent_at: float | None = None
         """The same; `None` before."""
         self.alone = False
-        """Whether it is asked about alone for good."""
+        """Whether it is checked alone for good."""
         self.checks = 0
         self.word: str | None = None
         self.row: Any = None
@@ -208,7 +208,7 @@ class Run:
 
 class Unit:
     """
-    What one check asks about: the runs of a job that are listed together, or one run.
+    What one check is for: the runs of a job that are listed together, or one run.
 
     With neither, it is the witness: a statement that is answered as long as the server answers.
     """
@@ -241,7 +241,7 @@ class Unit:
 
     @property
     def members(self) -> Collection[Run]:
-        """The runs that it asks about."""
+        """The runs that it is for."""
         if self.run is not None:
             return (self.run,)
         return () if self.group is None else self.group.listed.values()
@@ -282,13 +282,13 @@ class Group:
         """Those of them that listings are to show."""
         self.listing = Unit(kind, self)
         self.alone_because = "" if kind.show_many is not None else "there is no listing"
-        """Why each run is asked about alone; empty where listings are used."""
+        """Why each run is checked alone; empty where listings are used."""
         self.blank = 0
         """Listings in a row without any of our IDs, or without any status word."""
         self.confirmed = False
         """Whether a word of a listing, that a run had ended, proved right."""
         self.confirming: Run | None = None
-        """The run that is asked about alone to find out."""
+        """The run that is checked alone to find out."""
         self.claims: dict[str, tuple[str, object]] = {}
         """What listings said of runs that have ended, until that is found out."""
         self.paths: frozenset[Steps] = frozenset()

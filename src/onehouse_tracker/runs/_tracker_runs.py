@@ -130,7 +130,7 @@ class Runs:
 
     def track(self, run: JobRun) -> RunHandle:
         """
-        Follow one run, whoever started it.
+        Follow one run, also one that was started elsewhere.
 
         Raises:
             InvalidRequestError: Nobody knows such a kind of work.
@@ -285,7 +285,9 @@ class Runs:
 
     async def cancel_run(self, run: JobRun) -> RunResult:
         """
-        Have the server cancel a run, whoever started it, and wait until it has stopped.
+        Have the server cancel a run, also one that was started elsewhere.
+
+        It returns when the run has stopped.
 
         Raises:
             InvalidRequestError: Such work cannot be canceled.
