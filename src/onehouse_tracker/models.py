@@ -16,6 +16,7 @@ from typing import Any, Final
 from onehouse_tracker._checks import check_label, check_request_id, check_submitted_at
 from onehouse_tracker._util.own_response import OwnResponse
 from onehouse_tracker._util.text import one_line
+from onehouse_tracker._util.times import iso
 from onehouse_tracker.errors import StatusError
 
 __all__ = [
@@ -230,8 +231,8 @@ class Result:
             "reason": self.reason or None,
             "response": self.response,
             "polls": self.polls,
-            "first_polled_at": _iso(self.first_polled_at),
-            "detected_at": _iso(self.detected_at),
+            "first_polled_at": iso(self.first_polled_at),
+            "detected_at": iso(self.detected_at),
             "waited_s": round(self.waited, 6),
             "delay_bound_s": None if self.delay_bound is None else round(self.delay_bound, 6),
         }
@@ -255,10 +256,6 @@ def own_copy(result: Result) -> Result:
 def relabelled(result: Result, label: str | None) -> Result:
     """*result* under another label, to take its place: nobody may keep both."""
     return replace(result, label=label, response=_response.moved(result))
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
 
 
 def _reason_in(response: Mapping[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, final
@@ -32,6 +32,7 @@ from onehouse_tracker._engine.open_tracker.teardown import cancel_and_wait, rele
 from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout
 from onehouse_tracker._engine.source import project_key_of
 from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._util.times import utc_now
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
@@ -101,7 +102,7 @@ class Tracker:
         self._client = client
         self._limiter = _connected(limiter or LocalLimiter(project=project_key_of(client)), client)
         self._policy = policy or PollPolicy()
-        self._wall_clock = wall_clock or _utc_now
+        self._wall_clock = wall_clock or utc_now
         self._seed = seed
         self._runs: Runs | None = None
         self._session = Session(
@@ -596,7 +597,3 @@ def _connected(limiter: RateLimiter, client: StatusSource) -> RateLimiter:
     if isinstance(client, HoldingSource):
         return ConnectedLimiter(limiter, client.hold)
     return limiter
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.cli._command_settings import LIMITER_VARIABLE, Settings
+from onehouse_tracker.cli._command_settings import LIMITER_VARIABLE, CommandSettings
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import faults
 from onehouse_tracker.testing.server import SimulatorServer
@@ -153,7 +153,7 @@ def test_a_limiter_is_repeated_without_its_password(limiter: str, shown: str) ->
     """
     Whatever else it says is needed to go on with the same one.
     """
-    settings = Settings(limiter=limiter)
+    settings = CommandSettings(limiter=limiter)
 
     assert settings.arguments() == ["--limiter", shown]
     assert bool(settings.hints()) == ("secret" in limiter)
@@ -162,13 +162,15 @@ def test_a_limiter_is_repeated_without_its_password(limiter: str, shown: str) ->
 @pytest.mark.parametrize(
     ("settings", "shown"),
     [
-        (Settings(timeout=1_080_000.0), ["--timeout", "1080000"]),
-        (Settings(timeout=0.00001), ["--timeout", "0.00001"]),
-        (Settings(limit=1234567.25), ["--limit", "1234567.25"]),
-        (Settings(share=0.12345678), ["--share", "0.12345678"]),
+        (CommandSettings(timeout=1_080_000.0), ["--timeout", "1080000"]),
+        (CommandSettings(timeout=0.00001), ["--timeout", "0.00001"]),
+        (CommandSettings(limit=1234567.25), ["--limit", "1234567.25"]),
+        (CommandSettings(share=0.12345678), ["--share", "0.12345678"]),
     ],
 )
-def test_numbers_are_repeated_with_all_their_digits(settings: Settings, shown: list[str]) -> None:
+def test_numbers_are_repeated_with_all_their_digits(
+    settings: CommandSettings, shown: list[str]
+) -> None:
     """
     What is rounded is another setting, and an exponent is no time span.
     """
@@ -183,6 +185,6 @@ def test_a_limiter_that_was_chosen_against_the_variable_is_repeated(
     """
     monkeypatch.setenv(LIMITER_VARIABLE, "host")
 
-    assert Settings(limiter="local").arguments() == ["--limiter", "local"]
-    assert Settings(limiter="host").arguments() == []
-    assert Settings(limiter="local").arguments({"limiter"}) == []
+    assert CommandSettings(limiter="local").arguments() == ["--limiter", "local"]
+    assert CommandSettings(limiter="host").arguments() == []
+    assert CommandSettings(limiter="local").arguments({"limiter"}) == []

@@ -762,7 +762,7 @@ async def test_a_session_of_somebody_else_is_used_and_left_open() -> None:
     )
     replies = [http(), None, http(b"", "404 Not Found"), http(b"", "302 Found", "Location: /x")]
     async with session, RawServer(*replies) as server:
-        async with OnehouseClient(credentials(server.url), session=session) as client:
+        async with OnehouseClient(credentials(server.url), http_session=session) as client:
             await client.fetch("r1")
             with pytest.raises(StaleConnectionError):
                 await client.fetch("r1")
@@ -784,7 +784,7 @@ async def test_a_session_that_its_owner_closed_is_refused() -> None:
     It is a mistake in the program, and not a failure of the network.
     """
     session = aiohttp.ClientSession()
-    client = OnehouseClient(credentials("http://127.0.0.1:1"), session=session)
+    client = OnehouseClient(credentials("http://127.0.0.1:1"), http_session=session)
     async with client:
         await session.close()
         with pytest.raises(TrackerClosedError, match="session of the client was closed"):

@@ -120,7 +120,7 @@ async def test_a_call_that_waits_for_a_name_is_told(
         make = Connector if whose == "ours" else aiohttp.TCPConnector
         session = aiohttp.ClientSession(connector=make(limit=10))
     async with OnehouseClient(
-        credentials(f"https://{UNKNOWN_FOR_LONG}"), session=session
+        credentials(f"https://{UNKNOWN_FOR_LONG}"), http_session=session
     ) as client:
         waiting = asyncio.create_task(_awaited(call(client)))
         await asyncio.sleep(0.02)
@@ -153,7 +153,7 @@ async def test_a_call_that_waits_for_a_connection_is_told(
             make = Connector if whose == "ours" else aiohttp.TCPConnector
             session = aiohttp.ClientSession(connector=make(limit=1))
         async with OnehouseClient(
-            credentials(url), session=session, max_connections=None if session else 1
+            credentials(url), http_session=session, max_connections=None if session else 1
         ) as client:
             first = asyncio.create_task(_awaited(a_statement(client)))
             await asyncio.sleep(0.02)

@@ -183,7 +183,7 @@ async def test_outage_ends_when_the_name_leads_elsewhere() -> None:
         names = Addresses(old.port)
         connector = Connector(limit=20, resolver=names)
         async with aiohttp.ClientSession(connector=connector) as session:
-            moved = client(old.port, host="localhost", session=session)
+            moved = client(old.port, host="localhost", http_session=session)
 
             def watch(event: Event) -> None:
                 told.append(event)
@@ -208,8 +208,8 @@ async def test_what_one_project_forgets_serves_the_others_of_its_pool() -> None:
     The projects of a pool share connections: an outage of one is none of the others.
     """
     async with Server(lambda: ("200 OK", SUCCESS)) as server, open_session(0) as session:
-        sick = client(server.port, session=session)
-        well = client(server.port, session=session)
+        sick = client(server.port, http_session=session)
+        well = client(server.port, http_session=session)
         async with sick, well:
             await asyncio.gather(*(well.fetch(f"r{n}") for n in range(3)))
             assert server.connections == 3
@@ -285,7 +285,7 @@ async def test_look_up_that_fails_in_any_way_is_tried_again(problem: BaseExcepti
         connector = Connector(limit=20, resolver=Failing(server.port))
         connector.is_direct = True  # as in a session of ours, which looks up ahead
         async with aiohttp.ClientSession(connector=connector) as session:
-            one = client(server.port, host="localhost", session=session)
+            one = client(server.port, host="localhost", http_session=session)
             policy = PollPolicy(failure_base=0.05)
             async with one, Tracker(one, limiter=LocalLimiter(200.0), policy=policy) as tracker:
                 results = await tracker.wait_all(["r", "s", "t"])

@@ -417,7 +417,7 @@ async def test_a_certificate_is_for_one_host(tmp_path: Path, name: str, *, accep
     async with (
         HostileServer(tls=tls) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session,
-        OnehouseClient(credentials(server.url), session=session) as client,
+        OnehouseClient(credentials(server.url), http_session=session) as client,
     ):
         if accepted:
             assert (await client.fetch("r1")).response == {"n": 1}
@@ -465,7 +465,7 @@ async def test_a_proxy_that_refuses_learns_nothing(refusal: Act) -> None:
         aiohttp.ClientSession(proxy=f"http://user:{MARK}@127.0.0.1:{proxy.port}") as session,
     ):
         url = "https://onehouse.invalid"
-        client = OnehouseClient(credentials(url), session=session, request_timeout=1)
+        client = OnehouseClient(credentials(url), http_session=session, request_timeout=1)
         async with client, tracker_for(client, patience=0.2) as tracker:
             with pytest.raises((SubmissionUnsentError, SubmissionUnknownError)) as caught:
                 await tracker.submit("SHOW CLUSTERS")

@@ -268,7 +268,7 @@ def test_bad_input_is_refused_before_anything_starts(settings: dict[str, Any]) -
     with pytest.raises(InvalidRequestError):
         tracker.as_completed(["ok", ""])
     with pytest.raises(ConfigError, match="session"):
-        sync.wait_all(["r-1"], session=object(), **settings)  # type: ignore[arg-type]
+        sync.wait_all(["r-1"], http_session=object(), **settings)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="missing"):
         sync.wait_all(["r-1"], environ={})
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from onehouse_tracker.cli._command import CODES, Commands, command, run
-from onehouse_tracker.cli._command_settings import OF_FOLLOWING, OF_POLLING, Settings
+from onehouse_tracker.cli._command_settings import OF_FOLLOWING, OF_POLLING, CommandSettings
 from onehouse_tracker.cli._options import (
     AllowEmpty,
     Ids,
@@ -76,7 +76,9 @@ def _main(
     "onehouse-tracker wait --from runs.csv --field id --label-field kind --output csv",
     "some-producer | onehouse-tracker wait --from - --journal tracker.db",
 )
-def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
+def wait(
+    context: typer.Context, ids: Ids = None, *, given: Input, settings: CommandSettings
+) -> None:
     """Wait until every request has ended, and print how."""
     if not ids and not given.sources:
         context.fail("give request IDs, or --from FILE")
@@ -91,7 +93,9 @@ def wait(context: typer.Context, ids: Ids = None, *, given: Input, settings: Set
     "onehouse-tracker status --from ids.txt --output jsonl",
     without=OF_FOLLOWING,
 )
-def status(context: typer.Context, ids: Ids = None, *, given: Input, settings: Settings) -> None:
+def status(
+    context: typer.Context, ids: Ids = None, *, given: Input, settings: CommandSettings
+) -> None:
     """Ask once about each request, and print where it stands. One that is pending is ok."""
     if not ids and not given.sources:
         context.fail("give request IDs, or --from FILE")
@@ -127,7 +131,7 @@ def submit(
             "--keep-going", help="Go on with the next statement when one is not accepted."
         ),
     ] = False,
-    settings: Settings,
+    settings: CommandSettings,
 ) -> None:
     """
     Submit SQL statements, in order, and print their request IDs.
@@ -171,7 +175,7 @@ def resume(
     journal: Annotated[
         str, typer.Option("--journal", metavar="FILE", help="What an earlier run wrote.")
     ],
-    settings: Settings,
+    settings: CommandSettings,
 ) -> None:
     """
     Go on with all that a journal holds, after a crash or an interruption.
@@ -195,7 +199,7 @@ def resume(
 def show_journal(
     path: Annotated[str, typer.Argument(metavar="FILE", help="The journal.")],
     *,
-    settings: Settings,
+    settings: CommandSettings,
 ) -> None:
     """
     Show what a journal holds, without a server. What is pending is ok.
@@ -214,7 +218,7 @@ def show_journal(
     short_help="Find out why it does not work.",
     without=OF_FOLLOWING | OF_POLLING - {"profile"},
 )
-def doctor(*, settings: Settings) -> None:
+def doctor(*, settings: CommandSettings) -> None:
     """
     Check credentials, file, name, connection and server, and say what to do.
 

@@ -18,7 +18,7 @@ from onehouse_tracker.cli._options import Limit, Output, Quiet
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.onehouse._credential_sources.environment import is_quoted, plain
 
-__all__ = ["LIMITER_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "Settings", "parse_duration"]
+__all__ = ["LIMITER_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "CommandSettings", "parse_duration"]
 
 LIMITER_VARIABLE = "ONEHOUSE_TRACKER_LIMITER"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|m|h|)")
@@ -52,7 +52,7 @@ def _limiter(context: typer.Context, text: str) -> str:
         return text
     value = plain(text)
     if not value:
-        return Settings().limiter
+        return CommandSettings().limiter
     from onehouse_tracker.limiters import check_limiter  # noqa: PLC0415 - loads the limiters
 
     try:
@@ -71,11 +71,11 @@ def _part(value: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class CommandSettings:
     """
     The options that more than one command has; each is written here and nowhere else.
 
-    A command that takes a `Settings` has them all, but for those that it names as ``without``.
+    A command that takes it has them all, but for those that it names as ``without``.
     """
 
     timeout: Annotated[
@@ -166,7 +166,11 @@ class Settings:
         if self.limiter == set_to:
             left_out.add("limiter")  # it is there the next time too
         given = arguments_of(replace(self, limiter=_without_password(self.limiter)), left_out)
-        if set_to and self.limiter == Settings().limiter != set_to and "limiter" not in left_out:
+        if (
+            set_to
+            and self.limiter == CommandSettings().limiter != set_to
+            and "limiter" not in left_out
+        ):
             given += ["--limiter", self.limiter]  # a default that was chosen, against the variable
         return given
 

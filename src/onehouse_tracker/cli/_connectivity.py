@@ -5,7 +5,6 @@ Whether the server can be reached from here, and lets us in: checks of `doctor`.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from onehouse_tracker.errors import (
     ThrottledError,
     UnauthorizedError,
 )
+from onehouse_tracker.onehouse._http.failures import not_connected, not_found
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import Credentials
 
@@ -66,7 +66,7 @@ async def network(url: str) -> list[Finding]:
             Finding(
                 check="name",
                 state=State.ERROR,
-                found=f"cannot find the host {host}: {_words(error)}",
+                found=not_found(host, _named(error)),
                 advice="check the base URL, and whether this machine has a network and DNS",
             ),
             Finding(check="connection", state=State.SKIPPED, found="there is no address"),
@@ -94,23 +94,22 @@ async def _connection(host: str, port: int, *, tls: bool) -> Finding:
         return Finding(
             check="connection",
             state=State.ERROR,
-            found=f"the certificate of {host}:{port} is not trusted: {error.verify_message}",
+            found=not_connected(host, port, error),
             advice="check the base URL; behind a proxy of your company that reads TLS, put its"
             " certificate into SSL_CERT_FILE",
         )
     except ssl.SSLError as error:
-        problem = (error.reason or str(error)).replace("_", " ").lower()
         return Finding(
             check="connection",
             state=State.ERROR,
-            found=f"cannot speak TLS with {host}:{port}: {problem}",
+            found=not_connected(host, port, error),
             advice="check the base URL: something else listens there",
         )
     except (OSError, TimeoutError) as error:
         return Finding(
             check="connection",
             state=State.ERROR,
-            found=f"cannot connect to {host}:{port}: {_words(error)}",
+            found=not_connected(host, port, _named(error)),
             advice="check the base URL, and whether a firewall lets this machine through",
         )
     took = loop.time() - began
@@ -123,12 +122,10 @@ async def _connection(host: str, port: int, *, tls: bool) -> Finding:
     )
 
 
-def _words(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_PATIENCE:g} s"
-    if isinstance(error, OSError) and (error.errno or 0) > 0:
-        return os.strerror(error.errno or 0)  # its own text only names our call that failed
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+def _named(error: Exception) -> Exception:
+    """The same error, with words where it is our own time that ran out."""
+    own = isinstance(error, TimeoutError) and not error.errno
+    return TimeoutError(f"no answer within {_PATIENCE:g} s") if own else error
 
 
 async def request(credentials: Credentials) -> Finding:
@@ -149,8 +146,8 @@ async def request(credentials: Credentials) -> Finding:
             check="request",
             state=State.WARNING,
             found="the project's budget is used up at the moment, so nothing else was learnt",
-            advice="try again when less is going on; others may poll this project too (--share,"
-            " --limiter) draws on the same 10 requests a second",
+            advice="try again when less is going on; others that poll this project (--share,"
+            " --limiter) draw on the same 10 requests a second",
         )
     except RejectedError as error:
         return _refused(error)

@@ -12,7 +12,7 @@ from random import Random
 
 from onehouse_tracker import events
 from onehouse_tracker.cli._codes import ExitCode
-from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._html_report import recorded, served
 from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._status_line import live
@@ -135,7 +135,7 @@ async def demo(
                 live(terminal, state, tracker.stats),
             ):
                 requests = _submitted(tracker, statements, state)
-                await consume(terminal, Settings(), state, tracker, requests)
+                await consume(terminal, CommandSettings(), state, tracker, requests)
             took = loop.time() - began
     for line in _summary(project, state, known_at, took):
         await terminal.emit(line)

@@ -15,7 +15,7 @@ from typing import Any
 
 from onehouse_tracker import __version__
 from onehouse_tracker.cli._codes import ExitCode
-from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._connectivity import Finding, State, network, request
 from onehouse_tracker.cli._output import Item
 from onehouse_tracker.cli._terminal import Terminal, clean
@@ -36,7 +36,7 @@ _SHOWN = frozenset({"region", "base_url"})
 _LONG_ENOUGH = 12  # of which the last four characters give nothing away
 
 
-async def doctor(terminal: Terminal, settings: Settings) -> ExitCode:
+async def doctor(terminal: Terminal, settings: CommandSettings) -> ExitCode:
     """
     Check everything that a poll needs, one step after the other, and say what to do.
 

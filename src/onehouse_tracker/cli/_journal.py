@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from onehouse_tracker._util.times import iso
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_results, most_serious
-from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._options import Output
 from onehouse_tracker.cli._output import (
     RESULT_COLUMNS,
@@ -33,7 +34,7 @@ _T = TypeVar("_T")
 _COLUMNS = (*RESULT_COLUMNS, "state", "submitted_at", "added_at", "acknowledged_at")
 
 
-async def resume(terminal: Terminal, settings: Settings, path: str) -> ExitCode:
+async def resume(terminal: Terminal, settings: CommandSettings, path: str) -> ExitCode:
     """
     Go on with all that the journal at *path* holds, and print how it ended.
 
@@ -105,13 +106,10 @@ def _request_data(item: JournalRequest) -> dict[str, Any]:
         data |= {"request_id": request.request_id, "label": request.label, "outcome": None}
     else:
         data |= result.to_dict()
-    submitted = request.submitted_at
     return data | {
-        "submitted_at": None if submitted is None else submitted.isoformat(),
-        "added_at": item.added_at.isoformat(),
-        "acknowledged_at": None
-        if item.acknowledged_at is None
-        else item.acknowledged_at.isoformat(),
+        "submitted_at": iso(request.submitted_at),
+        "added_at": iso(item.added_at),
+        "acknowledged_at": iso(item.acknowledged_at),
     }
 
 
@@ -125,13 +123,13 @@ def _statement_data(statement: JournalStatement) -> dict[str, Any]:
         "words": statement.kind,
         "sha256": statement.sha256,
         "statement": statement.statement,
-        "intended_at": statement.intended_at.isoformat(),
+        "intended_at": iso(statement.intended_at),
         "reason": statement.reason,
     }
 
 
 def _unknown(statement: JournalStatement) -> str:
     what = statement.label or statement.kind or "a statement"
-    when = statement.intended_at.isoformat(timespec="seconds")
+    when = iso(statement.intended_at, "seconds")
     why = f" ({statement.reason})" if statement.reason else ""
     return f"fate unknown: {what}, {when}, SHA-256 {statement.sha256[:12]}...{why}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, most_serious
-from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._logging import configure
 from onehouse_tracker.cli._options import Input
 from onehouse_tracker.cli._output import PENDING, Item, result_row
@@ -36,7 +36,7 @@ _REFUSALS_BORNE = 5
 
 
 async def status(
-    terminal: Terminal, settings: Settings, arguments: Sequence[str], given: Input
+    terminal: Terminal, settings: CommandSettings, arguments: Sequence[str], given: Input
 ) -> ExitCode:
     """
     Ask once about each request, within the budget, and print where it stands.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from onehouse_tracker._checks import check_label
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
-from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._output import Item
 from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
@@ -37,7 +37,7 @@ __all__ = ["submit"]
 
 async def submit(
     terminal: Terminal,
-    settings: Settings,
+    settings: CommandSettings,
     arguments: Sequence[str],
     sources: Sequence[str],
     *,
@@ -112,7 +112,7 @@ class _Submission:
     def __init__(
         self,
         terminal: Terminal,
-        settings: Settings,
+        settings: CommandSettings,
         statements: Sequence[Statement],
         *,
         wait: bool,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from onehouse_tracker._checks import user_path
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, code_of_results
-from onehouse_tracker.cli._command_settings import Settings
+from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._formats import to_json
 from onehouse_tracker.cli._groups import arguments_of
@@ -41,7 +41,7 @@ _OF_THE_PROCESS = ("/dev/", "/proc/")
 
 
 async def wait(
-    terminal: Terminal, settings: Settings, arguments: Sequence[str], given: Input
+    terminal: Terminal, settings: CommandSettings, arguments: Sequence[str], given: Input
 ) -> ExitCode:
     """
     Wait for the requests named by *arguments* and *given*, and print how each ended.
@@ -72,7 +72,7 @@ def _is_there_again(source: str) -> bool:
 
 async def follow(
     terminal: Terminal,
-    settings: Settings,
+    settings: CommandSettings,
     state: CommandState,
     requests: Callable[[Tracker], AsyncIterable[Request] | None],
     *,
@@ -107,7 +107,7 @@ async def follow(
     journal = _journal(settings, patient=patient)
     printing = printed = False
 
-    async def break_off(why: str, settings: Settings) -> None:
+    async def break_off(why: str, settings: CommandSettings) -> None:
         terminal.say(why)
         if printing and not printed:
             state.reopen()
@@ -158,7 +158,7 @@ async def follow(
     return code_of_results(state.results())
 
 
-def _journal(settings: Settings, *, patient: bool) -> Journal | None:
+def _journal(settings: CommandSettings, *, patient: bool) -> Journal | None:
     if settings.journal is None:
         return None
     journal = SqliteJournal(settings.journal)
@@ -166,7 +166,7 @@ def _journal(settings: Settings, *, patient: bool) -> Journal | None:
 
 
 def open_tracker(
-    settings: Settings, observers: Sequence[Observer] = (), journal: Journal | None = None
+    settings: CommandSettings, observers: Sequence[Observer] = (), journal: Journal | None = None
 ) -> Tracker:
     """
     Make the tracker that *settings* describe; *journal* in place of theirs, if given.
@@ -188,7 +188,7 @@ def open_tracker(
 
 async def consume(
     terminal: Terminal,
-    settings: Settings,
+    settings: CommandSettings,
     state: CommandState,
     tracker: Tracker,
     requests: AsyncIterable[Request] | None,
@@ -219,7 +219,9 @@ async def consume(
                 await results.aclose()
 
 
-async def print_results(terminal: Terminal, settings: Settings, state: CommandState) -> None:
+async def print_results(
+    terminal: Terminal, settings: CommandSettings, state: CommandState
+) -> None:
     """Print what is known, where that was not done line by line."""
     writer = writer_of(terminal, settings.output)
     if writer.at_once:
@@ -229,7 +231,9 @@ async def print_results(terminal: Terminal, settings: Settings, state: CommandSt
     await writer.finish()
 
 
-def how_to_continue(settings: Settings, state: CommandState, again: Sequence[str]) -> list[str]:
+def how_to_continue(
+    settings: CommandSettings, state: CommandState, again: Sequence[str]
+) -> list[str]:
     """Tell which requests are open, and the command that continues with them."""
     still_open = state.open()
     if not still_open and (state.complete or "--from" not in again):
@@ -238,7 +242,10 @@ def how_to_continue(settings: Settings, state: CommandState, again: Sequence[str
 
 
 def _how_to_continue(
-    settings: Settings, state: CommandState, again: Sequence[str], still_open: Sequence[Request]
+    settings: CommandSettings,
+    state: CommandState,
+    again: Sequence[str],
+    still_open: Sequence[Request],
 ) -> list[str]:
     if settings.journal is not None and (state.complete or "--from" not in again):
         # It knows them all, with their labels and ages.
@@ -263,7 +270,7 @@ def _how_to_continue(
     return [*told, f"continue with: {command}"]
 
 
-def _wait_for(requests: Sequence[Request], settings: Settings) -> str:
+def _wait_for(requests: Sequence[Request], settings: CommandSettings) -> str:
     """A command that waits for *requests*, with all that is known of each."""
     labels = {request.label or settings.label for request in requests}
     aged = any(request.submitted_at is not None for request in requests)
@@ -288,7 +295,7 @@ def _dashes(ids: Sequence[str]) -> list[str]:
 
 
 def _say_how_to_continue(
-    terminal: Terminal, settings: Settings, state: CommandState, again: Sequence[str]
+    terminal: Terminal, settings: CommandSettings, state: CommandState, again: Sequence[str]
 ) -> None:
     for line in how_to_continue(settings, state, again):
         terminal.say(line)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from onehouse_tracker._util.times import iso
 from onehouse_tracker.journal._values import (
     error_of,
     error_text,
-    iso,
     object_of,
     optional_moment_of,
     outcome_of,

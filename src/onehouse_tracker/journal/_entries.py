@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from onehouse_tracker._util.times import iso
 from onehouse_tracker.journal import _rows as rows
 from onehouse_tracker.journal._columns import RESULT_COLUMNS
 from onehouse_tracker.journal._protocol import (
@@ -20,7 +21,7 @@ from onehouse_tracker.journal._protocol import (
     ResultEntry,
     Settled,
 )
-from onehouse_tracker.journal._values import iso, text
+from onehouse_tracker.journal._values import text
 from onehouse_tracker.models import Outcome, Result
 
 __all__ = ["PENDING", "UNACKNOWLEDGED", "page", "write"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onehouse_tracker._checks import check_label, check_request_id
+from onehouse_tracker._util.times import iso
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.journal._columns import RESULT_COLUMNS, result_of
 from onehouse_tracker.journal._protocol import (
@@ -21,7 +22,6 @@ from onehouse_tracker.journal._protocol import (
     ResultEntry,
 )
 from onehouse_tracker.journal._values import (
-    iso,
     moment_of,
     object_text,
     optional_moment_of,

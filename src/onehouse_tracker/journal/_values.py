@@ -22,7 +22,6 @@ __all__ = [
     "UnknownOutcomeError",
     "error_of",
     "error_text",
-    "iso",
     "moment_of",
     "object_of",
     "object_text",
@@ -48,11 +47,6 @@ class UnknownOutcomeError(ValueError):
 
 
 # --- To be stored ----------------------------------------------------------------------
-
-
-def iso(moment: datetime | None) -> str | None:
-    """A point in time, in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
 def text(value: str | None) -> str | None:

@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, final
 
 from onehouse_tracker._checks import user_path
 from onehouse_tracker._util.own_files import create_private, followed, make_private, sync_directory
+from onehouse_tracker._util.times import iso, utc_now
 from onehouse_tracker.errors import JournalWriteError
 from onehouse_tracker.journal._entries import PENDING, UNACKNOWLEDGED, page, write
 from onehouse_tracker.journal._errors import altered, foreign, newer, odd_row, translated
@@ -23,7 +23,6 @@ from onehouse_tracker.journal._lock import WriterLock
 from onehouse_tracker.journal._protocol import Entry, Journalled
 from onehouse_tracker.journal._reader import JournalReader
 from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
-from onehouse_tracker.journal._values import iso
 from onehouse_tracker.models import Result
 from onehouse_tracker.results import Results
 
@@ -228,7 +227,7 @@ class SqliteJournal:
             )
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, version)
-        now = iso(datetime.now(UTC))
+        now = iso(utc_now())
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("DELETE FROM writer")
         connection.execute(

@@ -74,7 +74,7 @@ class OnehouseClient:
     Args:
         credentials: Who we are.  They are sent with each request, and shown nowhere.
 
-        session: Send through this session, which stays yours to close.  Its connector and
+        http_session: Send through this session, which stays yours to close.  Its connector and
             its proxy serve our requests; its middlewares, its cookies, and default headers
             that would speak for somebody else do not touch them.  Make its connector with
             `Connector`: others may take a reply that comes twice for the next one's.
@@ -98,7 +98,7 @@ class OnehouseClient:
         self,
         credentials: Credentials,
         *,
-        session: aiohttp.ClientSession | None = None,
+        http_session: aiohttp.ClientSession | None = None,
         connect_timeout: float = 10.0,
         request_timeout: float = 30.0,
         max_body: int = _MAX_BODY,
@@ -113,7 +113,7 @@ class OnehouseClient:
                 what = "a whole number from 1" if name in counts else "more than 0 seconds"
                 raise ConfigError(f"OnehouseClient: {name} is {what}, not {value!r}")
         self._credentials = credentials
-        self._foreign = session
+        self._foreign = http_session
         self._request_timeout = request_timeout
         self._max_body = max_body
         self._max_connections = max_connections or _MAX_CONNECTIONS
@@ -139,7 +139,7 @@ class OnehouseClient:
         profile: str | None = None,
         environ: Mapping[str, str] | None = None,
         credentials_file: str | os.PathLike[str] | None = None,
-        session: aiohttp.ClientSession | None = None,
+        http_session: aiohttp.ClientSession | None = None,
         connect_timeout: float = 10.0,
         request_timeout: float = 30.0,
         max_body: int = _MAX_BODY,
@@ -160,7 +160,7 @@ class OnehouseClient:
             Credentials.from_env(
                 profile=profile, environ=environ, credentials_file=credentials_file, **overrides
             ),
-            session=session,
+            http_session=http_session,
             connect_timeout=connect_timeout,
             request_timeout=request_timeout,
             max_body=max_body,

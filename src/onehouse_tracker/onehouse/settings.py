@@ -56,7 +56,7 @@ class CredentialSources(CredentialSettings, total=False):
 class ClientSettings(CredentialSources, total=False):
     """The keywords of ``OnehouseClient.from_env``."""
 
-    session: aiohttp.ClientSession | None
+    http_session: aiohttp.ClientSession | None
     connect_timeout: float
     request_timeout: float
     max_body: int

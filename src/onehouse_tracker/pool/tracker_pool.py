@@ -368,7 +368,7 @@ class TrackerPool:
             self._http = open_session(0)
         return OnehouseClient(
             credentials,
-            session=self._http,
+            http_session=self._http,
             connect_timeout=self._connect_timeout,
             request_timeout=self._request_timeout,
         )

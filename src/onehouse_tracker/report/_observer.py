@@ -7,10 +7,11 @@ from __future__ import annotations
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, final
 
 from onehouse_tracker import events
+from onehouse_tracker._util.times import utc_now
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Outcome
 from onehouse_tracker.report._series import Series
@@ -69,7 +70,7 @@ class ReportObserver:
         self.version = 0
         """Grows with each event that changes something."""
         self._keep = keep
-        self._wall_clock = wall_clock or _utc_now
+        self._wall_clock = wall_clock or utc_now
         # Tells this recording from that of an earlier run on the same port.
         self._token = secrets.token_hex(6)
         self._start: float | None = None
@@ -335,7 +336,3 @@ class ReportObserver:
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 16  # noqa: PLR2004 - a plain number
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

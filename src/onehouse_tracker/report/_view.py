@@ -8,10 +8,11 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 from onehouse_tracker._util.text import printable
+from onehouse_tracker._util.times import iso
 from onehouse_tracker.events import RequestEnded
 from onehouse_tracker.models import Outcome, Result
 
@@ -25,7 +26,6 @@ __all__ = [
     "Row",
     "View",
     "head",
-    "iso",
     "named_rows",
     "outage",
     "rounded",
@@ -207,7 +207,7 @@ def head(  # noqa: PLR0913 - one for each fact
     """
     return {
         "source": source,
-        "started_at": iso(started_at),
+        "started_at": iso(started_at, "milliseconds"),
         "now": rounded(now),
         "version": version,
         "limit": rounded(limit),
@@ -255,11 +255,6 @@ def told(reason: str | None, state: str) -> str | None:
 def rounded(value: float | None) -> float | None:
     """To the millisecond, which is finer than anything that can be seen; `None` if no number."""
     return None if value is None or not math.isfinite(value) else round(value, 3)
-
-
-def iso(moment: datetime | None) -> str | None:
-    """A point in time, in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _as_it_is(value: Any) -> Any:

@@ -68,10 +68,10 @@ class Tracker:
 
         Raises:
             ConfigError: Credentials are missing, all of them are named at once; a setting
-                makes no sense; or there is a ``session``, which belongs to its own loop.
+                makes no sense; or there is an ``http_session``, which belongs to its own loop.
         """
         settings = hide_settings(settings)
-        if settings.get("session") is not None:
+        if settings.get("http_session") is not None:
             raise ConfigError("a session belongs to its own event loop; here is a private one")
         tracker = cls.__new__(cls)
         # What `from_env` made opens its client itself.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ __all__ = [
     "ClosedError",
     "Failure",
     "Translate",
+    "not_connected",
+    "not_found",
     "not_polled",
     "not_submitted",
     "words_of",
@@ -98,11 +101,8 @@ def _words_of(error: BaseException) -> str:
     for kind, words in fixed.items():
         if isinstance(error, kind):
             return words
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        problem = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
-        return f"the certificate of {_place(error.host, error.port)} is not trusted: {problem}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _not_connected(error)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorError):
+        return _of_connector(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -112,19 +112,47 @@ def _words_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _not_connected(error: aiohttp.ClientConnectorError) -> str:
-    place, reason = _place(error.host, error.port), error.os_error.strerror or "no reason given"
+def _of_connector(
+    error: aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorError,
+) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return not_connected(error.host, error.port, error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot find the host {error.host}: {reason}"
-    if isinstance(error, aiohttp.ClientSSLError):
-        problem = getattr(error.os_error, "reason", None) or reason
-        return f"cannot speak TLS with {place}: {str(problem).replace('_', ' ').lower()}"
-    if error.os_error.errno:
-        # The text of the error only names our call that failed.
-        reason = os.strerror(error.os_error.errno)
+        return not_found(error.host, error.os_error)
     who = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-    return f"cannot connect to {who}{place}: {reason}"
+    return not_connected(error.host, error.port, error.os_error, who=who)
 
 
-def _place(host: str, port: int | None) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def not_found(host: str, error: Exception) -> str:
+    """Why the address of *host* is not known."""
+    return f"cannot find the host {host}: {_system_words(error)}"
+
+
+def not_connected(host: str, port: int | None, error: Exception, *, who: str = "") -> str:
+    """
+    Why there is no connection, or none that can be trusted.
+
+    Args:
+        host: The host.
+
+        port: Its port.
+
+        error: What the system or the TLS library raised.
+
+        who: What the host is, if it is not the server.
+    """
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(error, ssl.CertificateError):
+        problem = getattr(error, "verify_message", "") or "it does not fit"
+        return f"the certificate of {place} is not trusted: {problem}"
+    if isinstance(error, ssl.SSLError):
+        problem = error.reason or error.strerror or "no reason given"
+        return f"cannot speak TLS with {place}: {problem.replace('_', ' ').lower()}"
+    return f"cannot connect to {who}{place}: {_system_words(error)}"
+
+
+def _system_words(error: Exception) -> str:
+    # The text of the error only names our call that failed.
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    return getattr(error, "strerror", None) or str(error) or "no reason given"
