@@ -30,7 +30,7 @@ def nightly_load(context: dagster.AssetExecutionContext) -> dagster.MaterializeR
             name: tracker.submit(statement, label="RUN JOB")
             for name, statement in STATEMENTS.items()
         }
-        results = tracker.wait_all([handle.request_id for handle in handles.values()])
+        results = tracker.wait_all(handles.values())
     for name, handle in handles.items():
         result = results[handle.request_id]
         context.log.info("%s: %s %s", name, result.outcome, result.reason)

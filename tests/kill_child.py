@@ -74,7 +74,7 @@ class Victim:
         """By handles, in the order given."""
         for handle in [tracker.track(request_id) for request_id in ids]:
             await self.use(await handle)
-            await handle.ack()
+            await handle.ack_and_wait()
             self.note("ack")
 
     async def gather(self, tracker: Tracker, ids: list[str]) -> None:
@@ -83,7 +83,7 @@ class Victim:
             results: Results = await tracker.wait_all(ids[start : start + 5])
             for result in results.values():
                 await self.use(result)
-            await results.ack()
+            await results.ack_and_wait()
             self.note("ack")
 
 

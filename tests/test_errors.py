@@ -45,7 +45,6 @@ EXAMPLES: list[errors.TrackerError] = [
     errors.SubmissionUnknownError("reset", http_status=400, grpc_status=3),
     errors.RequestFailedError(FAILED),
     errors.RunFailedError(RunResult(outcome=RunOutcome.LOST, run_id="r", job="j", error="gone")),
-    errors.HandleCancelledError("r-1"),
     errors.ProjectError("stop", results=Results([FAILED]), pending=("r-2", "r-3")),
     errors.AuthenticationError("no", results=Results([FAILED]), pending=("r-2",)),
     errors.OutageError("down", results=Results([FAILED]), pending=("r-2",)),
@@ -79,7 +78,6 @@ PARENTS = {
     errors.SubmissionUnknownError: (errors.SubmissionError,),
     errors.RequestFailedError: (errors.TrackerError,),
     errors.RunFailedError: (errors.TrackerError,),
-    errors.HandleCancelledError: (errors.TrackerError,),
     errors.ProjectError: (errors.TrackerError,),
     errors.AuthenticationError: (errors.ProjectError,),
     errors.OutageError: (errors.ProjectError,),
@@ -190,10 +188,6 @@ def test_an_error_inside_of_a_result_travels_too() -> None:
         (
             errors.RequestFailedError(Result(request_id="r-1", outcome=Outcome.TIMED_OUT)),
             "request r-1 ended TIMED_OUT",
-        ),
-        (
-            errors.HandleCancelledError("r-1"),
-            "request r-1: its handle was cancelled; the server goes on",
         ),
         (errors.OutageError("no reply"), "no reply"),
         (errors.OutageError("no reply", pending=("a",)), "no reply (1 request still open)"),

@@ -214,7 +214,7 @@ def test_what_is_finished_is_acknowledged() -> None:
 
     async def scenario() -> None:
         results = Results(_results(*Outcome).values(), acknowledge=acknowledge)
-        await results.ack()
+        await results.ack_and_wait()
 
     run(scenario())
     assert written == [[f"r-{number}" for number in range(7)], ["on disk"]]
@@ -231,9 +231,9 @@ def test_without_a_journal_there_is_nothing_to_acknowledge() -> None:
     original = Results(_results(Outcome.FAILED).values(), acknowledge=refuse)
 
     async def scenario() -> None:
-        await Results().ack()
-        await copy.copy(original).ack()
-        await pickle.loads(pickle.dumps(original)).ack()  # noqa: S301 - made in this test
+        await Results().ack_and_wait()
+        await copy.copy(original).ack_and_wait()
+        await pickle.loads(pickle.dumps(original)).ack_and_wait()  # noqa: S301 - made in this test
 
     run(scenario())
     copy.copy(original).ack()  # needs no loop and no await

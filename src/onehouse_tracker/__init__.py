@@ -17,7 +17,6 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "Handle",
-    "HandleCancelledError",
     "InvalidRequestError",
     "JobRun",
     "Journal",
@@ -73,7 +72,6 @@ if TYPE_CHECKING:
     from onehouse_tracker.errors import (
         AuthenticationError,
         ConfigError,
-        HandleCancelledError,
         InvalidRequestError,
         JournalCorruptError,
         JournalError,

@@ -17,7 +17,6 @@ Every error this package raises.
     │   └── SubmissionUnknownError    it may or may not run: never sent twice
     ├── RequestFailedError       how one request ended, in the group of raise_for_failures()
     ├── RunFailedError           how one run ended, in the same way
-    ├── HandleCancelledError     the handle was cancelled before its request ended
     └── ProjectError             nothing more can be learnt; carries results and pending
         ├── AuthenticationError  the server refuses our credentials
         ├── OutageError          no good reply for patience seconds
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "ConfigError",
-    "HandleCancelledError",
     "InvalidRequestError",
     "JournalCorruptError",
     "JournalError",
@@ -283,22 +281,6 @@ class RunFailedError(TrackerError):
         job = f" of job {printable(result.job)}" if result.job else ""
         reason = f": {result.reason}" if result.reason else ""
         return f"{run}{job} ended {result.outcome}{reason}"
-
-
-class HandleCancelledError(TrackerError):
-    """
-    The handle was cancelled with `Handle.cancel`, or closed, before its request ended.
-
-    Attributes:
-        request_id: The request; it still runs at the server.
-    """
-
-    def __init__(self, request_id: str) -> None:
-        super().__init__(request_id)
-        self.request_id = request_id
-
-    def __str__(self) -> str:
-        return f"request {self.request_id}: its handle was cancelled; it still runs at the server"
 
 
 class ProjectError(TrackerError):

@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import suppress
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from onehouse_tracker.errors import HandleCancelledError, TrackerClosedError
+from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.models import own_copy
 from onehouse_tracker.results import Results
 
@@ -27,11 +28,15 @@ __all__ = ["Completions", "Handle"]
 @final
 class Handle:
     """
-    One request that is followed until it ends, `cancel` is called, or the tracker closes.
+    One request that is tracked until it ends, `cancel` is called, or the tracker closes.
 
-    ``await handle`` returns its `Result`.  Any number of tasks may await it, any number of
-    times; each gets a result, or an exception, of its own.  Cancelling a task that awaits
-    the handle does not cancel the handle.
+    It is used like a future: ``await handle`` returns the `Result`.  Any number of tasks may
+    await it, any number of times; each gets a result, or an exception, of its own.  Cancelling
+    a task that awaits the handle does not cancel the handle.  A request that failed is a
+    result, too: an exception means that its result is not known.
+
+    As with any future, the request is tracked whether you keep the handle or not: only `cancel`
+    ends that.  It can be given wherever a request ID can.
 
     Raises:
         AuthenticationError: The server refused our credentials.
@@ -40,7 +45,7 @@ class Handle:
 
         TrackerClosedError: The tracker was closed first.
 
-        HandleCancelledError: `cancel` was called first.
+        asyncio.CancelledError: `cancel` was called first.
     """
 
     __slots__ = (
@@ -48,9 +53,10 @@ class Handle:
         "_journal_queue",
         "_label",
         "_leave",
+        "_loop",
         "_request_id",
+        "_siblings",
         "_wait",
-        "siblings",
     )
 
     def __init__(
@@ -66,12 +72,15 @@ class Handle:
         self._wait = wait
         self._leave = leave
         self._journal_queue = journal_queue
-        self.siblings: weakref.WeakSet[Handle] = weakref.WeakSet()
-        """All handles for this request; while one lives, its outcome is remembered."""
+        self._loop = asyncio.get_running_loop()
+        # All handles for this request: while one lives, its outcome is remembered.
+        self._siblings: weakref.WeakSet[Handle] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         if not self._wait.over:
             state = "pending"
+        elif self.cancelled():
+            state = "canceled"
         elif self._wait.error is not None:
             state = type(self._wait.error).__name__
         else:
@@ -92,10 +101,24 @@ class Handle:
         """Whether awaiting returns, or raises, at once."""
         return self._wait.over
 
-    @property
-    def failed(self) -> bool:
-        """Whether waiting ended with an error instead of a result."""
-        return self._wait.error is not None
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called before the request ended."""
+        return isinstance(self._wait.error, asyncio.CancelledError)
+
+    def exception(self) -> BaseException | None:
+        """
+        Why there is no result, without waiting; `None` if there is one, whatever it says.
+
+        Raises:
+            asyncio.InvalidStateError: It is still pending.
+
+            asyncio.CancelledError: `cancel` was called first.
+        """
+        if not self._wait.over:
+            raise asyncio.InvalidStateError(f"request {self._request_id} is still pending")
+        if self.cancelled():
+            raise self._cancelled()
+        return self._wait.own_error()
 
     def result(self) -> Result:
         """
@@ -104,23 +127,40 @@ class Handle:
         Raises:
             asyncio.InvalidStateError: It is still pending.
 
+            asyncio.CancelledError: `cancel` was called first.
+
             TrackerError: What awaiting would raise.
         """
-        if not self._wait.over:
-            raise asyncio.InvalidStateError(f"request {self._request_id} is still pending")
-        self._wait.raise_error()
+        if (error := self.exception()) is not None:
+            raise error
         result = own_copy(self._stored())
         if self._journal_queue is not None:
             self._journal_queue.delivered((result,))
         return result
 
-    def ack(self) -> Awaitable[None]:
+    def add_done_callback(
+        self, callback: Callable[[Handle], object], *, context: Context | None = None
+    ) -> None:
+        """
+        Call *callback* with this handle when it is done; soon, if it is done already.
+
+        It is called on the event loop, in *context* or a copy of the current one, however the
+        handle got done, and must not block.  What it raises goes to the event loop's exception
+        handler.
+        """
+        context = copy_context() if context is None else context
+        if self._wait.over:
+            self._loop.call_soon(callback, self, context=context)
+        else:
+            self._wait.change().add_done_callback(lambda _: callback(self), context=context)
+
+    def ack(self) -> None:
         """
         Tell the journal that the result has arrived where you wanted it.
 
-        Until then ``Tracker.resume()`` delivers it again after a crash.  It takes effect
-        without being awaited; awaiting it waits until it is on disk.  Without a journal it
-        does nothing.
+        Until then ``Tracker.resume()`` delivers it again after a crash.  This returns at once;
+        it is written soon afterwards, and at the latest when the tracker closes.
+        `ack_and_wait` waits for that.  Without a journal it does nothing.
 
         Raises:
             asyncio.InvalidStateError: It is still pending.
@@ -128,19 +168,33 @@ class Handle:
             TrackerClosedError: The tracker was closed before, by an exception.
 
             TrackerError: What awaiting the handle would raise.
-
-            JournalError: When awaited: it could not be written.
         """
-        result = self.result()
-        acknowledge = None if self._journal_queue is None else self._journal_queue.acknowledge
-        return Results((result,), acknowledge=acknowledge).ack()
+        self._as_results().ack()
 
-    def remembered(self) -> Result | None:
+    async def ack_and_wait(self) -> None:
+        """
+        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
+
+        Raises:
+            JournalError: It could not be written.
+
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerError: What awaiting the handle would raise.
+        """
+        await self._as_results().ack_and_wait()
+
+    def _as_results(self) -> Results:
+        queue = self._journal_queue
+        acknowledge = None if queue is None else queue.acknowledge
+        return Results((self.result(),), acknowledge=acknowledge)
+
+    def _remembered(self) -> Result | None:
         """The outcome, if it is final, for another waiter; `None` otherwise."""
-        result = self.known()
+        result = self._known()
         return result if result is not None and result.outcome.final else None
 
-    def known(self) -> Result | None:
+    def _known(self) -> Result | None:
         """The outcome, if there is one; that it was looked at is not written down."""
         if not self._wait.over or self._wait.error is not None:
             return None
@@ -148,15 +202,20 @@ class Handle:
 
     def cancel(self) -> bool:
         """
-        Stop waiting; if nobody else waits for the request, it is not polled any more.
+        Stop waiting; if nobody else waits for the request, it is no longer polled.
 
         The request itself still runs at the server.  Returns False if the handle was done.
         """
         if self._wait.over:
             return False
         self._leave(self._wait)
-        self._wait.fail(HandleCancelledError(self._request_id))
+        self._wait.fail(self._cancelled())
         return True
+
+    def _cancelled(self) -> asyncio.CancelledError:
+        return asyncio.CancelledError(
+            f"request {self._request_id}: its handle was canceled; it still runs at the server"
+        )
 
     def __await__(self) -> Generator[object, None, Result]:
         yield from self._wait.until_over().__await__()
@@ -172,9 +231,9 @@ class Completions(AsyncIterator["Result"]):
     Results in the order in which the requests end.
 
     An async iterator and an async context manager.  Leaving the ``async with`` block, or
-    `aclose`, stops the polling of what nobody else waits for; a bare ``break`` does so
-    when the iterator is garbage-collected.  Several tasks may take from one iterator:
-    each result goes to one of them.
+    `aclose`, stops the polling of what nobody else waits for.  As with any iterator, dropping it
+    is the same, as a bare ``break`` does, but you cannot tell when.  Several tasks may take from
+    one iterator: each result goes to one of them.
 
     With a journal, asking for the next result acknowledges the one before, and gets the
     next one when that is on disk.  What was taken last is delivered again by

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from onehouse_tracker._checks import check_label, check_request_id, check_submitted_at
 from onehouse_tracker._util.own_response import OwnResponse
@@ -21,8 +21,10 @@ from onehouse_tracker.errors import StatusError
 
 __all__ = [
     "ApiStatus",
+    "HasRequestId",
     "Outcome",
     "Request",
+    "RequestLike",
     "Result",
     "StatusReply",
 ]
@@ -107,10 +109,34 @@ _FINAL = frozenset(OUTCOME_OF.values())
 _UNFINISHED = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 
 
-@dataclass(frozen=True, slots=True)
+@runtime_checkable
+class HasRequestId(Protocol):
+    """What can be given in place of a request ID: a `Handle`, a `Request`, a `Result`."""
+
+    @property
+    def request_id(self) -> str:
+        """The request."""
+
+    @property
+    def label(self) -> str | None:
+        """Its label, if it has one."""
+
+
+RequestLike: TypeAlias = str | HasRequestId
+"""A request ID, or anything that has one and a label."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Request:
     """
-    One request to follow, with what its owner knows about it.
+    One request to track, with what you know about it.
+
+    Args:
+        request_id: Its ID, or a `Handle` or a `Result`, of which the ID and the label are used.
+
+        label: Your name for this kind of statement.
+
+        submitted_at: When it was submitted, time-zone aware.
 
     Raises:
         InvalidRequestError: The ID is not 1 to 256 visible characters without spaces around
@@ -120,19 +146,31 @@ class Request:
     request_id: str
     """Opaque string from the SQL Command API."""
 
-    label: str | None = field(default=None, kw_only=True)
+    label: str | None = None
     """Your name for a kind of statement, e.g. ``"RUN JOB"``.  Requests with one label should
     take about equally long; the schedule learns from it."""
 
-    submitted_at: datetime | None = field(default=None, kw_only=True)
+    submitted_at: datetime | None = None
     """When it was submitted, time-zone aware.  `None` counts its age from the moment it is
     added.  A time in the future counts as now."""
 
-    def __post_init__(self) -> None:
-        check_request_id(self.request_id)
-        check_label(self.label, f"request {self.request_id}: ")
-        if self.submitted_at is not None:
-            check_submitted_at(self.submitted_at, f"request {self.request_id}: ")
+    def __init__(
+        self,
+        request_id: RequestLike,
+        *,
+        label: str | None = None,
+        submitted_at: datetime | None = None,
+    ) -> None:
+        if not isinstance(request_id, str) and isinstance(request_id, HasRequestId):
+            label = request_id.label if label is None else label
+            request_id = request_id.request_id
+        request_id = check_request_id(request_id)
+        check_label(label, f"request {request_id}: ")
+        if submitted_at is not None:
+            check_submitted_at(submitted_at, f"request {request_id}: ")
+        object.__setattr__(self, "request_id", request_id)
+        object.__setattr__(self, "label", label)
+        object.__setattr__(self, "submitted_at", submitted_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -124,23 +124,38 @@ class Results(Mapping[str, Result]):
         if errors:
             raise ExceptionGroup(f"{len(errors)} of {len(self)} requests did not succeed", errors)
 
-    def ack(self) -> Awaitable[None]:
+    def ack(self) -> None:
         """
         Tell the journal that these results have arrived where you wanted them.
 
-        Until then ``Tracker.resume()`` delivers them again after a crash.  It takes effect
-        without being awaited; awaiting it waits until it is on disk.  Without a journal it
-        does nothing, and so it does in a copy or in what was pickled.
+        Until then ``Tracker.resume()`` delivers them again after a crash.  This returns at
+        once; it is written soon afterwards, and at the latest when the tracker closes.
+        `ack_and_wait` waits for that.  In ``sync`` this one waits.  Without a journal it does
+        nothing, and neither does it in a copy or in what was pickled.
+
+        Raises:
+            TrackerClosedError: The tracker was closed before, by an exception.
+        """
+        self._begin_ack()
+
+    async def ack_and_wait(self) -> None:
+        """
+        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
 
         Raises:
             TrackerClosedError: The tracker was closed before, by an exception.
 
-            JournalError: When awaited: it could not be written.
+            JournalError: It could not be written.
         """
+        if (written := self._begin_ack()) is not None:
+            await written
+
+    def _begin_ack(self) -> Awaitable[None] | None:
         if self._acknowledge is None:
-            return _Nothing()
-        finished = [key for key, result in self._by_id.items() if result.outcome.finished]
-        return self._acknowledge(finished)
+            return None
+        return self._acknowledge(
+            [key for key, result in self._by_id.items() if result.outcome.finished]
+        )
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Plain data, one dict per request: what ``pandas.DataFrame(...)`` takes."""
@@ -223,18 +238,37 @@ class PoolResults(Mapping[str, Results]):
         if errors:
             raise ExceptionGroup(f"not all went well in {len(self)} projects", errors)
 
-    def ack(self) -> Awaitable[None]:
+    def ack(self) -> None:
         """
         Tell the journals that these results have arrived where you wanted them.
 
-        It takes effect without being awaited; awaiting it waits until all is on disk.
+        As `Results.ack` does, this returns at once.
+
+        Raises:
+            TrackerClosedError: The pool was closed before, by an exception.
+        """
+        for results in self._by_name.values():
+            results.ack()
+
+    async def ack_and_wait(self) -> None:
+        """
+        Do what `ack` does, and wait until all of it is on disk.
 
         Raises:
             TrackerClosedError: The pool was closed before, by an exception.
 
-            ExceptionGroup: When awaited: some of it could not be written.
+            ExceptionGroup: Some of it could not be written.
         """
-        return _AllOf([results.ack() for results in self._by_name.values()])
+        begun = [results._begin_ack() for results in self._by_name.values()]  # noqa: SLF001
+        errors: list[Exception] = []
+        for written in begun:
+            try:
+                if written is not None:
+                    await written
+            except Exception as error:  # noqa: BLE001 - raised with the others
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("not everything could be acknowledged", errors)
 
 
 _ROWS = 50
@@ -248,27 +282,3 @@ def _row(*cells: str, tag: str = "td") -> str:
 def _shorten(result: Result) -> str:
     reason = result.reason
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
-
-
-class _AllOf:
-    """Wait for one after the other, and for all of them whatever some raise."""
-
-    def __init__(self, parts: list[Awaitable[None]]) -> None:
-        self._parts = parts
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        errors: list[Exception] = []
-        for part in self._parts:
-            try:
-                yield from part.__await__()
-            except Exception as error:  # noqa: BLE001 - raised with the others
-                errors.append(error)
-        if errors:
-            raise ExceptionGroup("not everything could be acknowledged", errors)
-
-
-class _Nothing:
-    """What there is to wait for without a journal."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()

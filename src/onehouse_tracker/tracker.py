@@ -37,7 +37,7 @@ from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
 from onehouse_tracker.limiters._connected import ConnectedLimiter
-from onehouse_tracker.models import Request, Result
+from onehouse_tracker.models import Request, RequestLike, Result
 from onehouse_tracker.observers.logs import with_logs
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.settings import ClientSettings, refuse_unknown
@@ -230,8 +230,9 @@ class Tracker:
         and the IDs that are still open.
 
         Args:
-            request_ids: What to wait for, from any iterable or async iterable.  Duplicates
-                are asked about once.  An async iterable is followed while it produces.
+            request_ids: What to wait for, from any iterable or async iterable: IDs, and what
+                `submit` and `track` return, in any mixture.  Duplicates are polled once.  An
+                async iterable is read while it produces.
 
             timeout: Seconds, on the event loop's clock.  `None` waits without limit.
 
@@ -414,7 +415,7 @@ class Tracker:
 
     def track(
         self,
-        request_id: str | Request,
+        request_id: RequestLike,
         *,
         label: str | None = None,
         submitted_at: datetime | None = None,
@@ -423,7 +424,7 @@ class Tracker:
         Follow one request from now on.
 
         Args:
-            request_id: Its ID, or a `Request`.
+            request_id: Its ID, or a `Request`, a `Handle` or a `Result`.
 
             label: Your name for this kind of statement.
 

@@ -66,6 +66,8 @@ ACTORS = [
 ]
 """Who uses the tracker; *sibling* awaits the same handle as *handle*."""
 
+_OF_HANDLES = frozenset({"handle", "sibling", "submit"})
+
 OWNED = ["engine", "feeder", "callbacks", "poll a", "poll c"]
 """Tasks of the tracker's own, by the ends of their names."""
 
@@ -256,7 +258,9 @@ class Day:
         for name, task in self.tasks.items():
             assert task.done(), name
             if task.cancelled():
-                assert owners_fault or name == victim, f"{name} was cancelled by nobody"
+                # As with futures, whoever awaits a handle is cancelled with it.
+                of_handle = name in _OF_HANDLES and any(each.cancelled() for each in self.handles)
+                assert owners_fault or of_handle or name == victim, f"{name}: nobody cancelled it"
             elif (error := task.exception()) is not None:
                 allowed = (
                     TrackerError if name != "submit" else (TrackerError, RuntimeError, raised)

@@ -168,27 +168,18 @@ def client() -> OnehouseClient:
     )  # fmt: skip
 
 
-async def test_a_client_that_was_not_entered_says_so() -> None:
-    """
-    The line that is missing stands in the message.
-    """
-    async with Tracker(client()) as tracker, asyncio.timeout(3):
-        with pytest.raises(SourceError, match="`async with`"):
-            await tracker.wait_all(["a", "b", "c", "d"])
-        with pytest.raises(SourceError, match="`async with`"):
-            await tracker.track("a")
-
-
 async def test_a_client_that_was_closed_says_so() -> None:
     """
-    Before the tracker, by somebody else.
+    Before the tracker, by somebody else: the message says what is missing.
     """
     async with client() as one, Tracker(one) as tracker, asyncio.timeout(3):
         handle = tracker.track("a")
         await asyncio.sleep(0)
         await one.aclose()
-        with pytest.raises(SourceError, match="not open"):
+        with pytest.raises(SourceError, match="not open: use it inside `async with`"):
             await handle
+        with pytest.raises(SourceError, match="`async with`"):
+            await tracker.wait_all(["a", "b", "c", "d"])
 
 
 def test_what_a_source_says_of_the_project_is_everyones() -> None:

@@ -200,7 +200,7 @@ def test_stray_refusals_reject_nobody() -> None:
         # One good reply first: a 401 before any is the key's.
         source.dice.random()
         async with Tracker(source) as tracker:
-            return await tracker.wait_all(source.ends)
+            return await tracker.wait_all(list(source.ends))
 
     rejected = 0
     for seed in range(3, 8):

@@ -9,7 +9,6 @@ import pytest
 
 from onehouse_tracker import Outcome, PollPolicy, Result, Tracker
 from onehouse_tracker.errors import (
-    HandleCancelledError,
     NotFoundError,
     StaleConnectionError,
     ThrottledError,
@@ -109,7 +108,7 @@ class World:
             if self.dice.random() < 0.3:
                 await asyncio.sleep(self.dice.uniform(0, 2))
                 if handle.cancel():
-                    with pytest.raises(HandleCancelledError):
+                    with pytest.raises(asyncio.CancelledError):
                         await handle
                     return
             self.check(await handle)

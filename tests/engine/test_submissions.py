@@ -161,7 +161,7 @@ def test_statements_go_before_polls_that_are_unlikely_to_find_an_end() -> None:
 
     async def scenario() -> None:
         async with Tracker(source) as tracker:
-            waiter = asyncio.create_task(tracker.wait_all(polls, timeout=60))
+            waiter = asyncio.create_task(tracker.wait_all(list(polls), timeout=60))
             await asyncio.sleep(1)
             handles = await asyncio.gather(*(tracker.submit(f"SHOW {name}") for name in new))
             took = now() - 1

@@ -291,7 +291,7 @@ def test_acknowledgement_that_cannot_be_written_is_an_error(path: Path) -> None:
             with pytest.raises(JournalWriteError):
                 await anext(completions)
             with pytest.raises(JournalWriteError):
-                await (await tracker.wait_all(["a"])).ack()
+                await (await tracker.wait_all(["a"])).ack_and_wait()
             with pytest.raises(JournalWriteError) as caught:
                 await tracker.wait_all(["a"], on_result=lambda _: None)
             assert caught.value.results is not None
@@ -384,7 +384,7 @@ def test_tracking_goes_on_without_if_it_should(
             assert (await tracker.wait_all(["a"])).ok
             assert [result.ok async for result in tracker.as_completed(["b"])] == [True]
             results = await tracker.wait_all(["c"], on_result=lambda _: None)
-            await results.ack()
+            await results.ack_and_wait()
 
     with caplog.at_level(logging.WARNING, "onehouse_tracker"):
         run(scenario())
@@ -436,7 +436,7 @@ def test_journal_that_cannot_be_opened_is_done_without(
                 await anext(tracker.resume())
             handle = await tracker.submit("RUN JOB x")
             assert (await handle).ok
-            await handle.ack()
+            await handle.ack_and_wait()
             assert (await tracker.wait_all(["a"])).ok
 
     with caplog.at_level(logging.WARNING, "onehouse_tracker"):

@@ -92,7 +92,7 @@ def test_wait_all_is_acknowledged_when_the_block_ends_well(path: Path) -> None:
         async with Tracker(source, journal=inline(path)) as tracker:
             results = await tracker.wait_all(["a", "b"])
             assert state(path) == {"a": "recorded", "b": "recorded"}
-        await results.ack()  # late, and right all the same
+        await results.ack_and_wait()  # late, and right all the same
 
     run(scenario())
     assert state(path) == {"a": "acknowledged", "b": "acknowledged"}
@@ -119,7 +119,7 @@ def test_results_can_be_acknowledged_at_any_moment(path: Path) -> None:
 
     async def work(tracker: Tracker) -> None:
         results = await tracker.wait_all(["a", "b"])
-        await results.ack()
+        await results.ack_and_wait()
         assert state(path) == {"a": "acknowledged", "b": "acknowledged"}
         await tracker.wait_all(["c"])
 
@@ -134,7 +134,7 @@ def test_acknowledgement_counts_without_being_awaited(path: Path) -> None:
 
     async def work(tracker: Tracker) -> None:
         results = await tracker.wait_all(["a", "b"])
-        _ = results.ack()
+        results.ack()
 
     crash(path, work)
     assert resumed(path) == []
@@ -150,10 +150,10 @@ def test_what_was_acknowledged_is_not_kept_in_memory(path: Path) -> None:
         assert journal_queue is not None
         results = await tracker.wait_all(["a"])
         assert list(journal_queue._delivered) == ["a"]
-        await results.ack()
+        await results.ack_and_wait()
         handle = tracker.track("b")
         await handle
-        await handle.ack()
+        await handle.ack_and_wait()
         await tracker.wait_all(["c"], on_result=str)
         assert journal_queue._delivered == {}
 
@@ -185,7 +185,7 @@ def test_what_nobody_acknowledges_is_not_kept_in_memory(
                     await handle
                     assert len(journal_queue._delivered) <= 8
                     if request_id in acknowledged:
-                        await handle.ack()
+                        await handle.ack_and_wait()
                 if ends == "badly":
                     raise CrashError
 
@@ -218,7 +218,7 @@ def test_copies_of_results_are_only_data(path: Path) -> None:
         results = await tracker.wait_all(["a"])
         copy: Results = pickle.loads(pickle.dumps(results))  # noqa: S301 - our own
         assert copy == results
-        await copy.ack()
+        await copy.ack_and_wait()
 
     crash(path, work)
     assert ids(resumed(path)) == ["a"]
@@ -241,7 +241,7 @@ def test_too_late_to_acknowledge_says_so(path: Path) -> None:
 
 async def awaited(results: Results) -> None:
     """Acknowledge *results*, whatever loop runs."""
-    await results.ack()
+    await results.ack_and_wait()
 
 
 def test_handles_are_acknowledged_one_by_one(path: Path) -> None:
@@ -252,10 +252,10 @@ def test_handles_are_acknowledged_one_by_one(path: Path) -> None:
     async def work(tracker: Tracker) -> None:
         first, second, third = (tracker.track(request_id) for request_id in "abc")
         await first
-        await first.ack()
+        await first.ack_and_wait()
         await second
         with pytest.raises(asyncio.InvalidStateError):
-            await tracker.track("d").ack()
+            await tracker.track("d").ack_and_wait()
         await third
 
     crash(path, work)
@@ -482,7 +482,7 @@ def test_first_acknowledgement_counts(path: Path) -> None:
 
     async def work(tracker: Tracker) -> None:
         both = await asyncio.gather(tracker.wait_all(["a"]), tracker.wait_all(["a"]))
-        await both[0].ack()
+        await both[0].ack_and_wait()
 
     crash(path, work)
     assert resumed(path) == []
@@ -495,10 +495,10 @@ def test_without_a_journal_acknowledging_does_nothing() -> None:
 
     async def scenario() -> None:
         async with Tracker(ScriptedSource({"a": [SUCCESS]})) as tracker:
-            await (await tracker.wait_all(["a"])).ack()
+            await (await tracker.wait_all(["a"])).ack_and_wait()
             handle = tracker.track("a")
             await handle
-            await handle.ack()
+            await handle.ack_and_wait()
             with pytest.raises(ConfigError, match="give the tracker a journal"):
                 tracker.resume()
 

@@ -247,7 +247,7 @@ def test_what_could_not_be_acknowledged_is_raised_after_all_was_tried() -> None:
         return Results(acknowledge=acknowledge)
 
     async def scenario() -> None:
-        await PoolResults({name: acknowledging(name) for name in "abc"}).ack()
+        await PoolResults({name: acknowledging(name) for name in "abc"}).ack_and_wait()
 
     with pytest.raises(ExceptionGroup) as caught:
         run(scenario())
@@ -510,7 +510,7 @@ def test_an_opening_that_fails_fails_for_all_who_wait_and_is_tried_again(tmp_pat
             other.close()
             results = await pool.wait_all({"a": ["x"]})
             assert results.ok
-            await results.ack()
+            await results.ack_and_wait()
 
     run(scenario())
     assert SqliteJournal.read(path)["x"].outcome is Outcome.SUCCEEDED

@@ -19,7 +19,7 @@ from onehouse_tracker import (
     Tracker,
     TrackerClosedError,
 )
-from onehouse_tracker.errors import ConfigError, HandleCancelledError
+from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.run_results import RunResult, RunResults
 from onehouse_tracker.runs import RunHandle
 from onehouse_tracker.testing import InlineExecutor, Kind, Listing, RunKind, SimulatedSource
@@ -281,7 +281,7 @@ def test_handle_can_be_awaited_left_and_looked_at() -> None:
             first.result()
         assert first.cancel()
         assert not first.cancel()
-        with pytest.raises(HandleCancelledError):
+        with pytest.raises(asyncio.CancelledError):
             await first
         assert not second.done()
         waiting = asyncio.create_task(_await(second))

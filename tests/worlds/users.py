@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeAlias
 
+from onehouse_tracker._util.cancelling import is_cancelled
 from onehouse_tracker.errors import (
-    HandleCancelledError,
     ProjectError,
     SubmissionError,
     TrackerClosedError,
@@ -88,7 +88,7 @@ class Users:
                 raise
             self._complete(results, wanted)
             if self.dice.random() < 0.3:
-                await results.ack()
+                await results.ack_and_wait()
 
     async def wait_with_deadline(self) -> None:
         """Wait for some seconds; what is pending then is told as such, in time."""
@@ -178,8 +178,8 @@ class Users:
                         return
                 self.promises.tell(await handle)
                 self.promises.tell(await handle)
-            except HandleCancelledError:
-                if not self.rudeness.cancelled:
+            except asyncio.CancelledError:
+                if is_cancelled() or not (handle.cancelled() and self.rudeness.cancelled):
                     raise
             finally:
                 self.rudeness.handles.remove(handle)

@@ -173,22 +173,31 @@ class Wait:
 
     def raise_error(self) -> None:
         """Raise the error that ended this wait, as an object of the caller's own."""
+        if (error := self.own_error()) is not None:
+            raise error
+
+    def own_error(self) -> BaseException | None:
+        """The error that ended this wait, as an object of the caller's own."""
         error = self.error
-        if error is None:
-            return
         if isinstance(error, ProjectError):
             own = copy.copy(error)
             own.results = self.results()
             own.pending = (*self.open_ids(),)
-            raise own from error.__cause__
+            own.__cause__ = error.__cause__
+            return own
         if isinstance(error, TrackerError):
-            raise copy.copy(error)
-        raise error  # the caller's own, from the iterable they gave us
+            return copy.copy(error)
+        return error  # the caller's own, from the iterable they gave us
+
+    def change(self) -> asyncio.Future[None]:
+        """A future that is done with the next change."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._futures[future] = None
+        return future
 
     async def changed(self) -> None:
-        """Wait for news.  Any number of tasks may; cancelling one disturbs no other."""
-        future = asyncio.get_running_loop().create_future()
-        self._futures[future] = None
+        """Wait for a change.  Any number of tasks may; cancelling one disturbs no other."""
+        future = self.change()
         try:
             await future
         finally:

@@ -161,7 +161,7 @@ class _Submission:
             self._on_its_way = False
             request = Request(handle.request_id, label=label)
             if self._wait:
-                self._handles.append(handle)  # a handle that is let go is not followed
+                self._handles.append(handle)  # its result is remembered as long as it lives
                 self.state.join(request)
             else:
                 handle.cancel()

@@ -11,8 +11,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from onehouse_tracker.errors import HandleCancelledError
-
 if TYPE_CHECKING:
     from onehouse_tracker.run_results import RunResult
     from onehouse_tracker.runs._followed import Followed, RunWait
@@ -35,7 +33,7 @@ class RunHandle:
 
         TrackerClosedError: The tracker was closed first.
 
-        HandleCancelledError: `cancel` was called first.
+        asyncio.CancelledError: `cancel` was called first.
     """
 
     __slots__ = ("__weakref__", "_cancel_run", "_leave", "_wait", "followed")
@@ -56,6 +54,8 @@ class RunHandle:
     def __repr__(self) -> str:
         if not self._wait.over:
             state = "not ended"
+        elif self.cancelled():
+            state = "canceled"
         elif self._wait.error is not None:
             state = type(self._wait.error).__name__
         else:
@@ -100,12 +100,24 @@ class RunHandle:
         Raises:
             asyncio.InvalidStateError: It has not ended.
 
+            asyncio.CancelledError: `cancel` was called first.
+
             TrackerError: What awaiting would raise.
         """
         if not self._wait.over:
             raise asyncio.InvalidStateError(f"run {self.run_id or '-'} has not ended")
+        if self.cancelled():
+            raise self._cancelled()
         self._wait.raise_error()
         return self._wait.results()[0]
+
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called before the run ended."""
+        return isinstance(self._wait.error, asyncio.CancelledError)
+
+    def _cancelled(self) -> asyncio.CancelledError:
+        name = self.run_id or self.request_id or "-"
+        return asyncio.CancelledError(f"run {name}: its handle was canceled; it still runs")
 
     def cancel(self) -> bool:
         """
@@ -116,7 +128,7 @@ class RunHandle:
         if self._wait.over:
             return False
         self._leave(self._wait)
-        self._wait.fail(HandleCancelledError(self.run_id or self.request_id or "-"))
+        self._wait.fail(self._cancelled())
         return True
 
     async def cancel_run(self) -> RunResult:

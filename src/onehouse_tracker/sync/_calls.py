@@ -7,7 +7,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from onehouse_tracker.results import Results
 from onehouse_tracker.sync._loop_thread import LoopThread
 from onehouse_tracker.tracker import Tracker
 
-__all__ = ["Calls", "awaited"]
+__all__ = ["Calls"]
 
 T = TypeVar("T")
 
@@ -67,8 +66,8 @@ class Calls:
         """*results*, acknowledged from any thread: the journal belongs to the private loop."""
 
         def acknowledge(_: Iterable[str]) -> Awaitable[None]:
-            self.call(partial(awaited, results.ack))
-            return Results().ack()  # it is on disk: there is nothing left to wait for
+            self.call(results.ack_and_wait)
+            return Results().ack_and_wait()  # it is on disk: there is nothing left to wait for
 
         return Results(
             results.values(), callback_errors=results.callback_errors, acknowledge=acknowledge
@@ -78,12 +77,7 @@ class Calls:
         """Write down, on the private loop, that *result* has arrived."""
         acknowledge = self.tracker._session.acknowledge  # noqa: SLF001 - the same, inside
         with suppress(TrackerClosedError):  # too late: what has arrived can still be taken
-            await Results((result,), acknowledge=acknowledge).ack()
-
-
-async def awaited(work: Callable[[], Awaitable[T]]) -> T:
-    """Await what *work* returns: a coroutine where there is only something to await."""
-    return await work()
+            await Results((result,), acknowledge=acknowledge).ack_and_wait()
 
 
 class _Opened(AbstractAsyncContextManager[None]):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Unpack
 
-from onehouse_tracker.models import Request
+from onehouse_tracker.models import RequestLike
 from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
@@ -42,7 +42,7 @@ _inherited: Final[list[_Shared]] = []
 
 
 def wait_all(
-    request_ids: Iterable[str | Request],
+    request_ids: Iterable[RequestLike],
     *,
     timeout: float | None = None,
     default_label: str | None = None,

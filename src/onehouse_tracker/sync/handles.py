@@ -5,28 +5,36 @@ What the blocking tracker hands out: a handle for one request, an iterator for m
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from functools import partial
 from types import TracebackType
 from typing import Self, final
 
 from onehouse_tracker import handles
 from onehouse_tracker._engine.open_tracker.validation import check_timeout
-from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker._util.cancelling import is_cancelled
+from onehouse_tracker.errors import TrackerClosedError, TrackerError
 from onehouse_tracker.models import Result
-from onehouse_tracker.sync._calls import Calls, awaited
+from onehouse_tracker.sync._calls import Calls
 
 __all__ = ["Completions", "Handle"]
+
+_log = logging.getLogger(__name__)
 
 
 @final
 class Handle:
     """
-    One request that is followed until it ends, `cancel` is called, or the tracker closes.
+    One request that is tracked until it ends, `cancel` is called, or the tracker closes.
 
-    Any number of threads may use it.  It keeps its tracker from being garbage-collected.
+    It is used like a future of ``concurrent.futures``, by any number of threads.  As with any
+    future, the request is tracked whether you keep the handle or not: only `cancel` ends that.
+    The handle keeps its tracker from being garbage-collected, and can be given wherever a
+    request ID can.
     """
 
     __slots__ = ("_calls", "_inner")
@@ -52,6 +60,57 @@ class Handle:
         """Whether `result` returns, or raises, at once."""
         return self._inner.done()
 
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called before the request ended."""
+        return self._inner.cancelled()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """
+        Wait until the handle is done: why there is no result, or `None` if there is one.
+
+        A request that failed has a result, which says so.
+
+        Args:
+            timeout: Seconds; `None` waits without limit.
+
+        Raises:
+            TimeoutError: It is still pending; the handle is still waiting.
+
+            concurrent.futures.CancelledError: `cancel` was called first.
+        """
+        try:
+            self.result(timeout)
+        except (TimeoutError, CancelledError):
+            raise
+        except TrackerError as error:
+            return error
+        return None
+
+    def add_done_callback(self, callback: Callable[[Handle], object]) -> None:
+        """
+        Call *callback* with this handle when it is done; soon, if it is done already.
+
+        It is called in a thread of the tracker, where plain ``on_result`` functions are called
+        too, one at a time; if the tracker is closed already, in this one.  What it raises is
+        logged.
+
+        Raises:
+            TrackerClosedError: The tracker belongs to the parent process.
+        """
+        workers = self._calls.tracker._session.workers  # noqa: SLF001 - the same, inside
+
+        def add() -> None:
+            level = workers.level()
+            call = partial(_call, callback, self)
+            self._inner.add_done_callback(lambda _: workers.run(level, call))
+
+        try:
+            self._calls.do(add)
+        except TrackerClosedError:
+            if not self._inner.done() or self._calls.thread.is_inherited:
+                raise
+            _call(callback, self)
+
     def result(self, timeout: float | None = None) -> Result:
         """
         Wait for the result.  Each caller gets a result, or an exception, of its own.
@@ -60,34 +119,39 @@ class Handle:
             timeout: Seconds; `None` waits without limit.
 
         Raises:
-            TimeoutError: It is still pending; the handle goes on.
+            TimeoutError: It is still pending; the handle is still waiting.
 
-            HandleCancelledError: `cancel` was called first.
+            concurrent.futures.CancelledError: `cancel` was called first.
 
             ProjectError: Credentials, an outage, the journal; or the tracker was closed first.
         """
         check_timeout(timeout)
 
         async def waited() -> Result:
-            if self._inner.done():
-                return self._inner.result()
-            async with asyncio.timeout(timeout):
-                return await self._inner
+            try:
+                if self._inner.done():
+                    return self._inner.result()
+                async with asyncio.timeout(timeout):
+                    return await self._inner
+            except asyncio.CancelledError as error:
+                if is_cancelled() or not self._inner.cancelled():
+                    raise
+                raise CancelledError(*error.args) from None  # that of threads
 
         try:
             return self._calls.call(waited)
         except TrackerClosedError:
             # What was known when the tracker closed stays known.
-            result = self._inner.known()
+            result = self._inner._known()  # noqa: SLF001 - the same, inside
             if result is None or self._calls.thread.is_inherited:
                 raise
             return result
 
     def cancel(self) -> bool:
         """
-        Stop waiting; if nobody else waits for the request, it is not asked about any more.
+        Stop waiting; if nobody else waits for the request, it is no longer polled.
 
-        The request itself goes on at the server.  Returns False if the handle was done.
+        The request itself continues at the server.  Returns False if the handle was done.
 
         Raises:
             TrackerClosedError: The tracker was closed, or belongs to the parent process.
@@ -103,7 +167,16 @@ class Handle:
 
             TrackerError: What `result` would raise, or the journal cannot be written.
         """
-        self._calls.call(partial(awaited, self._inner.ack))
+        self._calls.call(self._inner.ack_and_wait)
+
+
+def _call(callback: Callable[[Handle], object], handle: Handle) -> None:
+    try:
+        callback(handle)
+    except Exception as error:  # noqa: BLE001 - it is the user's, and nobody waits for it
+        # Its text may quote the response: the log names its type only.
+        kind = type(error).__name__
+        _log.error("a done callback raised %s for request %s", kind, handle.request_id)
 
 
 class _Hand:
@@ -124,9 +197,9 @@ class Completions(Iterator[Result]):
     Results in the order in which the requests end.
 
     A plain iterator and a context manager.  Leaving the ``with`` block, or `close`, stops the
-    polling of what nobody else waits for; a bare ``break`` does so when the iterator is
-    garbage-collected.  Several threads may take from one iterator: each result goes to one of
-    them.
+    polling of what nobody else waits for.  As with any iterator, dropping it is the same, as a
+    bare ``break`` does, but you cannot tell when.  Several threads may take from one iterator:
+    each result goes to one of them.
 
     With a journal, a thread that asks for the next result acknowledges the one it got before.
 

@@ -14,7 +14,7 @@ from onehouse_tracker import tracker as _async
 from onehouse_tracker._engine.open_tracker.inside import refuse_inside
 from onehouse_tracker._engine.open_tracker.validation import checked, ids_of
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.models import Request, Result
+from onehouse_tracker.models import RequestLike, Result
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.protocols import StatusSource
@@ -138,7 +138,7 @@ class Tracker:
 
     def wait_all(
         self,
-        request_ids: Iterable[str | Request],
+        request_ids: Iterable[RequestLike],
         *,
         timeout: float | None = None,
         default_label: str | None = None,
@@ -151,8 +151,8 @@ class Tracker:
         Several threads may wait for the same request; it is polled once.
 
         Args:
-            request_ids: What to wait for; read to its end before anything is asked.
-                Duplicates are asked about once.
+            request_ids: What to wait for: IDs, and what `submit` and `track` return.  It is
+                read to its end before anything is polled.
 
             timeout: Seconds; `None` waits without limit.
 
@@ -202,7 +202,7 @@ class Tracker:
 
     def as_completed(
         self,
-        request_ids: Iterable[str | Request],
+        request_ids: Iterable[RequestLike],
         *,
         timeout: float | None = None,
         default_label: str | None = None,
@@ -264,7 +264,7 @@ class Tracker:
 
     def track(
         self,
-        request_id: str | Request,
+        request_id: RequestLike,
         *,
         label: str | None = None,
         submitted_at: datetime | None = None,
@@ -273,7 +273,7 @@ class Tracker:
         Follow one request from now on.
 
         Args:
-            request_id: Its ID, or a `Request`.
+            request_id: Its ID, or a `Request`, a `Handle` or a `Result`.
 
             label: Your name for this kind of statement.
 

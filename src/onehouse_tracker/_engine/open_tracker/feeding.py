@@ -12,7 +12,7 @@ from onehouse_tracker._engine.open_tracker.validation import check, ids_of, in_s
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.cancelling import is_cancelled, is_running
 from onehouse_tracker.errors import TrackerError
-from onehouse_tracker.models import Request
+from onehouse_tracker.models import Request, RequestLike
 
 __all__ = ["AT_ONCE", "Join", "feed", "join_in_steps", "tell_if_cancelled"]
 
@@ -38,7 +38,7 @@ async def join_in_steps(
         wait.fed()
 
 
-async def feed(wait: Wait, request_ids: AsyncIterable[str | Request], join: Join) -> None:
+async def feed(wait: Wait, request_ids: AsyncIterable[RequestLike], join: Join) -> None:
     """
     Let what *request_ids* brings join, until it ends or the wait is over.
 

@@ -26,11 +26,13 @@ class Memory:
     def outcome(self, request_id: str) -> Result | None:
         """The outcome that a handle still holds, if there is one and it is final."""
         for handle in self._handles.get(request_id, ()):
-            if (result := handle.remembered()) is not None:
+            result = handle._remembered()  # noqa: SLF001 - of our own kind
+            if result is not None:
                 return result
         return None
 
     def add(self, handle: Handle) -> None:
         """Remember what *handle* knows, as long as it lives."""
-        handle.siblings = self._handles.setdefault(handle.request_id, weakref.WeakSet())
-        handle.siblings.add(handle)
+        known = self._handles.setdefault(handle.request_id, weakref.WeakSet())
+        handle._siblings = known  # noqa: SLF001 - of our own kind
+        known.add(handle)

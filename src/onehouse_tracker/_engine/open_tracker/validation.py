@@ -5,7 +5,7 @@ Checks what users hand in, before anything is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,7 +13,8 @@ from onehouse_tracker._checks import check_label, check_request_id
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._util.numbers import is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
-from onehouse_tracker.models import Request
+from onehouse_tracker.models import HasRequestId, Request, RequestLike
+from onehouse_tracker.results import Results
 
 __all__ = [
     "RequestIds",
@@ -31,15 +32,20 @@ T = TypeVar("T")
 _AT_ONCE = 100
 """Items in one turn of the event loop: a poll takes many turns, and must not wait for all."""
 
-RequestIds = Iterable[str | Request] | AsyncIterable[str | Request]
+RequestIds = Iterable[RequestLike] | AsyncIterable[RequestLike]
 
 
-def checked(request_ids: Iterable[str | Request]) -> list[str | Request]:
-    """Check everything before anything is asked: bad input loses nothing."""
-    if isinstance(request_ids, str | bytes | Request):
+def checked(request_ids: Iterable[RequestLike]) -> list[str | Request]:
+    """Check everything before anything is polled: bad input loses nothing."""
+    if isinstance(request_ids, str | bytes | HasRequestId):
         raise InvalidRequestError(
             f"give a list of request IDs, not one {type(request_ids).__name__};"
             " for one request use tracker.track(request_id)"
+        )
+    if isinstance(request_ids, Mapping) and not isinstance(request_ids, Results):
+        raise InvalidRequestError(
+            f"give a list of request IDs, not a {type(request_ids).__name__}, whose keys would"
+            " be polled: if the IDs are its values, give ids.values()"
         )
     return [check(item) for item in request_ids]
 
@@ -48,7 +54,7 @@ def ids_of(request_ids: RequestIds) -> tuple[str, ...]:
     """The IDs of what was checked, each once; none of what would have to be awaited."""
     if isinstance(request_ids, AsyncIterable):
         return ()
-    names = (item.request_id if isinstance(item, Request) else item for item in request_ids)
+    names = (item if isinstance(item, str) else item.request_id for item in request_ids)
     return tuple(dict.fromkeys(names))
 
 
@@ -63,8 +69,12 @@ async def in_steps(items: AsyncIterable[T]) -> AsyncIterator[T]:
 
 
 def check(item: object) -> str | Request:
-    """Return *item* if it can be followed, else raise `InvalidRequestError`."""
-    return item if isinstance(item, Request) else check_request_id(item)
+    """Return *item* as what can be tracked, else raise `InvalidRequestError`."""
+    if isinstance(item, Request):
+        return item
+    if isinstance(item, HasRequestId):
+        return Request(item)
+    return check_request_id(item)
 
 
 def check_timeout(timeout: float | None) -> None:

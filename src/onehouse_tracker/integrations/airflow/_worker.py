@@ -299,7 +299,7 @@ def track_here(
     """
     ended: dict[str, Result] = {}
     waiting: Mapping[str, Request] = {one.request_id: one for one in requests}
-    # Tracked as long as these live, also between two waits.
+    # Tracked also between two waits; results are remembered as long as these live.
     handles = [tracker.track(one) for one in requests]
     left = timeout
     error: ProjectError | None = None
