@@ -14,6 +14,7 @@ and the figures are the same on every machine.  `delay/workloads.py` says what i
     python benchmarks/detection_delay.py --full --out FILE   everything, five seeds; resumable
     python benchmarks/detection_delay.py --ideas             what was tried and rejected: 20 min
     python benchmarks/detection_delay.py --unseen            laws that nothing was tuned on
+    python benchmarks/detection_delay.py --history           the same jobs night after night
 
 By default fixed 1 s, ours with ``order="due"`` and ours run on all workloads, with five seeds at
 50 requests, two at 500 and one at 5000; the others at 50 and 500 staggered, with one seed.
@@ -42,6 +43,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.delay import nights  # noqa: E402
 from benchmarks.delay.contestants import (  # noqa: E402
     CONTESTANTS,
     LIMIT,
@@ -510,6 +512,22 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _nights(options: argparse.Namespace) -> int:
+    """Run what `delay/nights.py` describes."""
+    started = time.monotonic()
+    wanted = nights.tasks(nights.WORLDS[: options.worlds], options.only)
+    with ProcessPoolExecutor(options.workers) as pool:
+        done = dict(pool.map(nights.run, wanted))
+    summary = nights.report(done) | {"took_s": round(time.monotonic() - started, 1)}
+    text = nights.table(summary)
+    if options.page:
+        write_into(options.page, text, " --history")
+    print(json.dumps(summary) if options.json else text)
+    for line in summary["missed"]:
+        print(f"missed: {line}", file=sys.stderr)
+    return 1 if options.check and summary["missed"] else 0
+
+
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -521,16 +539,20 @@ def main() -> int:
         "full": "everything, five seeds: hours",
         "ideas": "ours beside what was rejected",
         "unseen": "laws that nothing was tuned on",
+        "history": "the same jobs night after night, see `delay/nights.py`",
     }.items():
         what.add_argument(
             f"--{name}", action="store_const", dest="what", const=name, help=explanation
         )
     parser.add_argument("--out", type=Path, help="one line per finished run; resumes from it")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--worlds", type=int, default=4, help="of --history (default: 4)")
     parser.add_argument("--page", type=Path, help="a page to write the tables into")
     parser.add_argument("--plot", type=Path, help="a PNG to draw")
     parser.add_argument("--only", action="append", default=[], help="only these workloads")
     options = parser.parse_args()
+    if options.what == "history":
+        return _nights(options)
     has_own_table = options.what in {"ideas", "unseen"}
     _load(options.traces)
     names = [name for name in (*SYNTHETIC, *_traces) if not options.only or name in options.only]

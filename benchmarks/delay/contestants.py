@@ -131,12 +131,12 @@ class _Truth(Durations):
         super().__init__()
         self._law = law
         self._names: dict[int, str | None] = {}
-        self._known: dict[str | None, Label] = {}
+        self._accounts: dict[str | None, Label] = {}
 
-    def label(self, name: str | None) -> Label:
-        label = self._known.get(name)
+    def label(self, name: str | None, *, known: bool = False) -> Label:  # noqa: ARG002
+        label = self._accounts.get(name)
         if label is None:
-            label = self._known[name] = Label()
+            label = self._accounts[name] = Label()
             self._names[id(label)] = name
         return label
 

@@ -18,6 +18,7 @@ from onehouse_tracker import PollPolicy
 from onehouse_tracker._engine.schedule import durations
 from onehouse_tracker._engine.schedule.cells import STALE, Cells
 from onehouse_tracker._engine.schedule.durations import Durations, Factor, Label
+from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker._engine.schedule.ranking import Ranking
 
 __all__ = ["IDEAS", "Idea"]
@@ -69,15 +70,15 @@ class _NoAgeInLabel(Label):
 
     def __init__(self) -> None:
         super().__init__()
-        self.at_age = tuple(_Fixed() for _ in range(durations.OCTAVES))
+        self.at_age = [_Fixed() for _ in range(durations.OCTAVES)]
 
 
 class _OneLabel(Durations):
     """Takes all labels for one."""
 
-    def label(self, name: str | None) -> Label:
+    def label(self, name: str | None, *, known: bool = False) -> Label:
         del name
-        return super().label(None)
+        return super().label(None, known=known)
 
 
 class _OnePlace(Durations):
@@ -121,8 +122,8 @@ class _Equal(Durations):
 class _EarlyInTurn(Ranking):
     """Spends extra polls on the request that waited longest."""
 
-    def __init__(self, *, stale: float = STALE) -> None:
-        super().__init__(stale=stale)
+    def __init__(self, laws: Laws | None = None, *, stale: float = STALE) -> None:
+        super().__init__(laws, stale=stale)
         self.early = Cells(_Equal(), stale=stale)
 
 

@@ -12,6 +12,7 @@ from onehouse_tracker.onehouse.settings import ClientSettings
 
 if TYPE_CHECKING:
     from onehouse_tracker.events import Observer
+    from onehouse_tracker.history import History
     from onehouse_tracker.journal import Journal
     from onehouse_tracker.limiters import RateLimiter
     from onehouse_tracker.policy import PollPolicy
@@ -26,6 +27,7 @@ class _Common(TypedDict, total=False):
     journal: Journal | None
     on_journal_error: OnJournalError
     observers: Sequence[Observer]
+    history: History | None
 
 
 class TrackerOptions(_Common, total=False):

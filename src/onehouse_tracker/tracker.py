@@ -48,6 +48,8 @@ from onehouse_tracker.settings import OnJournalError, TrackerSettings
 from onehouse_tracker.stats import TrackerStats
 
 if TYPE_CHECKING:
+    from onehouse_tracker._engine.learning import Learning
+    from onehouse_tracker.history import History
     from onehouse_tracker.journal import Journal
     from onehouse_tracker.report.live_page import LivePage
     from onehouse_tracker.runs import Runs
@@ -83,9 +85,12 @@ class Tracker:
         wall_clock: Tells the date, for `Result.detected_at` and `Request.submitted_at`.
 
         seed: Makes the jitter reproducible.
+
+        history: Remembers how long requests took, for the next run.  `None` remembers nothing;
+            nor does a tracker of a project on a loopback address.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that can be chosen
         self,
         client: StatusSource,
         *,
@@ -96,6 +101,7 @@ class Tracker:
         observers: Sequence[events.Observer] = (),
         wall_clock: Callable[[], datetime] | None = None,
         seed: int | None = None,
+        history: History | None = None,
     ) -> None:
         if on_journal_error not in {"raise", "warn"}:
             raise ConfigError(f'on_journal_error is "raise" or "warn", not {on_journal_error!r}')
@@ -114,6 +120,7 @@ class Tracker:
             observers=with_logs(observers),
             wall_clock=self._wall_clock,
             seed=seed,
+            learning=_learning(history, client),
         )
 
     @classmethod
@@ -127,6 +134,7 @@ class Tracker:
         journal: Journal | None = None,
         on_journal_error: OnJournalError = "raise",
         observers: Sequence[events.Observer] = (),
+        history: History | None = None,
         **settings: Unpack[ClientSettings],
     ) -> Self:
         """
@@ -151,6 +159,8 @@ class Tracker:
 
             observers: Told what happens, on the polling path.
 
+            history: Remembers how long requests took, for the next run.
+
             **settings: Keywords of `OnehouseClient.from_env`, e.g. ``profile="staging"``.
 
         Raises:
@@ -173,6 +183,7 @@ class Tracker:
             journal=journal,
             on_journal_error=on_journal_error,
             observers=observers,
+            history=history,
         )
 
     def __repr__(self) -> str:
@@ -403,6 +414,7 @@ class Tracker:
             policy=self._policy,
             random=random.Random(self._seed).random,
             wall_clock=self._wall_clock,
+            named=session.named,
         )
         resumption.start()
         timer: asyncio.TimerHandle | None = None
@@ -508,7 +520,7 @@ class Tracker:
                 f" {request.request_id}",
                 pending=(request.request_id,),
             )
-        return session.track(engine, request, first_look=self._policy.gap_min)
+        return session.track(engine, request, first_look=self._policy.gap_min, statement=statement)
 
     def _accepted(self, label: str | None, request_id: str) -> None:
         # At once: a journal that fails, or whoever cancels now, must not hide what runs.
@@ -598,3 +610,13 @@ def _connected(limiter: RateLimiter, client: StatusSource) -> RateLimiter:
     if isinstance(client, HoldingSource):
         return ConnectedLimiter(limiter, client.hold)
     return limiter
+
+
+def _learning(history: History | None, client: StatusSource) -> Learning | None:
+    """What remembers for the next run, unless this is a simulator or a test on this machine."""
+    credentials = getattr(client, "credentials", None)
+    if history is None or getattr(credentials, "is_on_loopback", False):
+        return None
+    from onehouse_tracker._engine.learning import Learning  # noqa: PLC0415 - loads SQLite
+
+    return Learning(history, project_key_of(client) or "")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.classes import Planner
     from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.refusals import RefusalRow
+    from onehouse_tracker._engine.schedule.laws import Laws
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.errors import ThrottledError, TrackerClosedError, UnauthorizedError
@@ -64,6 +65,7 @@ class Engine:
         wall_clock: Callable[[], datetime],
         seed: int | None = None,
         journal_queue: JournalQueue | None = None,
+        laws: Laws | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._source = Source(source, policy)
@@ -71,7 +73,7 @@ class Engine:
         self._emit = emit
         self._sleeper = Sleeper()
         self._wake = self._sleeper.wake
-        self._schedule = Schedules(policy, limiter.limit)
+        self._schedule = Schedules(policy, limiter.limit, laws)
         self.errands = Errands(self._schedule)
         state = ProjectState(Health(policy.patience))
         self._health = state.health
@@ -99,14 +101,8 @@ class Engine:
             journal_queue.attach(on_failure=self._fail, on_written=self._wake)
         self.closed_by: TrackerClosedError | None = None
         """Why nothing is polled any more; `None` while it is."""
-        connections = self._source.max_connections
-        self._demand = Demand(
-            self._turns,
-            self._slots,
-            self.errands,
-            policy.polls_at_once(limiter.limit),
-            connections,
-        )
+        at_once, connections = policy.polls_at_once(limiter.limit), self._source.max_connections
+        self._demand = Demand(self._turns, self._slots, self.errands, at_once, connections)
         self.polls = 0
 
     # --- What the tracker asks for ---------------------------------------------------

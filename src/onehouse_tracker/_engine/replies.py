@@ -155,7 +155,7 @@ class Replies:
                 self._schedule.again(tracked, due)
             case Ended(outcome):
                 if outcome is not Outcome.UNRECOGNIZED:  # of which nobody knows when it ended
-                    self._schedule.finished(tracked, sent_at)
+                    self._schedule.finished(tracked, sent_at, teaches=outcome.ok)
                 self._roster.end(tracked, outcome, reply, now)
 
     def _failed(self, tracked: Tracked, error: StatusError, sent_at: float, now: float) -> None:

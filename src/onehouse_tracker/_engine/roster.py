@@ -105,6 +105,8 @@ class Roster:
         tracked = Tracked(
             request_id, label=label, born=now - age, now=now, wait=wait, of_class=of_class
         )
+        if joining.names:
+            tracked.names, tracked.start_known = joining.names, joining.start_known
         if not self._tracked:
             self._health.busy(now)
         self._tracked[request_id] = tracked
@@ -334,6 +336,7 @@ class Roster:
             task.cancel()
         if not self._tracked:
             self._health.idle(now)
+            self._schedule.idle()
 
     def _forget_all(self, now: float) -> list[Tracked]:
         """Forget all requests, and return those that are reported."""
@@ -346,6 +349,7 @@ class Roster:
                 task.cancel()
         if followed:
             self._health.idle(now)
+            self._schedule.idle()
         return [tracked for tracked in followed if tracked.of_class.reported]
 
     def _result(

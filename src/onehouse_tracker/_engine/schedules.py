@@ -14,6 +14,7 @@ from onehouse_tracker._engine.schedule.schedule import TICK, Schedule
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.classes import RequestClass
+    from onehouse_tracker._engine.schedule.laws import Laws
     from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker.policy import PollPolicy
 
@@ -31,12 +32,14 @@ class Schedules:
         policy: That of users' requests.
 
         limit: Requests per second of the whole budget.
+
+        laws: What earlier runs taught about users' requests; `None` if nothing is kept.
     """
 
     __slots__ = ("_by_class", "_others", "_users", "others_went_last")
 
-    def __init__(self, policy: PollPolicy, limit: float) -> None:
-        self._users = Schedule(policy, limit)
+    def __init__(self, policy: PollPolicy, limit: float, laws: Laws | None = None) -> None:
+        self._users = Schedule(policy, limit, laws=laws)
         self._by_class: dict[RequestClass, Schedule] = {OF_USERS: self._users}
         self._others: tuple[Schedule, ...] = ()
         self.others_went_last = False
@@ -72,9 +75,9 @@ class Schedules:
         """As of `Schedule`."""
         self.of(tracked).again(tracked, due)
 
-    def finished(self, tracked: Tracked, sent_at: float) -> None:
+    def finished(self, tracked: Tracked, sent_at: float, *, teaches: bool) -> None:
         """As of `Schedule`."""
-        self.of(tracked).finished(tracked, sent_at)
+        self.of(tracked).finished(tracked, sent_at, teaches=teaches)
 
     def remove(self, tracked: Tracked) -> None:
         """As of `Schedule`."""
@@ -87,6 +90,10 @@ class Schedules:
     def forgive(self, tracked: Tracked, now: float) -> None:
         """As of `Schedule`."""
         self.of(tracked).forgive(tracked, now)
+
+    def idle(self) -> None:
+        """Nothing is tracked any more."""
+        self._users.idle()
 
     def clear(self) -> None:
         """As of `Schedule`."""

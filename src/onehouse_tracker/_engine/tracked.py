@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.classes import RequestClass
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.schedule.cells import Cell
+    from onehouse_tracker._engine.schedule.laws import Law
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.errors import StatusError
 
@@ -46,6 +47,12 @@ class Joining(NamedTuple):
 
     of_class: RequestClass = OF_USERS
     """Its class."""
+
+    names: tuple[str, ...] = ()
+    """What earlier runs of the same are remembered by, the best first."""
+
+    start_known: bool = False
+    """Whether *age* is known, and not only the time since we heard of it."""
 
 
 class Faults:
@@ -142,12 +149,15 @@ class Tracked:
         "faults",
         "first_polled_at",
         "label",
+        "law",
         "looked",
+        "names",
         "of_class",
         "pending_sent_at",
         "place",
         "polls",
         "request_id",
+        "start_known",
         "status",
         "task",
         "ticket",
@@ -188,6 +198,11 @@ class Tracked:
         """Its neighbors in that order."""
         self.cell: Cell | None = None
         """Whose members it competes with for the next poll, while it may be asked about."""
+        self.law: Law | None = None
+        """How long it takes by what earlier runs taught."""
+        self.names: tuple[str, ...] = ()
+        self.start_known = False
+        """As in `Joining`."""
         self.task: Task[None] | None = None
         """The poll in flight."""
         self.polls = 0

@@ -234,6 +234,11 @@ class Credentials:
         return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
 
     @property
+    def is_on_loopback(self) -> bool:
+        """Whether the server runs on this machine, as simulators and tests do."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
     def project_key(self) -> str:
         """
         Tell projects apart: the same for everybody who polls this project at this server.

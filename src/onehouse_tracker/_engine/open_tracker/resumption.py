@@ -44,6 +44,7 @@ class Resumption:
         policy: PollPolicy,
         random: Callable[[], float],
         wall_clock: Callable[[], datetime],
+        named: Callable[[Joining], Joining],
     ) -> None:
         self._engine = engine
         self._journal_queue = journal_queue
@@ -51,6 +52,7 @@ class Resumption:
         self._policy = policy
         self._random = random
         self._wall_clock = wall_clock
+        self._named = named
         self._last = 0
         self._pending_is_read = False
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -147,9 +149,9 @@ class Resumption:
         submitted_at = item.submitted_at or item.added_at
         age = max(0.0, (self._wall_clock() - submitted_at).total_seconds())
         first_look = self._random() * self._policy.gap(age)
-        self._engine.join(
-            self._wait, Joining(item.request_id, item.label, age, first_look, on_disk=True)
-        )
+        joining = Joining(item.request_id, item.label, age, first_look, on_disk=True)
+        joining = joining._replace(start_known=item.submitted_at is not None)
+        self._engine.join(self._wait, self._named(joining))
 
     def _usable(self, found: Sequence[Journalled] | JournalError) -> Sequence[Journalled] | None:
         if self._wait.over:

@@ -56,6 +56,8 @@ from onehouse_tracker.results import Results
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.journal_queue import JournalQueue
+    from onehouse_tracker._engine.learning import Learning
+    from onehouse_tracker._engine.tracked import Joining
     from onehouse_tracker.journal import Journal
 
 __all__ = ["Session", "start_task", "until_ended"]
@@ -74,7 +76,7 @@ class Session:
     closes it too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that can be chosen
         self,
         source: StatusSource,
         limiter: RateLimiter,
@@ -85,6 +87,7 @@ class Session:
         observers: Sequence[events.Observer],
         wall_clock: Callable[[], datetime],
         seed: int | None,
+        learning: Learning | None = None,
     ) -> None:
         self.engine: Engine | None = None
         self.closed = False
@@ -99,6 +102,7 @@ class Session:
         self._journal_is_strict = journal_is_strict
         self._wall_clock = wall_clock
         self._seed = seed
+        self._learning = learning
         self._loop: asyncio.AbstractEventLoop | None = None
         # Looked up once, and gone once used: joining asks for it with every request.
         self._warm_up_source = source.warm_up if isinstance(source, WarmableSource) else None
@@ -119,6 +123,10 @@ class Session:
             await self._limiter.start()
             stack.push_async_callback(self._limiter.aclose)
             journal_queue = await self._open_journal(stack)
+            if self._learning is not None:
+                # Closed after the engine: what its last polls taught is written too.
+                stack.push_async_callback(self._learning.aclose)
+                await self._learning.open()
             # Closed after the engine: the last that a page tells is how it all ended.
             self.pages = await stack.enter_async_context(AsyncExitStack())
             if isinstance(self._source, OpenableSource):
@@ -135,6 +143,7 @@ class Session:
                 wall_clock=self._wall_clock,
                 seed=self._seed,
                 journal_queue=journal_queue,
+                laws=None if self._learning is None else self._learning.laws,
             )
             task = asyncio.create_task(
                 engine.run(), name="onehouse-tracker engine", context=context_inside(self)
@@ -300,8 +309,10 @@ class Session:
         label: str | None,
         request: str | Request,
         first_look: float = 0.0,
+        statement: str | None = None,
     ) -> None:
         joining = joining_of(request, label, first_look, self._wall_clock)
+        joining = self.named(joining, statement)
         if wait.has(joining.request_id, joining.label):
             return
         # What is followed has no outcome yet, so none of its handles, maybe thousands, can tell.
@@ -313,6 +324,10 @@ class Session:
         else:
             wait.enter(joining.request_id, joining.label)
             wait.settle(remembered)
+
+    def named(self, joining: Joining, statement: str | None = None) -> Joining:
+        """Say what earlier runs of the same are remembered by, if they are."""
+        return joining if self._learning is None else self._learning.named(joining, statement)
 
     def _warm_up(self, engine: Engine) -> None:
         """Have connections ready as soon as more requests are followed than one can serve."""
@@ -333,11 +348,13 @@ class Session:
         """Writes down what arrived, if there is a journal."""
         return None if self.journal_queue is None else self.journal_queue.acknowledge
 
-    def track(self, engine: Engine, request: Request, *, first_look: float) -> Handle:
-        """Follow one request, asked about first in *first_look* seconds, for a handle."""
+    def track(
+        self, engine: Engine, request: Request, *, first_look: float, statement: str | None = None
+    ) -> Handle:
+        """Follow one request, polled first in *first_look* seconds, for a handle."""
         wait = Wait(acknowledge=self.acknowledge)
         engine.open(wait)
-        self._join(engine, wait, request.label, request, first_look)
+        self._join(engine, wait, request.label, request, first_look, statement)
         wait.fed()
         handle = Handle(request.request_id, request.label, wait, engine.leave, self.journal_queue)
         if wait.over:

@@ -98,8 +98,12 @@ def joining_of(
     """What the engine has to know of *request*; *label* is for one that brings none."""
     if isinstance(request, str):
         return Joining(request, label, first_look=first_look)
-    age, submitted_at = 0.0, request.submitted_at
+    age, submitted_at, start_known = 0.0, request.submitted_at, first_look > 0.0
     if submitted_at is not None:
-        age = max(0.0, (wall_clock() - submitted_at).total_seconds())
+        age = (wall_clock() - submitted_at).total_seconds()
+        # In the future it is by another clock than ours.
+        age, start_known = max(0.0, age), age >= 0.0
     label = request.label if request.label is not None else label
-    return Joining(request.request_id, label, age, first_look, submitted_at)
+    return Joining(
+        request.request_id, label, age, first_look, submitted_at, start_known=start_known
+    )

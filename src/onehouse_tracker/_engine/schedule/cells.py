@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.schedule.durations import Durations, Factor, Label
+    from onehouse_tracker._engine.schedule.laws import Law, Laws
     from onehouse_tracker._engine.tracked import Tracked
 
 __all__ = ["STALE", "Cell", "Cells"]
@@ -26,12 +27,12 @@ _SLACK = 64
 _OLDEST = 1e9
 _URGENT = 1e12
 
-_Key = tuple[int, int, int, int]
+_Key = tuple[int, int, int, int, int]
 
 
 class Cell:
     """
-    Requests that share one chance: born about together, of one label, at one place.
+    Requests that share one chance: born about together, of one label and name, at one place.
 
     Among them the one that waited longest since its last poll comes first, whatever was
     learned, so only the heads of the cells compete.  *Born* is the middle of their births:
@@ -39,12 +40,21 @@ class Cell:
     of a second.
     """
 
-    __slots__ = ("born", "heap", "key", "label", "live", "owner", "place", "version")
+    __slots__ = ("born", "heap", "key", "label", "law", "live", "owner", "place", "version")
 
-    def __init__(self, owner: Cells, key: _Key, label: Label, place: Factor, born: float) -> None:
+    def __init__(
+        self,
+        owner: Cells,
+        key: _Key,
+        label: Label,
+        law: Law | None,
+        place: Factor,
+        born: float,
+    ) -> None:
         self.owner = owner
         self.key = key
         self.label = label
+        self.law = law
         self.place = place
         self.born = born
         self.heap: list[tuple[float, int, Tracked]] = []
@@ -66,6 +76,7 @@ class Cells:
         "_best",
         "_cells",
         "_durations",
+        "_laws",
         "_live",
         "_stale",
         "_stale_share",
@@ -74,8 +85,11 @@ class Cells:
         "longest",
     )
 
-    def __init__(self, durations: Durations, *, stale: float = STALE) -> None:
+    def __init__(
+        self, durations: Durations, laws: Laws | None = None, *, stale: float = STALE
+    ) -> None:
         self._durations = durations
+        self._laws = laws
         self._cells: dict[_Key, Cell] = {}
         self._live = 0
         self._version = 0
@@ -92,17 +106,19 @@ class Cells:
 
     def add(self, tracked: Tracked, now: float) -> None:
         """Take a request in.  Its schedule ticket is the tie-breaker, and proves it alive."""
-        label = self._durations.label(tracked.label)
+        law = tracked.law
+        label = self._durations.label(tracked.label, known=law is not None)
         # A quarter of the age, rounded down to a power of two; a quarter of a second at least.
+        # Earlier runs may say to a few percent when it ends: then a hundredth of the age.
         age = min(max(now - tracked.born, 1.0), _OLDEST)
-        power = math.frexp(age)[1] - 3
+        power = math.frexp(age)[1] - (3 if law is None else 8)
         width = math.ldexp(1.0, power)
         cohort = math.floor(tracked.born / width)
-        key = (tracked.place, id(label), power, cohort)
+        key = (tracked.place, id(label), id(law), power, cohort)
         cell = self._cells.get(key)
         if cell is None:
             place = self._durations.place(tracked.place)
-            cell = Cell(self, key, label, place, (cohort + 0.5) * width)
+            cell = Cell(self, key, label, law, place, (cohort + 0.5) * width)
             self._cells[key] = cell
         self._put(cell, tracked)
 
@@ -131,7 +147,7 @@ class Cells:
         cell = self._cells.get(key)
         if cell is None:
             place = self._durations.place(tracked.place)
-            cell = self._cells[key] = Cell(self, key, old.label, place, old.born)
+            cell = self._cells[key] = Cell(self, key, old.label, old.law, place, old.born)
         self._put(cell, tracked)
 
     def best(self, now: float) -> Tracked | None:
@@ -155,8 +171,18 @@ class Cells:
         """The chance that a request that is in here has ended since its last poll."""
         cell = tracked.cell
         assert cell is not None  # noqa: S101 - only its own cells are asked
-        asked, born = tracked.asked, cell.born
-        return self._durations.chance(cell.label, cell.place, asked - born, now - born)
+        return self._chance(cell, tracked.asked, now)
+
+    def _chance(self, cell: Cell, asked: float, now: float) -> float:
+        born, laws, law = cell.born, self._laws, cell.law
+        since, until = asked - born, now - born
+        if law is None or laws is None or until <= since:
+            return self._durations.chance(cell.label, cell.place, since, until)
+        chance = laws.chance(law, since, until)
+        if not laws.certain:
+            other = self._durations.chance(cell.label, cell.place, since, until)
+            chance = other + laws.trust * (chance - other)
+        return max(self._durations.least(until - since), chance)
 
     def _put(self, cell: Cell, tracked: Tracked) -> None:
         tracked.cell = cell
@@ -176,8 +202,7 @@ class Cells:
             heappop(heap)
         asked = heap[0][0]
         wait = max(0.0, now - asked)
-        born = cell.born
-        chance = self._durations.chance(cell.label, cell.place, asked - born, now - born)
+        chance = self._chance(cell, asked, now)
         # Whoever has waited too long goes first, the longest wait before all others.
         score = chance * wait if wait <= self.longest else _URGENT + wait
         self._version = cell.version = version = self._version + 1

@@ -19,6 +19,8 @@ FLOOR = 0.25
 MOST_LABELS = 256
 """Labels beyond so many share one account: a label per request would teach nothing."""
 
+MOST_KNOWN_LABELS = 10_000
+
 OCTAVES = 24
 OLDEST = 0.5 * (2.0**OCTAVES - 1)
 """Seconds (97 days) beyond which waiting teaches nothing more."""
@@ -51,6 +53,9 @@ class Factor:
         self.value = (self.hits + PRIOR) / (self.expected + PRIOR)
 
 
+_NEUTRAL = Factor()
+
+
 class Label:
     """What is known about the requests of one label: over all, and at each age."""
 
@@ -58,7 +63,15 @@ class Label:
 
     def __init__(self) -> None:
         self.overall = Factor()
-        self.at_age = tuple(Factor() for _ in range(OCTAVES))
+        # Most labels see few ages, and there may be as many labels as requests.
+        self.at_age = [_NEUTRAL] * OCTAVES
+
+    def learning_at(self, octave: int) -> Factor:
+        """The factor of an age, to learn by."""
+        factor = self.at_age[octave]
+        if factor is _NEUTRAL:
+            factor = self.at_age[octave] = Factor()
+        return factor
 
 
 class Durations:
@@ -73,7 +86,7 @@ class Durations:
     delays and then makes them longer.
     """
 
-    __slots__ = ("_ages", "_ended", "_labels", "_other", "_places", "_seconds")
+    __slots__ = ("_ages", "_ended", "_known", "_labels", "_other", "_places", "_seconds")
 
     def __init__(self) -> None:
         # As if one request had ended in half a minute of waiting.
@@ -81,6 +94,7 @@ class Durations:
         self._seconds = 30.0
         self._ages = tuple(Factor() for _ in range(OCTAVES))
         self._labels: dict[str | None, Label] = {}
+        self._known = 0
         self._other: Label | None = None
         self._places: dict[int, Factor] = {}
 
@@ -89,11 +103,17 @@ class Durations:
         """Endings per second of one request, on average."""
         return self._ended / self._seconds
 
-    def label(self, name: str | None) -> Label:
-        """The account of a label; those beyond `MOST_LABELS` share one."""
+    def label(self, name: str | None, *, known: bool = False) -> Label:
+        """
+        The account of a label; those beyond `MOST_LABELS` share one.
+
+        Those that are *known* from earlier runs do not count: they are no labels per request.
+        """
         label = self._labels.get(name)
         if label is None:
-            if len(self._labels) >= MOST_LABELS:
+            if known and self._known < MOST_KNOWN_LABELS:
+                self._known += 1
+            elif len(self._labels) - self._known >= MOST_LABELS:
                 if self._other is None:
                     self._other = Label()
                 return self._other
@@ -106,6 +126,10 @@ class Durations:
         if place is None:
             place = self._places[number] = Factor()
         return place
+
+    def least(self, wait: float) -> float:
+        """The chance to have ended in *wait* seconds that nobody is thought to fall short of."""
+        return -math.expm1(-self.rate * FLOOR * wait)
 
     def chance(self, label: Label, place: Factor, since: float, until: float) -> float:
         """The chance that a request that was pending at age *since* has ended at *until*."""
@@ -137,7 +161,7 @@ class Durations:
         steady = rate * overall * position
         octaves = range(_octave(since), _octave(until) + 1)
         seconds = [min(until, _EDGES[o + 1]) - max(since, _EDGES[o]) for o in octaves]
-        factors = [(self._ages[o], label.at_age[o]) for o in octaves]
+        factors = [(self._ages[o], label.learning_at(o)) for o in octaves]
         if ended:
             rates = [steady * age.value * own.value for age, own in factors]
             hits, seconds = _share_out(seconds, rates)

@@ -13,6 +13,7 @@ from onehouse_tracker._engine.schedule.durations import Durations
 from onehouse_tracker._engine.schedule.places import Places
 
 if TYPE_CHECKING:
+    from onehouse_tracker._engine.schedule.laws import Laws
     from onehouse_tracker._engine.tracked import Tracked
 
 __all__ = ["Ranking"]
@@ -23,6 +24,8 @@ class Ranking:
     The learned order.  What it has learned lives as long as it does.
 
     Args:
+        laws: What earlier runs taught; `None` if nothing is kept.
+
         stale: How old a score may be, see `STALE`.
 
     Attributes:
@@ -31,10 +34,11 @@ class Ranking:
         early: Requests that could be asked about before their gap is over.
     """
 
-    __slots__ = ("_durations", "_places", "_stale", "due", "early")
+    __slots__ = ("_durations", "_laws", "_places", "_stale", "due", "early")
 
-    def __init__(self, *, stale: float = STALE) -> None:
+    def __init__(self, laws: Laws | None = None, *, stale: float = STALE) -> None:
         self._durations = Durations()
+        self._laws = laws
         self._stale = stale
         self.clear()
 
@@ -50,19 +54,19 @@ class Ranking:
     def clear(self) -> None:
         """Forget all places, and all who compete."""
         self._places = Places()
-        self.due = Cells(self._durations, stale=self._stale)
-        self.early = Cells(self._durations, stale=self._stale)
+        self.due = Cells(self._durations, self._laws, stale=self._stale)
+        self.early = Cells(self._durations, self._laws, stale=self._stale)
 
     def learn(self, tracked: Tracked, sent_at: float, *, ended: bool) -> None:
         """A poll sent at *sent_at* told whether the request had ended since the last look."""
-        durations, born = self._durations, tracked.born
-        durations.learn(
-            durations.label(tracked.label),
-            durations.place(tracked.place),
-            tracked.looked - born,
-            sent_at - born,
-            ended=ended,
-        )
+        durations, born, law = self._durations, tracked.born, tracked.law
+        label = durations.label(tracked.label, known=law is not None)
+        place = durations.place(tracked.place)
+        since, until = tracked.looked - born, sent_at - born
+        if law is not None and self._laws is not None:
+            other = durations.chance(label, place, since, until)
+            self._laws.learn(law, other, since, until, ended=ended)
+        durations.learn(label, place, since, until, ended=ended)
 
     @staticmethod
     def _follow(moved: list[Tracked]) -> None:

@@ -15,6 +15,7 @@ from onehouse_tracker._engine.schedule.cells import STALE
 from onehouse_tracker._engine.schedule.ranking import Ranking
 
 if TYPE_CHECKING:
+    from onehouse_tracker._engine.schedule.laws import Laws
     from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker.policy import PollPolicy
 
@@ -57,6 +58,8 @@ class Schedule:
 
         limit: Requests per second of the whole budget; 0 knows no idle budget.
 
+        laws: What earlier runs taught; `None` if nothing is kept.
+
         stale: How old a score may be, see `STALE`.
     """
 
@@ -67,6 +70,7 @@ class Schedule:
         "_early_from",
         "_heap",
         "_idle_rate",
+        "_laws",
         "_limit",
         "_live",
         "_policy",
@@ -74,11 +78,19 @@ class Schedule:
         "_ticket",
     )
 
-    def __init__(self, policy: PollPolicy, limit: float = 0.0, *, stale: float = STALE) -> None:
+    def __init__(
+        self,
+        policy: PollPolicy,
+        limit: float = 0.0,
+        *,
+        laws: Laws | None = None,
+        stale: float = STALE,
+    ) -> None:
         self._policy = policy
+        self._laws = laws
         self._limit = limit
         self._idle_rate = limit * policy.idle_share
-        self._ranking = Ranking(stale=stale) if policy.order == "learned" else None
+        self._ranking = Ranking(laws, stale=stale) if policy.order == "learned" else None
         self._heap: _Heap = []
         # By the time from which a request may be looked at early; only with the learned
         # order, and only while there is idle budget.
@@ -101,6 +113,8 @@ class Schedule:
 
     def add(self, tracked: Tracked, due: float) -> None:
         """Take in a request that was not asked about yet."""
+        if self._laws is not None:
+            tracked.law = self._laws.law(*tracked.names)
         if self._ranking is not None and not tracked.place:
             self._ranking.join(tracked)
         self._push(tracked, due)
@@ -117,8 +131,17 @@ class Schedule:
         """A poll taught nothing: ask again at *due*, or when it is forgiven."""
         self._push(tracked, due, failed=True)
 
-    def finished(self, tracked: Tracked, sent_at: float) -> None:
-        """A poll sent at *sent_at* told how it ended."""
+    def finished(self, tracked: Tracked, sent_at: float, *, teaches: bool = True) -> None:
+        """
+        A poll sent at *sent_at* told how it ended.
+
+        It *teaches* those who come after it if it succeeded.  What the first poll finds ended,
+        or what began nobody knows when, teaches nothing.
+        """
+        first_found_it = tracked.pending_sent_at is None
+        if self._laws is not None and teaches and tracked.start_known and not first_found_it:
+            born = tracked.born
+            self._laws.teach(tracked.names, tracked.looked - born, sent_at - born)
         if self._ranking is not None:
             self._ranking.learn(tracked, sent_at, ended=True)
             self._ranking.leave(tracked)
@@ -135,6 +158,11 @@ class Schedule:
         self._demand, self._live = 0.0, 0
         if self._ranking is not None:
             self._ranking.clear()
+
+    def idle(self) -> None:
+        """Nothing is tracked any more: what was taught counts for what comes."""
+        if self._laws is not None:
+            self._laws.settle()
 
     def forgive(self, tracked: Tracked, now: float) -> None:
         """Make a request due that waits only because polls failed."""

@@ -1,0 +1,258 @@
+"""
+What earlier runs say about how long requests take, and how far that can be trusted tonight.
+
+Bookkeeping only: no clock, no I/O, no tasks.  Ages and durations are seconds; what is remembered
+is the natural logarithm of durations, because runs differ by factors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+from onehouse_tracker.history._records import (
+    MOST_NAMES,
+    SHORTEST,
+    Lesson,
+    Record,
+    common_variance,
+    shrunk,
+    taught,
+)
+
+__all__ = ["Law", "Laws"]
+
+OUTLIERS = 0.03
+OUTLIER_SPREAD = 1.2
+"""Runs that have nothing to do with earlier ones, and how far they lie around them."""
+
+FORGETTING = 0.998
+HEAD_START = 2.0
+MOST_EVIDENCE = 3.0
+"""How the two forecasts compete: see `Laws.learn`."""
+
+_SHIFTS = (
+    -1.1, -0.8, -0.6, -0.4, -0.25, -0.15, -0.07,
+    0.0, 0.07, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.1,
+)  # fmt: skip
+_SHIFT_SPREAD = 0.15
+_SHIFT_PRIORS = tuple(-abs(shift) / _SHIFT_SPREAD for shift in _SHIFTS)
+_SHIFT_FORGETTING = 0.99995
+_NO_NEWS = 3.5
+_LEAST = 1e-4
+_LOG_LEAST = math.log(_LEAST)
+_NEGLIGIBLE = 12.0
+_MOST_EXPONENT = 500.0
+
+_ROOT_HALF = math.sqrt(0.5)
+_LIKE_OTHERS, _UNLIKE = 0.5 * (1.0 - OUTLIERS), 0.5 * OUTLIERS
+_TINY = 1e-12
+_CERTAIN = 0.999
+_FEW = 10
+_MOST_PENDING = 1000
+_OVER_AGAIN = 0.1
+
+
+class Law:
+    """How long the next run of one name takes: normal in the logarithm, with outliers."""
+
+    __slots__ = ("mean", "spread")
+
+    def __init__(self, mean: float, spread: float) -> None:
+        self.mean = mean
+        self.spread = spread
+
+    def __repr__(self) -> str:
+        return f"<Law: {math.exp(self.mean):.3g} s, spread {self.spread:.2g}>"
+
+    def survival(self, age: float, shift: float = 0.0, extra: float = 0.0) -> float:
+        """The chance to run longer than *age*, where all runs take exp(*shift*) times as long."""
+        if age <= SHORTEST:
+            return 1.0
+        late = math.log(age) - self.mean - shift
+        spread = math.sqrt(self.spread * self.spread + extra)
+        outlying = late / (max(OUTLIER_SPREAD, spread))
+        return _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
+            _ROOT_HALF * outlying
+        )
+
+
+class Laws:
+    """
+    The forecasts of one tracker from what earlier runs taught.
+
+    Two things are learned tonight: the *shift* that all runs have in common, on a grid; and
+    which of two forecasts is right, this one or that of `Durations`, which only knows tonight.
+    For each poll both give the chance of what was seen; the logarithms are summed, older ones
+    count less, and the chance that is used is the mixture weighted by the sums.
+    """
+
+    __slots__ = (
+        "_common",
+        "_evidence",
+        "_extra",
+        "_laws",
+        "_lesson",
+        "_overall",
+        "_pending",
+        "_records",
+        "_settled",
+        "_shift",
+        "_shift_sums",
+        "trust",
+    )
+
+    def __init__(
+        self,
+        records: Mapping[str, Record] | None = None,
+        *,
+        lesson: Callable[[Lesson], object] | None = None,
+    ) -> None:
+        self._records = dict(records or {})
+        self._lesson = lesson
+        self._evidence = HEAD_START
+        self.trust = _logistic(HEAD_START)
+        """The weight of earlier runs in the chance that is used, 0 to 1."""
+        self._shift_sums = [*_SHIFT_PRIORS]
+        self._shift = 0.0
+        self._extra = 0.0
+        self._laws: dict[str, Law] = {}
+        self._pending: list[Lesson] = []
+        self._settled = 0
+        self._look_over()
+
+    @property
+    def common(self) -> float:
+        """The variance that names have in common."""
+        return self._common
+
+    def teach(self, names: Iterable[str], least: float, most: float) -> None:
+        """A run of these names took between so many seconds."""
+        names = tuple(names)
+        if not names:
+            return
+        lesson = Lesson(names, least, most)
+        if self._lesson is not None:
+            self._lesson(lesson)
+        self._pending.append(lesson)
+        if len(self._pending) >= _MOST_PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """
+        Let what was taught count from now on, because nothing is tracked.
+
+        Not before: what ends first of many is what takes the shortest time, and would let all
+        others seem overdue.
+        """
+        for lesson in self._pending:
+            for name in lesson.names:
+                if name in self._records or len(self._records) < MOST_NAMES:
+                    record = taught(self._records.get(name), lesson.seconds, self._common)
+                    self._records[name] = record
+                    self._laws.pop(name, None)
+        self._settled += len(self._pending)
+        self._pending.clear()
+        if self._settled > _OVER_AGAIN * len(self._records):
+            self._look_over()
+
+    def _look_over(self) -> None:
+        self._settled = 0
+        self._laws.clear()
+        self._common = common_variance(self._records.values())
+        self._overall = _overall(self._records.values(), self._common)
+
+    @property
+    def shift(self) -> float:
+        """The logarithm of how much longer all runs take tonight."""
+        return self._shift
+
+    def law(self, *names: str | None) -> Law | None:
+        """The law of the first of *names* that is known; else that over all names."""
+        named = False
+        for name in names:
+            if name is None:
+                continue
+            named = True
+            law = self._laws.get(name)
+            if law is None:
+                record = self._records.get(name)
+                if record is None:
+                    continue
+                variance = shrunk(record, self._common)
+                law = Law(record.mean, math.sqrt(variance * (1.0 + 1.0 / record.runs)))
+                self._laws[name] = law
+            return law
+        return self._overall if named else None
+
+    def chance(self, law: Law, since: float, until: float) -> float:
+        """The chance to have ended at age *until* for what was pending at age *since*."""
+        alive = law.survival(since, self._shift, self._extra)
+        if alive <= _TINY:
+            return 0.5
+        return 1.0 - law.survival(until, self._shift, self._extra) / alive
+
+    @property
+    def certain(self) -> bool:
+        """Whether tonight's own forecast does not count any more."""
+        return self.trust > _CERTAIN
+
+    def learn(self, law: Law, other: float, since: float, until: float, *, ended: bool) -> None:
+        """A poll at age *until* of what was pending at *since*; *other* is the other forecast."""
+        mine = self.chance(law, since, until)
+        if ended:
+            news = math.log(max(mine, 1e-4)) - math.log(max(other, 1e-4))
+        else:
+            news = math.log(max(1.0 - mine, 1e-4)) - math.log(max(1.0 - other, 1e-4))
+        self._evidence = FORGETTING * self._evidence + min(
+            MOST_EVIDENCE, max(-MOST_EVIDENCE, news)
+        )
+        self.trust = _logistic(self._evidence)
+        self._learn_shift(law, since, until, ended=ended)
+
+    def _learn_shift(self, law: Law, since: float, until: float, *, ended: bool) -> None:
+        erfc, mean = math.erfc, law.mean
+        now = math.log(max(until, SHORTEST)) - mean
+        if not ended and now - _SHIFTS[0] < -_NO_NEWS * law.spread:
+            return  # it could not have ended under any shift
+        before = math.log(max(since, SHORTEST)) - mean
+        narrow = _ROOT_HALF / law.spread
+        wide = _ROOT_HALF / max(law.spread, OUTLIER_SPREAD)
+        sums = self._shift_sums
+        most = -math.inf
+        for place, shift in enumerate(_SHIFTS):
+            late = now - shift
+            dead = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide)
+            late = before - shift
+            alive = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide) + _TINY
+            seen = (alive - dead if ended else dead) / alive
+            prior = _SHIFT_PRIORS[place]
+            value = prior + _SHIFT_FORGETTING * (sums[place] - prior)
+            value += math.log(seen) if seen > _LEAST else _LOG_LEAST
+            sums[place] = value
+            most = max(most, value)
+        total = first = second = 0.0
+        for place, value in enumerate(sums):
+            if value > most - _NEGLIGIBLE:
+                weight, shift = math.exp(value - most), _SHIFTS[place]
+                total += weight
+                first += weight * shift
+                second += weight * shift * shift
+        self._shift = first / total
+        self._extra = max(0.0, second / total - self._shift * self._shift)
+
+
+def _logistic(value: float) -> float:
+    return 1.0 / (1.0 + math.exp(-value)) if value > -_MOST_EXPONENT else 0.0
+
+
+def _overall(records: Iterable[Record], common: float) -> Law | None:
+    """The law of a name that was never seen."""
+    means = [record.mean for record in records]
+    if not means:
+        return None
+    mean = math.fsum(means) / len(means)
+    between = math.fsum((value - mean) ** 2 for value in means) / len(means)
+    if len(means) < _FEW:
+        between += 1.0
+    return Law(mean, math.sqrt(between + common))

@@ -1,0 +1,175 @@
+"""
+What earlier runs took: remembered between processes, so that the next run knows when to look.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from onehouse_tracker.history._file import Contents, HistoryFile, default_path, statement_name
+from onehouse_tracker.history._fingerprint import fingerprint
+from onehouse_tracker.history._records import Lesson, common_variance, shrunk
+
+__all__ = ["History", "Remembered"]
+
+_log = logging.getLogger(__name__)
+_Kind = Literal["label", "statement", "job"]
+_KINDS: dict[str, _Kind] = {"l": "label", "s": "statement", "j": "job"}
+_TENTH = 1.2816
+"""Spreads from the middle of a normal law within which 80 % lie."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remembered:
+    """What is remembered of one label, statement or job.  Times are seconds."""
+
+    project: str
+    """The key of its project, see `Credentials.project_key`."""
+
+    kind: Literal["label", "statement", "job"]
+
+    name: str
+    """The label, the name of the job, or a keyed hash of the statement without its literals."""
+
+    runs: int
+    """How many runs count, 10 at most."""
+
+    median: float
+
+    low: float
+    """Of ten runs one is expected to be shorter."""
+
+    high: float
+    """Of ten runs one is expected to be longer."""
+
+
+class History:
+    """
+    Remembers how long requests took, from one run to the next.
+
+    Give it to a tracker: ``Tracker(history=History())``.  Whatever is wrong with the file costs
+    one warning and nothing else: the tracker then knows what it learns itself, as without it.
+
+    Of a statement a keyed hash of its text without literals is stored, with a random key that is
+    in the file; labels and names of jobs are stored as they are.  Only this user can read it.
+
+    Args:
+        path: The file; any number of processes may share it.  `None` is ``history.db`` in the
+            platform's directory for what programs remember, such as
+            ``~/.local/state/onehouse-tracker``.
+
+        executor: Where it is read and written; `None` is a thread of its own.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, executor: Executor | None = None
+    ) -> None:
+        self._file = HistoryFile(default_path() if path is None else Path(path).expanduser())
+        self.executor = executor
+        self._lock = threading.Lock()
+        self._broken = False
+
+    def __repr__(self) -> str:
+        return f"<History {self.path}>"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    def remembered(self) -> list[Remembered]:
+        """
+        Everything that is remembered.  It blocks.
+
+        Raises:
+            OSError: The file cannot be read.
+
+            sqlite3.Error: The file is no database, or is damaged.
+        """
+        rows = self._file.rows()
+        common = common_variance(record for _, _, record, _ in rows)
+        found = []
+        for project, stored, record, _ in rows:
+            kind, _, name = stored.partition(":")
+            spread = math.sqrt(shrunk(record, common))
+            found.append(
+                Remembered(
+                    project=project,
+                    kind=_KINDS.get(kind, "label"),
+                    name=name,
+                    runs=round(record.runs),
+                    median=math.exp(record.mean),
+                    low=math.exp(record.mean - _TENTH * spread),
+                    high=math.exp(record.mean + _TENTH * spread),
+                )
+            )
+        return found
+
+    def forget(self) -> int:
+        """
+        Forget everything, and say how many names that were.  It blocks.
+
+        Raises:
+            OSError: The file cannot be written.
+
+            sqlite3.Error: The file is no database, or is damaged.
+        """
+        return self._file.forget()
+
+    # --- For trackers --------------------------------------------------------------------
+
+    def read(self, project: str) -> Contents:
+        """What is remembered of a project; nothing if it cannot be read.  It blocks."""
+        try:
+            return self._file.read(project)
+        except sqlite3.OperationalError as error:  # locked, or no such directory
+            self._warn(error)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+        except OSError as error:
+            self._warn(error)
+        return Contents(b"", {})
+
+    def add(self, project: str, lessons: Sequence[Lesson], common: float) -> None:
+        """Remember what was learned, if that is possible.  It blocks."""
+        if self._broken:
+            return
+        try:
+            self._file.add(project, lessons, common)
+        except (sqlite3.Error, OSError) as error:
+            self._warn(error)
+
+    @staticmethod
+    def names(contents: Contents, statement: str | None, label: str | None) -> tuple[str, ...]:
+        """What a request is remembered by, the best first."""
+        names = () if label is None else (f"l:{label}",)
+        if statement is None:
+            return names
+        return (statement_name(contents.key, fingerprint(statement)), *names)
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        try:
+            aside = self._file.set_aside()
+        except OSError:
+            self._warn(error)
+        else:
+            self._say(f"is damaged ({error}), was renamed to {aside.name}, and begins anew")
+
+    def _warn(self, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        self._say(f"cannot be used ({reason}); nothing is learned from earlier runs")
+        self._broken = True
+
+    def _say(self, what: str) -> None:
+        with self._lock:
+            if not self._broken:
+                _log.warning("history %s %s", self.path, what)

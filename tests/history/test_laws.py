@@ -1,0 +1,169 @@
+"""
+Forecasts from earlier runs, and how far they are trusted: plain numbers, no loop.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onehouse_tracker._engine.schedule.laws import Law, Laws
+from onehouse_tracker.history._records import Lesson, Record
+
+MINUTE = math.log(60.0)
+PUNCTUAL = {f"l:{number}": Record(10.0, MINUTE, 0.01) for number in range(20)}
+AGES = st.floats(0.0, 1e6)
+
+
+def test_a_known_name_has_its_own_law() -> None:
+    """
+    The first name that is known counts, whatever comes behind it.
+    """
+    laws = Laws({"s:abc": Record(10.0, MINUTE, 0.01), "l:x": Record(10.0, 0.0, 0.01)})
+
+    assert laws.law("s:abc", "l:x") is laws.law("s:abc")
+    assert laws.law("s:unknown", "l:x") is laws.law("l:x")
+    law = laws.law("s:abc")
+    assert law is not None
+    assert math.exp(law.mean) == pytest.approx(60)
+
+
+def test_a_new_name_has_the_law_over_all_names() -> None:
+    """
+    What has no name at all has no law: nothing links it to earlier runs.
+    """
+    laws = Laws(PUNCTUAL)
+    law = laws.law("l:new")
+
+    assert law is not None
+    assert law is laws.law("l:another")
+    assert math.exp(law.mean) == pytest.approx(60)
+    assert laws.law() is None
+    assert Laws({}).law("l:new") is None
+
+
+@given(mean=st.floats(-4, 12), spread=st.floats(0.03, 3), ages=st.tuples(AGES, AGES, AGES))
+def test_chances_are_chances(mean: float, spread: float, ages: tuple[float, ...]) -> None:
+    """
+    Between 0 and 1, and never smaller after a longer wait.
+    """
+    laws, law = Laws(), Law(mean, spread)
+    since, until, later = sorted(ages)
+
+    chance = laws.chance(law, since, until)
+
+    assert 0.0 <= chance <= laws.chance(law, since, later) + 1e-9 <= 1.0 + 1e-9
+
+
+def test_what_always_takes_a_minute_ends_after_a_minute() -> None:
+    """
+    Hardly before, surely soon after; and one that is not done by then is like no other.
+    """
+    laws = Laws(PUNCTUAL)
+    law = laws.law("l:1")
+    assert law is not None
+
+    assert laws.chance(law, 0.0, 30.0) < 0.02
+    assert laws.chance(law, 50.0, 75.0) > 0.9
+    assert laws.chance(law, 600.0, 610.0) < 0.05
+
+
+def _night(laws: Laws, seconds: list[float], other: float) -> None:
+    """Poll runs every two seconds; tonight's own forecast gives *other* for each poll."""
+    for number, duration in enumerate(seconds):
+        law = laws.law(f"l:{number % 20}")
+        assert law is not None
+        age = 0.0
+        while age < duration:
+            laws.learn(law, other, age, age + 2.0, ended=age + 2.0 >= duration)
+            age += 2.0
+
+
+def test_history_that_is_right_is_trusted() -> None:
+    """
+    It is believed at first, and soon nothing else is.
+    """
+    random = Random(1)
+    laws = Laws(PUNCTUAL)
+    assert 0.5 < laws.trust < 1.0
+
+    _night(laws, [60 * math.exp(random.gauss(0, 0.1)) for _ in range(20)], other=0.033)
+
+    assert laws.certain
+    assert abs(laws.shift) < 0.1
+
+
+def test_history_that_is_wrong_is_not_trusted() -> None:
+    """
+    Other jobs have these names tonight: after a few polls tonight's own forecast counts.
+    """
+    random = Random(1)
+    laws = Laws(PUNCTUAL)
+
+    _night(laws, [math.exp(random.uniform(0, 7)) for _ in range(20)], other=0.01)
+
+    assert laws.trust < 0.01
+
+
+def test_a_night_that_is_twice_as_slow_is_noticed() -> None:
+    """
+    All names have that in common; the history stays good.
+    """
+    random = Random(2)
+    laws = Laws(PUNCTUAL)
+
+    _night(laws, [120 * math.exp(random.gauss(0, 0.1)) for _ in range(20)], other=0.02)
+
+    assert laws.shift == pytest.approx(math.log(2), abs=0.1)
+    law = laws.law("l:1")
+    assert law is not None
+    assert laws.chance(law, 0.0, 80.0) < 0.1
+    assert laws.chance(law, 100.0, 150.0) > 0.8
+
+
+def test_what_is_taught_counts_when_nothing_is_tracked_any_more() -> None:
+    """
+    What ends first of many is short: to believe it at once would let the others seem late.
+    """
+    told: list[Lesson] = []
+    laws = Laws(PUNCTUAL, lesson=told.append)
+    before = laws.law("l:1")
+    assert before is not None
+
+    for _ in range(5):
+        laws.teach(("l:1", "l:fresh"), 9.0, 11.0)
+    laws.teach((), 1.0, 2.0)
+    assert laws.law("l:1") is before
+    assert len(told) == 5
+
+    laws.settle()
+    after, fresh = laws.law("l:1"), laws.law("l:fresh")
+    assert after is not None
+    assert fresh is not None
+    assert after.mean < before.mean
+    assert math.exp(fresh.mean) == pytest.approx(9.95, abs=0.1)
+
+
+@given(
+    since=AGES, wait=st.floats(0, 1e5), ended=st.booleans(), other=st.floats(0, 1),
+    times=st.integers(1, 300),
+)  # fmt: skip
+def test_any_polls_leave_sound_numbers(
+    *, since: float, wait: float, ended: bool, other: float, times: int
+) -> None:
+    """
+    However often the impossible happens, nothing overflows and trust comes back.
+    """
+    laws = Laws(PUNCTUAL)
+    law = laws.law("l:1")
+    assert law is not None
+    for _ in range(times):
+        laws.learn(law, other, since, since + wait, ended=ended)
+
+    assert 0.0 <= laws.trust <= 1.0
+    assert -1.2 < laws.shift < 1.2
+    assert 0.0 <= laws.chance(law, since, since + wait) <= 1.0

@@ -1,0 +1,235 @@
+"""
+A tracker with a history: what teaches, what is known the next night, and what is written when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from onehouse_tracker import OnehouseClient, PollPolicy, Request, Tracker
+from onehouse_tracker._engine.schedule.durations import MOST_LABELS, Durations
+from onehouse_tracker.history import History
+from onehouse_tracker.limiters import LocalLimiter
+from onehouse_tracker.testing import (
+    InlineExecutor,
+    RunningSimulator,
+    ScriptedSource,
+    SimulatedProject,
+    SimulatedSource,
+    SimulatorServer,
+)
+from tests.support import FAILED, PENDING, SUCCESS, now, run
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the history will be."""
+    return tmp_path / "history.db"
+
+
+def inline(path: Path) -> History:
+    """A history for a tracker on a virtual clock."""
+    return History(path, executor=InlineExecutor())
+
+
+def _names(path: Path) -> dict[str, int]:
+    return {item.name: item.runs for item in History(path).remembered()}
+
+
+def _wall_clock() -> datetime:
+    return NOON + timedelta(seconds=now())
+
+
+@pytest.mark.parametrize(
+    ("request_", "replies", "teaches"),
+    [
+        (Request("r", label="x", submitted_at=NOON), [PENDING, PENDING, SUCCESS], True),
+        (Request("r", label="x", submitted_at=NOON - timedelta(60)), [PENDING, SUCCESS], True),
+        (Request("r", label="x"), [PENDING, PENDING, SUCCESS], False),
+        (Request("r", submitted_at=NOON), [PENDING, PENDING, SUCCESS], False),
+        (Request("r", label="x", submitted_at=NOON), [SUCCESS], False),
+        (Request("r", label="x", submitted_at=NOON), [PENDING, FAILED], False),
+        (
+            Request("r", label="x", submitted_at=NOON + timedelta(seconds=9)),
+            [PENDING, SUCCESS],
+            False,
+        ),
+    ],
+    ids=["known", "days ago", "unknown start", "no name", "found ended", "failed", "the future"],
+)
+def test_what_teaches(path: Path, request_: Request, replies: list[str], *, teaches: bool) -> None:
+    """
+    Only what succeeded, whose start is known, and whose end was not there at the first poll.
+    """
+
+    async def scenario() -> None:
+        source = ScriptedSource({"r": replies})
+        async with Tracker(source, history=inline(path), wall_clock=_wall_clock) as tracker:
+            await tracker.wait_all([request_])
+
+    run(scenario())
+    assert _names(path) == ({"x": 1} if teaches else {})
+
+
+def test_a_statement_is_remembered_without_its_literals(path: Path) -> None:
+    """
+    And under its label too, for IDs that come alone with it.
+    """
+
+    async def night(day: int) -> None:
+        source = ScriptedSource({"r": [PENDING, SUCCESS]}, submissions=["r"])
+        async with Tracker(source, history=inline(path)) as tracker:
+            await (await tracker.submit(f"RUN JOB `nightly` PARAMETERS=('{day}')", label="night"))
+
+    for day in range(3):
+        run(night(day))
+    found = {item.kind: item for item in History(path).remembered()}
+    assert {kind: item.runs for kind, item in found.items()} == {"label": 3, "statement": 3}
+    assert found["label"].name == "night"
+
+
+def test_the_next_night_is_known_sooner(path: Path) -> None:
+    """
+    Sixty jobs, each of which takes about as long as the night before, within two polls a second.
+    """
+    medians = [20 * 10 ** (number / 59) for number in range(60)]
+
+    async def night(number: int, history: History | None) -> float:
+        luck = random.Random(number)
+        project = SimulatedProject(record=False)
+        for place, median in enumerate(medians):
+            project.add(f"r{place}", median * math.exp(luck.gauss(0, 0.05)), submitted_at=0.0)
+        order = list(range(60))
+        luck.shuffle(order)
+        requests = [Request(f"r{p}", label=f"job {p}", submitted_at=NOON) for p in order]
+        late = []
+        async with Tracker(
+            SimulatedSource(project),
+            limiter=LocalLimiter(2),
+            history=history,
+            wall_clock=_wall_clock,
+            seed=1,
+        ) as tracker:
+            async for result in tracker.as_completed(requests):
+                late.append(now() - project.finished_at(result.request_id))  # noqa: PERF401
+        return statistics.fmean(late)
+
+    first = run(night(1, inline(path)))
+    run(night(2, inline(path)))
+    with_history = run(night(3, inline(path)))
+    without = run(night(3, None))
+
+    assert first == pytest.approx(without, rel=0.2)
+    assert with_history < 0.7 * without
+
+
+def test_what_is_learned_is_written_while_it_goes_on(path: Path) -> None:
+    """
+    A process that is killed after hours has taught the next one nearly everything.
+    """
+
+    async def ids() -> AsyncIterator[Request]:
+        for number in range(20):
+            yield Request(f"r{number}", label=f"job {number}", submitted_at=_wall_clock())
+            if number == 15:
+                assert 10 <= len(_names(path)) <= number
+            await asyncio.sleep(10)
+
+    async def scenario() -> None:
+        source = ScriptedSource({f"r{number}": [PENDING, SUCCESS] for number in range(20)})
+        async with Tracker(source, history=inline(path), wall_clock=_wall_clock) as tracker:
+            await tracker.wait_all(ids())
+
+    run(scenario())
+    assert len(_names(path)) == 20
+
+
+def test_a_history_that_cannot_be_used_costs_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The tracker works as without one.
+    """
+    (tmp_path / "file").write_text("")
+
+    async def scenario() -> None:
+        source = ScriptedSource({"r": [PENDING, SUCCESS]})
+        history = History(tmp_path / "file" / "history.db", executor=InlineExecutor())
+        async with Tracker(source, history=history, wall_clock=_wall_clock) as tracker:
+            request = Request("r", label="x", submitted_at=NOON)
+            assert (await tracker.wait_all([request]))["r"].ok
+
+    run(scenario())
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+
+
+def test_a_simulator_teaches_nothing(path: Path) -> None:
+    """
+    What it takes on this machine says nothing about the real service: no file is made.
+    """
+    with RunningSimulator(SimulatorServer(project := SimulatedProject())) as simulator:
+        project.add("r", 0.1)
+
+        async def scenario() -> None:
+            client = OnehouseClient.from_env(environ=simulator.environ)
+            policy = PollPolicy(gap_min=0.02)
+            async with client, Tracker(client, policy=policy, history=History(path)) as tracker:
+                request = Request("r", label="x", submitted_at=datetime.now(UTC))
+                assert (await tracker.wait_all([request]))["r"].ok
+
+        asyncio.run(scenario())
+    assert not path.exists()
+
+
+def test_labels_with_a_history_do_not_count_against_the_limit() -> None:
+    """
+    A thousand jobs that are known are no labels per request; a thousand unknown ones are.
+    """
+    durations = Durations()
+    known = {id(durations.label(f"known {number}", known=True)) for number in range(1000)}
+    unknown = {id(durations.label(f"unknown {number}")) for number in range(1000)}
+
+    assert len(known) == 1000
+    assert len(unknown) == MOST_LABELS + 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_kill_leaves_a_readable_file(path: Path) -> None:
+    """
+    At any moment of writing: what was committed is there, and the next process goes on.
+    """
+    program = (
+        "import itertools, sys; from onehouse_tracker.history import History;"
+        "from onehouse_tracker.history._records import Lesson; history = History(sys.argv[1]);"
+        "print(flush=True);"
+        "[history.add('p', [Lesson((f'l:{n % 50}',), 60.0, 60.0)] * 20, 0.04)"
+        " for n in itertools.count()]"
+    )
+    luck = random.Random(1)
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(luck.uniform(0.01, 0.1))
+            process.send_signal(signal.SIGKILL)
+        assert all(runs <= 10 for runs in _names(path).values())
+    assert _names(path)
+    assert not path.with_name("history.db.broken").exists()
