@@ -14,7 +14,9 @@ from inspect import ismodule
 import pytest
 
 import onehouse_tracker
+from onehouse_tracker import events
 from onehouse_tracker.cli._codes import ExitCode, most_serious
+from onehouse_tracker.observers.logs import event_name
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -114,6 +116,21 @@ def test_every_public_name_has_its_place(module: str) -> None:
     ]
 
     assert missing == []
+
+
+def test_the_table_of_log_lines_has_every_event() -> None:
+    """
+    Programs search for these names.
+    """
+    text = (ROOT / "docs" / "how-to" / "telemetry.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z.]+)` \| [A-Z]", text, re.MULTILINE)
+    kinds = [getattr(events, name) for name in events.__all__]
+
+    assert sorted(listed) == sorted(
+        event_name(kind.__new__(kind))
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, events.Event) and kind is not events.Event
+    )
 
 
 def test_exit_codes_are_those_of_the_command() -> None:
