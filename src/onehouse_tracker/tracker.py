@@ -63,7 +63,7 @@ class Tracker:
     Follows requests until each has its outcome, within one project's budget.
 
     Use it with ``async with``; it can be entered once.  All methods belong to the event
-    loop on which it was entered.  Leaving the block stops all polling: whoever still
+    loop on which it was entered.  Leaving the block stops all polling: a caller that still
     waits gets a `TrackerClosedError`.
 
     Args:
@@ -78,7 +78,7 @@ class Tracker:
         journal: Keeps what must survive a crash, see `resume`.  `None` keeps nothing.
 
         on_journal_error: ``"raise"`` fails every waiter with `JournalError` where the journal
-            cannot be used; ``"warn"`` logs it, emits `JournalFailed`, and goes on without.
+            cannot be used; ``"warn"`` logs it, emits `JournalFailed`, and continues without.
 
         observers: Told what happens, on the polling path.  A `LogObserver` is added.
 
@@ -262,7 +262,7 @@ class Tracker:
             InvalidRequestError: Something is not a request ID.  Nothing was asked yet, unless
                 an async iterable produced it.
 
-            ConfigError: The time-out is not a number of seconds from 0.
+            ConfigError: The timeout is not a number of seconds from 0.
 
             AuthenticationError: The server refused our credentials.
 
@@ -340,7 +340,7 @@ class Tracker:
         Args:
             request_ids: What to wait for, as in `wait_all`.  An async iterable may never end:
                 of what was delivered the last 10,000 IDs are remembered, and one that comes
-                again after that is asked about again.
+                again after that is polled again.
 
             timeout: Seconds from now; what is pending then comes as `TIMED_OUT`.
 
@@ -354,7 +354,7 @@ class Tracker:
             InvalidRequestError: Something is not a request ID.  Nothing was asked yet, unless
                 an async iterable produced it.
 
-            ConfigError: The time-out is not a number of seconds from 0.
+            ConfigError: The timeout is not a number of seconds from 0.
 
             TrackerClosedError: The tracker is not open.
         """
@@ -523,7 +523,7 @@ class Tracker:
         return session.track(engine, request, first_look=self._policy.gap_min, statement=statement)
 
     def _accepted(self, label: str | None, request_id: str) -> None:
-        # At once: a journal that fails, or whoever cancels now, must not hide what runs.
+        # At once: a journal that fails, or a cancellation now, must not hide what runs.
         if self._session.emit:
             now = asyncio.get_running_loop().time()
             self._session.emit(

@@ -17,17 +17,6 @@ CODE = sorted(
     path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".mjs", ".html", ".css"}
 )
 
-NOT_YET = (
-    "_engine/",
-    "cli/_submit.py",
-    "integrations/",
-    "pool/",
-    "sync/",
-    "testing/",
-    "tracker.py",
-)
-"""Code that still has such words: to be made shorter, never longer."""
-
 PLAIN = {
     "acknowledgement": "acknowledgment",
     "all is well": "everything works",
@@ -71,11 +60,7 @@ def test_a_page_says_it_in_plain_words(page: Path) -> None:
     assert _found(page.read_text(encoding="utf-8")) == []
 
 
-def _is_excepted(path: Path) -> bool:
-    return path.relative_to(PACKAGE).as_posix().startswith(NOT_YET)
-
-
-@pytest.mark.parametrize("path", [path for path in CODE if not _is_excepted(path)], ids=name_of)
+@pytest.mark.parametrize("path", CODE, ids=name_of)
 def test_code_says_it_in_plain_words(path: Path) -> None:
     """
     Docstrings, messages and comments are read by the same people.

@@ -2,7 +2,7 @@
 Refused credentials: whether a 401 or 403 concerns the project, or one request.
 
 A key that was rotated refuses every request; a stray refusal, or a request that is not ours
-to ask about, refuses one.  Three refusals in a row over two requests, with no answer to
+to poll, refuses one.  Three refusals in a row over two requests, with no answer to
 anything sent meanwhile, are the project's.  Three of one request, over three seconds or more,
 while others are answered, are its own.
 

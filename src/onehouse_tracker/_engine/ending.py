@@ -1,5 +1,5 @@
 """
-Why the polling loop ended though nobody closed the tracker, in words for whoever waits.
+Why the polling loop ended though nobody closed the tracker, in words for its waiters.
 """
 
 from __future__ import annotations

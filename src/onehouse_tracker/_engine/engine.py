@@ -162,7 +162,7 @@ class Engine:
             wait.enter(joining.request_id, joining.label)  # what the error names as open
 
     def leave(self, wait: Wait) -> None:
-        """Let a waiter go; what nobody else waits for is not asked about any more."""
+        """Let a waiter go; what nobody else waits for is not polled any more."""
         self._roster.leave(wait, self._loop.time())
         self._wake()
 
@@ -185,7 +185,7 @@ class Engine:
         """
         future = self._slots.join(submission=submission, at=at)
         if self.closed_by is not None:
-            self._slots.fail_all(self.closed_by)  # or it would wait for ever
+            self._slots.fail_all(self.closed_by)  # or it would wait forever
         self._wake()
         try:
             await future

@@ -102,7 +102,7 @@ class JournalQueue:
     def attach(
         self, *, on_failure: Callable[[JournalError], None], on_written: Callable[[], None]
     ) -> None:
-        """Say whom to tell of a failure that is everyone's, and that things went on."""
+        """Say who learns of a failure that is everyone's, and that things went on."""
         self._writer.attach(on_failure=on_failure, on_written=on_written)
 
     async def aclose(self) -> None:

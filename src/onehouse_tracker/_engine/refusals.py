@@ -1,7 +1,7 @@
 """
 Whose fault a 429 is: that of the project's rate, or of one request that is always refused.
 
-A server may refuse one request for ever, whatever the rate (gRPC says RESOURCE_EXHAUSTED also
+A server may refuse one request forever, whatever the rate (gRPC says RESOURCE_EXHAUSTED also
 of an answer that is too large).  Taken for the project's, its refusals would slow everybody
 down.  So a request that is refused again and again is compared with the others:
 

@@ -1,5 +1,5 @@
 """
-What follows from each reply: for its request, for the project, and for whoever waits.
+What follows from each reply: for its request, for the project, and for the waiters.
 
 Bookkeeping: it passes the reply to those who decide (`health`, `retry`) and does what
 they say.  No task, nothing to await.

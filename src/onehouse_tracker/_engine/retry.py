@@ -51,7 +51,7 @@ UNRECOGNIZED_AFTER = 3
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing more to ask about this request."""
+    """There is nothing more to learn about this request."""
 
     outcome: Outcome
 

@@ -130,7 +130,7 @@ class Roster:
             tracked.first_polled_at = self._wall_clock()
 
     def leave(self, wait: Wait, now: float) -> None:
-        """Let a waiter go; what nobody else waits for is not asked about any more."""
+        """Let a waiter go; what nobody else waits for is not polled any more."""
         self._waits.pop(wait, None)
         if not self._waits and not self._emit.wants(events.RequestDropped):
             # One by one, a million of them would hold up the end for many seconds.

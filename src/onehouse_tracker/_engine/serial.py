@@ -68,7 +68,7 @@ class SerialExecutor(Executor):
                 continue
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            except BaseException as error:  # noqa: BLE001 - it belongs to the waiter
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -53,12 +53,12 @@ class Writer:
 
     One job at a time is in its hands: it writes everything that has gathered, in order, then
     it reads at most once.  What follows from a job happens on the loop before the next job
-    begins, so that whoever reads sees neither too little nor too much.
+    begins, so that a reader sees neither too little nor too much.
 
     Args:
         journal: Where it is kept.
 
-        strict: Whether a failure to write is everyone's failure; otherwise all goes on as if
+        strict: Whether a failure to write is everyone's failure; otherwise all continues as if
             it had been written, and is missing in the journal.
     """
 
@@ -118,7 +118,7 @@ class Writer:
         except RuntimeError as error:
             raise self._shut_down() from error
         try:
-            # Not awaited itself: its own cancellation is not that of whoever waits here.
+            # Not awaited itself: its own cancellation is not that of the waiter.
             await asyncio.wait([opening])
         except asyncio.CancelledError:
             opening.cancel()  # unless it runs: then it is closed behind it
@@ -145,7 +145,7 @@ class Writer:
     def attach(
         self, *, on_failure: Callable[[JournalError], None], on_written: Callable[[], None]
     ) -> None:
-        """Say whom to tell of a failure that is everyone's, and that things went on."""
+        """Say who learns of a failure that is everyone's, and that things went on."""
         self._on_failure = on_failure
         self._on_written = on_written
 

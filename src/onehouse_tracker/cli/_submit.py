@@ -151,7 +151,7 @@ class _Submission:
                     break
                 continue
             except ProjectError as error:
-                # Whoever waits may hear of another failure, which does not name the request.
+                # The waiter may hear of another failure, which does not name the request.
                 self._on_its_way = self._wait and self._accepted is not None
                 if not error.pending:  # else it was accepted in the very last moment
                     self._tried = number - 1

@@ -78,7 +78,7 @@ class Pooled:
 
     States: *known*; *opening* (a task); *open* (`tracker` is set); *closing* (a task), which is
     final.  An opening that fails leads back to *known*, and so does an engine that fails: the
-    next opening takes down what is left of it.  Whoever asks for the tracker waits for
+    next opening takes down what is left of it.  Callers that ask for the tracker wait for
     the one opening and owns nothing: to cancel it ends its waiting, and no opening.  Closing
     cancels an opening, and awaits it.  Who closes awaits the task, and may leave it alone: the
     pool awaits it at its end.
@@ -151,7 +151,7 @@ class Pooled:
         return self.tracker
 
     def refuse_inside(self) -> None:
-        """Raise `RuntimeError` where closing would wait for whoever calls."""
+        """Raise `RuntimeError` where closing would wait for the caller."""
         if self.tracker is not None:
             refuse_inside(self.tracker._session)  # noqa: SLF001 - of our own kind
         if is_inside(self):

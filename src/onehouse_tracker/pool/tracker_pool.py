@@ -100,14 +100,14 @@ class TrackerPool:
         traceback: TracebackType | None,
     ) -> None:
         """
-        Close every project, all at once; whoever still waits gets a `TrackerClosedError`.
+        Close every project, all at once; those that still wait get a `TrackerClosedError`.
 
         What closing one raises keeps none of the others open.  Cancelling ends the waiting
         for journals, and takes effect when everything is closed.
 
         Raises:
             ExceptionGroup: What closing raised, a note names each project.  If an exception
-                ends the block, that one goes on, and these are logged.
+                ends the block, that one is raised, and these are logged.
 
             RuntimeError: It was called from what closing waits for, such as a callback.
         """
@@ -230,7 +230,7 @@ class TrackerPool:
         """
         Close a project, under all its names, and forget its settings.
 
-        Whoever still waits for its requests gets a `TrackerClosedError`.  It can be added
+        Those that still wait for its requests get a `TrackerClosedError`.  It can be added
         again, with new credentials for example.  Cancelling ends the waiting only.
 
         Raises:
@@ -285,7 +285,7 @@ class TrackerPool:
             InvalidRequestError: Something is not a request ID.  Nothing was asked yet, unless
                 an async iterable produced it.
 
-            ConfigError: The time-out is not a number of seconds from 0, or there is no such
+            ConfigError: The timeout is not a number of seconds from 0, or there is no such
                 project and no such profile.
 
             TrackerClosedError: The pool is not open.

@@ -26,7 +26,7 @@ class Calls:
     """
     One tracker, its private loop, and calls to it.
 
-    When it is garbage-collected the tracker closes: whoever holds this keeps it open.
+    When it is garbage-collected the tracker closes: a reference to this keeps it open.
 
     Args:
         tracker: Not entered yet.

@@ -109,7 +109,7 @@ class LoopThread:
         Run the coroutine that *work* makes on the private loop, and wait for its end.
 
         It sees the caller's context variables.  If the caller is interrupted, by Ctrl-C, the
-        coroutine is cancelled, and the interruption goes on when it has ended; a second one
+        coroutine is cancelled, and the interruption continues when it has ended; a second one
         does not wait for that.
 
         Raises:
@@ -285,7 +285,7 @@ class LoopThread:
         self._leave = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._entered.set()
-        # Looked at after `_loop` was set: whoever was told to leave before had nobody to tell.
+        # Looked at after `_loop` was set: a call to leave before that had nothing to end.
         if not self._is_told_to_leave:
             await self._leave.wait()
         cause = self._cause

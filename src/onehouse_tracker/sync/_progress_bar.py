@@ -137,7 +137,7 @@ def _display(progress: bool | None) -> _Display | None:  # noqa: FBT001
 
 
 def _in_notebook() -> bool:
-    # Whoever runs in a notebook has imported it; nobody else pays for the question.
+    # A program in a notebook has imported it; others do not pay for the question.
     ipython = sys.modules.get("IPython")
     if ipython is None:
         return False

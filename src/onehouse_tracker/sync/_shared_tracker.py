@@ -120,7 +120,7 @@ def submit(
 def _lease(settings: TrackerSettings) -> Iterator[Tracker]:
     """The tracker for these settings, which stays open while it is used."""
     candidate = Tracker.from_env(**settings)  # nothing starts before its first use
-    # What the settings lead to, not what they are: whoever mends a credential in the
+    # What the settings lead to, not what they are: who corrects a credential in the
     # environment and tries again must not get the tracker that failed.
     key = (
         candidate._credentials(),  # noqa: SLF001 - of our own kind

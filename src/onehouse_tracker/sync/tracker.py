@@ -44,7 +44,7 @@ class Tracker:
     it is garbage-collected, or when the interpreter exits.  Any number of threads may use it
     at the same time.
 
-    Ctrl-C in a call cancels that call, waits until nothing is left of it, and goes on as
+    Ctrl-C in a call cancels that call, waits until nothing is left of it, and continues as
     `KeyboardInterrupt`; the requests go on at the server.  Where ``asyncio.run`` is running in
     the same thread, it keeps the first Ctrl-C for itself, and the second one arrives here.
 
@@ -118,7 +118,7 @@ class Tracker:
 
     def close(self) -> None:
         """
-        Stop all polling; whoever still waits, in another thread, gets a `TrackerClosedError`.
+        Stop all polling; those that still wait, in another thread, get a `TrackerClosedError`.
 
         Results that were handed out count as acknowledged.  Closing twice does no harm;
         what belongs to the parent process is left alone.
@@ -182,7 +182,7 @@ class Tracker:
 
             KeyboardInterrupt: Ctrl-C; nobody waits any more, the requests go on.
 
-            ConfigError: The time-out makes no sense, or rich is missing for ``progress``.
+            ConfigError: The timeout makes no sense, or rich is missing for ``progress``.
 
             SystemExit: ``on_result`` raised it; so with `KeyboardInterrupt`.
         """

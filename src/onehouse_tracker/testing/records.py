@@ -86,7 +86,7 @@ class Arrival(NamedTuple):
     """What it wanted."""
 
     request_id: str
-    """The ID it asked about, or the one it was given; empty where there is none."""
+    """The ID it polled, or the one it was given; empty where there is none."""
 
     verdict: str
     """``pending``, ``final``, ``unknown``, ``accepted``, ``refused`` (429 of the enforcer),
@@ -100,7 +100,7 @@ class Answer(NamedTuple):
     """The proper reply to a poll; `None` where it was refused, or is a submission."""
 
     request_id: str
-    """The ID asked about or newly given; empty for a statement that was not executed."""
+    """The ID polled or newly given; empty for a statement that was not executed."""
 
     fault: Fault | None
     """What happens to the reply on its way, or instead of it."""

@@ -66,7 +66,7 @@ class ScriptedSource:
 
         max_in_flight: The largest number of polls that were answered at one time.
 
-        overlaps: IDs that were asked about while a poll of theirs was still out.
+        overlaps: IDs that were polled while a poll of theirs was still out.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ScriptedSource:
         return f"<ScriptedSource: {len(self._script)} requests, {len(self.calls)} calls>"
 
     def times(self, request_id: str) -> list[float]:
-        """When *request_id* was asked about, in seconds on the loop's clock."""
+        """When *request_id* was polled, in seconds on the loop's clock."""
         return [at for at, asked in self.calls if asked == request_id]
 
     async def fetch(self, request_id: str) -> StatusReply:

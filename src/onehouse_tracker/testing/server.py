@@ -177,7 +177,7 @@ class SimulatorServer:
         self.project.begin(loop.time)
         runner = web.ServerRunner(
             # Our own log would drown the application's; access is recorded in `seen`.
-            # A poll that hangs ends with its connection, whoever closes that.
+            # A poll that hangs ends with its connection, whichever side closes that.
             web.Server(self._handle, access_log=None, handler_cancellation=True),
             # Not 0, which aiohttp takes for no limit.
             shutdown_timeout=0.1,

@@ -132,7 +132,7 @@ class SimulatedSource:
 
 
 def _deliver(future: asyncio.Future[Answer], answer: Answer) -> None:
-    # Whoever asked may have been cancelled meanwhile.
+    # The caller may have been cancelled meanwhile.
     if not future.done():
         future.set_result(answer)
 

@@ -66,7 +66,7 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    # The vendor documents no durations; these follow the time-outs that its clients ship with.
+    # The vendor documents no durations; these follow the timeouts that its clients ship with.
     Kind(label="", duration=lognormal(30.0, 1.0), failed=0.02),
     Kind(label="SHOW", duration=lognormal(1.5, 0.5)),
     Kind(label="DESCRIBE", duration=lognormal(1.5, 0.5)),

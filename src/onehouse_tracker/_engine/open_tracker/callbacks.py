@@ -88,7 +88,7 @@ class Callbacks:
         while (result := await self._queue.get()) is not None:
             raised = await self._call(result)
             if isinstance(raised, KeyboardInterrupt | SystemExit):
-                # Raised where somebody waits, and not here: in a task of ours it would break
+                # Raised where somebody waits, and not here: in our own task it would break
                 # the event loop under everyone else.
                 self.interruption = raised
                 self._interrupt(raised)

@@ -42,7 +42,7 @@ async def feed(wait: Wait, request_ids: AsyncIterable[RequestLike], join: Join) 
     """
     Let what *request_ids* brings join, until it ends or the wait is over.
 
-    What it raises is told to whoever waits.  Cancelling ends it without a word.
+    What it raises is passed to the waiter.  Cancelling ends it without a word.
     """
     try:
         async for item in in_steps(request_ids):
@@ -53,14 +53,14 @@ async def feed(wait: Wait, request_ids: AsyncIterable[RequestLike], join: Join) 
     except asyncio.CancelledError as error:
         if is_cancelled():
             raise
-        # It awaited something that others cancelled.  Nobody cancelled whoever waits.
+        # It awaited something that others cancelled.  Nobody cancelled the waiter.
         failure = RuntimeError("the iterable of request IDs was cancelled from within")
         failure.__cause__ = error
         wait.fail(failure)
     except BaseException as error:
         if isinstance(error, GeneratorExit) and not is_running():
             raise  # the event loop is gone, and this coroutine with it
-        # The user's own iterable failed: whoever waits for it is told so.  `SystemExit` too is
+        # The user's own iterable failed: its waiter learns of it.  `SystemExit` too is
         # raised there, and not here, where it would break the loop under everyone else.
         wait.fail(error)
 

@@ -3,7 +3,7 @@ Whether code runs inside of something that others are about to wait for.
 
 Closing waits for the tasks of a tracker, and so for whatever the user does in them.  Who closes
 from there would wait for itself.  Context variables tell: a task, and what
-`asyncio.run_coroutine_threadsafe` starts from a thread, see those of whoever started them.
+`asyncio.run_coroutine_threadsafe` starts from a thread, see those of their starter.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def context_inside(owner: object) -> contextvars.Context:
 
 
 def is_inside(owner: object) -> bool:
-    """Whether whoever calls runs inside of *owner*, directly or not."""
+    """Whether the caller runs inside of *owner*, directly or not."""
     place = _place.get()
     while place is not None:
         if place.owner is owner:
@@ -62,7 +62,7 @@ def is_inside(owner: object) -> bool:
 
 
 def refuse_inside(owner: object) -> None:
-    """Raise `RuntimeError` where closing *owner* would wait for whoever calls."""
+    """Raise `RuntimeError` where closing *owner* would wait for the caller."""
     if is_inside(owner):
         raise RuntimeError(
             "closing waits for on_result, for the iterable of request IDs and for the polls:"

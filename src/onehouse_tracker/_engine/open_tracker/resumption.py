@@ -69,7 +69,7 @@ class Resumption:
         """
         The deadline has come: what is read from now on is delivered at once, known or not.
 
-        Reading goes on to its end, as long as the journal answers.
+        Reading continues to its end, as long as the journal answers.
         """
         if not self._wait.over:
             self._engine.expire(self._wait)
@@ -86,7 +86,7 @@ class Resumption:
         path = self._journal_queue.path
         self._wait.fail(
             JournalWriteError(
-                f"journal {path}: it did not answer for {JOURNAL_GRACE:g} s after the time-out;"
+                f"journal {path}: it did not answer for {JOURNAL_GRACE:g} s after the timeout;"
                 " what was not delivered comes with the next resume()",
                 path=path,
             )

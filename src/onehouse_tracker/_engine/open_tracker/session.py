@@ -223,7 +223,7 @@ class Session:
             self._failure = engine.closed_by
 
     def opened(self) -> Engine:
-        """The engine, for whoever may use it now; else `TrackerClosedError` says why not."""
+        """The engine, if it may be used now; else `TrackerClosedError` says why not."""
         engine = self.engine
         failure = self._failure if engine is None else engine.closed_by
         if failure is not None:

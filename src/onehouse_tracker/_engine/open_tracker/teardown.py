@@ -1,5 +1,5 @@
 """
-How a wait ends: at its deadline, or because whoever waits goes away.
+How a wait ends: at its deadline, or because the waiter goes away.
 """
 
 from __future__ import annotations

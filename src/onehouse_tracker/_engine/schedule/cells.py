@@ -64,11 +64,11 @@ class Cell:
 
 class Cells:
     """
-    A set of requests that can be asked about now, ordered by what a poll of each is worth.
+    A set of requests that can be polled now, ordered by what a poll of each is worth.
 
     A poll is worth (chance that the request has ended) x (seconds since its last poll).
     The choice is that of a full scan over all requests in which every age may be off as
-    `Cell` says, and every score as old as `STALE` says.  Whoever has waited for `longest`
+    `Cell` says, and every score as old as `STALE` says.  A request that has waited for `longest`
     goes before all others.
     """
 
@@ -133,7 +133,7 @@ class Cells:
             cell.version = 0
             del self._cells[cell.key]
         elif len(cell.heap) > 2 * cell.live + _SLACK:
-            # By request: whoever left and came back under one ticket has two entries.
+            # By request: one that left and came back under one ticket has two entries.
             alive = {entry[2]: entry for entry in cell.heap if _is_alive(entry, cell)}
             cell.heap = [*alive.values()]
             heapify(cell.heap)
@@ -203,7 +203,7 @@ class Cells:
         asked = heap[0][0]
         wait = max(0.0, now - asked)
         chance = self._chance(cell, asked, now)
-        # Whoever has waited too long goes first, the longest wait before all others.
+        # A request that has waited too long goes first, the longest wait before all others.
         score = chance * wait if wait <= self.longest else _URGENT + wait
         self._version = cell.version = version = self._version + 1
         heappush(self._best, (-score, version, cell))

@@ -1,7 +1,7 @@
 """
-Where each pending request stands in the order of submission, counted from both ends.
+The place of each pending request in the order of submission, counted from both ends.
 
-A server that works through a queue ends what stands in front; one that takes the newest
+A server that works through a queue ends what is in front; one that takes the newest
 first, what stands at the back.  No clock, no I/O, no tasks.
 """
 

@@ -1,5 +1,5 @@
 """
-What was learned, put to use: which of the requests that may be asked about goes first.
+What was learned, put to use: which of the requests that may be polled goes first.
 
 Bookkeeping only: no clock, no I/O, no tasks.
 """
@@ -31,7 +31,7 @@ class Ranking:
     Attributes:
         due: Requests whose gap is over.
 
-        early: Requests that could be asked about before their gap is over.
+        early: Requests that could be polled before their gap is over.
     """
 
     __slots__ = ("_durations", "_laws", "_places", "_stale", "due", "early")

@@ -51,7 +51,7 @@ class Schedule:
     both kinds together then keep to min(limit, demand + idle_share x limit), where the
     demand is the sum of 1 / gap over what waits here for no failure.
 
-    Nobody starves: whoever has waited for `ROUNDS` goes first.
+    Nothing starves: a request that has waited for `ROUNDS` goes first.
 
     Args:
         policy: Gaps, the order, and the share of an idle budget that may be spent.
@@ -112,7 +112,7 @@ class Schedule:
     # --- What becomes of a request -----------------------------------------------------
 
     def add(self, tracked: Tracked, due: float) -> None:
-        """Take in a request that was not asked about yet."""
+        """Take in a request that was not polled yet."""
         if self._laws is not None:
             tracked.law = self._laws.law(*tracked.names)
         if self._ranking is not None and not tracked.place:
@@ -198,7 +198,7 @@ class Schedule:
         return 1.0 if self._ranking is None else self._ranking.due.chance(tracked, now)
 
     def pop(self, now: float) -> Tracked | None:
-        """Remove and return the request to ask about now, if there is one."""
+        """Remove and return the request to poll now, if there is one."""
         tracked = self._choose_due(now)
         if tracked is None and self._next_early() <= now + TICK:
             tracked = self._choose_early(now)
