@@ -103,7 +103,7 @@ def test_statements_are_cut_out_of_the_original_text(
         ("SET x = '{{ a'; b }}'; c", 1, "parts of a template", "braces are plain"),
         ("-- a\rb;\nc", 1, "end at a carriage return", "line feed only"),
         ("-- a\u2028b;\nc", 1, "Unicode line separator", "line feed only"),
-        ("-- C:\\dir\\\nb;\nc", 1, "goes on in the next", "ends with its line"),
+        ("-- C:\\dir\\\nb;\nc", 1, "continues in the next", "ends with its line"),
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused(text: str, line: int, yes: str, no: str) -> None:

@@ -17,8 +17,10 @@ from onehouse_tracker.cli._options import (
     Input,
     Quiet,
     SqlFrom,
+    Statements,
     positive,
 )
+from onehouse_tracker.cli._run_commands import cancel, runs, start_runs
 from onehouse_tracker.cli._simulate_options import simulate
 
 __all__ = ["app"]
@@ -33,7 +35,7 @@ app = typer.Typer(
     name="onehouse-tracker",
     cls=Commands,
     help=f"""
-    Follow Onehouse SQL requests to their end, within the project's rate limit.
+    Follow Onehouse SQL requests, and runs of jobs, to their end, within the project's rate limit.
 
     Credentials come from the environment (ONEHOUSE_...) or from ~/.onehouse/credentials, as
     for the vendor's own tools. Without any, try: onehouse-tracker demo
@@ -115,10 +117,7 @@ def status(
 )
 def submit(
     context: typer.Context,
-    statements: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="STATEMENT", help="One SQL statement each.", show_default=False),
-    ] = None,
+    statements: Statements = None,
     *,
     sources: SqlFrom = None,
     allow_empty: AllowEmpty = False,
@@ -137,7 +136,7 @@ def submit(
     Submit SQL statements, in order, and print their request IDs.
 
     Each statement is sent once, and again only after a 429. With --wait, success of RUN JOB
-    means that the run was started, not that the job has finished.
+    means that the run was started, not that the job has finished: 'run' waits for that.
     """
     if not statements and not sources:
         context.fail("give statements, or --from FILE")
@@ -161,6 +160,33 @@ def submit(
         ),
         quiet=settings.quiet,
     )
+
+
+command(
+    app,
+    'onehouse-tracker run "RUN JOB nightly" "RUN JOB hourly"',
+    "onehouse-tracker run --from jobs.sql --max-running 20 --output jsonl > results.jsonl",
+    "onehouse-tracker run --from jobs.sql --stop-on-failure --timeout 2h --cancel-on-timeout",
+    name="run",
+    short_help="Start runs of jobs, and follow them to their real end.",
+    without={"fail_fast"},
+)(start_runs)
+
+command(
+    app,
+    "onehouse-tracker runs --job nightly 5e1f0c 77ab31",
+    "onehouse-tracker runs --from runs.csv --timeout 2h --output jsonl > results.jsonl",
+    short_help="Follow runs that others started to their real end.",
+    without={"journal"},
+)(runs)
+
+command(
+    app,
+    "onehouse-tracker cancel --job nightly 5e1f0c 77ab31",
+    "onehouse-tracker cancel --from runs.csv --output jsonl",
+    short_help="Cancel runs, and wait until they have stopped.",
+    without={"journal", "fail_fast", "report", "page"},
+)(cancel)
 
 
 @command(

@@ -12,6 +12,7 @@ from onehouse_tracker.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
     from onehouse_tracker.models import Result
+    from onehouse_tracker.run_results import RunResult
 
 __all__ = ["CommandError", "ExitCode", "code_of_error", "code_of_results", "most_serious"]
 
@@ -63,7 +64,7 @@ def code_of_error(error: Exception) -> ExitCode:
     return ExitCode.USAGE if correctable else ExitCode.PROJECT
 
 
-def code_of_results(results: Iterable[Result]) -> ExitCode:
+def code_of_results(results: Iterable[Result | RunResult]) -> ExitCode:
     """What *results* mean for the exit code."""
     return most_serious(
         ExitCode.TIMED_OUT if result.outcome == "TIMED_OUT" else ExitCode.NOT_OK

@@ -22,7 +22,7 @@ __all__ = ["CODES", "Commands", "command", "run"]
 CODES = """\b
 Exit codes:
     0  all ok
-    1  some request is not ok
+    1  some request or run is not ok
     2  wrong usage or configuration
     3  the credentials are refused, or the server is out of reach
   124  timed out

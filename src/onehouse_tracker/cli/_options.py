@@ -20,6 +20,7 @@ __all__ = [
     "Output",
     "Quiet",
     "SqlFrom",
+    "Statements",
     "positive",
 ]
 
@@ -134,6 +135,10 @@ SqlFrom = Annotated[
         help="Read SQL from FILE, or from stdin if it is '-': statements separated by semicolons."
         " Give it several times to read several files, in this order.",
     ),
+]
+Statements = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STATEMENT", help="One SQL statement each.", show_default=False),
 ]
 Limit = Annotated[
     float,

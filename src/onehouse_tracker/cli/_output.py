@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from onehouse_tracker.cli._terminal import clean
 from onehouse_tracker.models import Outcome, Request, Result
-from onehouse_tracker.observers._progress import duration
+from onehouse_tracker.observers._progress import Counts, duration, in_order
 
 __all__ = [
     "PENDING",
@@ -53,10 +53,10 @@ class Item(NamedTuple):
 
 
 class TableColumn(NamedTuple):
-    """One column of the table of requests."""
+    """One column of a table for people: of requests, or of runs."""
 
     title: str
-    cell: Callable[[Result], str]
+    cell: Callable[[Any], str]
     right: bool = False
     """Whether it is aligned to the right on a terminal."""
 
@@ -116,12 +116,12 @@ def open_item(request: Request) -> Item:
     return Item({"label": None, **request_data(request), "outcome": None, "ok": None})
 
 
-def summary(outcomes: Mapping[Outcome, int], still_open: int = 0) -> str:
+def summary(outcomes: Counts, still_open: int = 0) -> str:
     """How many ended how, in one line."""
     parts = [
-        f"{outcomes[outcome]} {outcome.replace('_', ' ').lower()}"
-        for outcome in Outcome
-        if outcomes.get(outcome)
+        f"{count} {outcome.replace('_', ' ').lower()}"
+        for outcome, count in in_order(outcomes)
+        if count
     ]
     if still_open:
         parts.append(f"{still_open} still open")

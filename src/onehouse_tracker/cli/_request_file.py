@@ -1,5 +1,5 @@
 """
-Reads requests out of lines: one ID each, JSON, or a CSV table with a header.
+Reads requests, or runs, out of lines: one ID each, JSON, or a CSV table with a header.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._formats import split_row, to_json, unguarded
@@ -19,7 +19,7 @@ from onehouse_tracker.cli._output import request_data
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.models import Request
 
-__all__ = ["RequestFile", "list_line", "request_of"]
+__all__ = ["RecordFile", "RequestFile", "list_line", "request_of"]
 
 _LONGEST = 80
 _DELIMITERS = ",;\t|"
@@ -32,9 +32,12 @@ _BY_ENDING = {
 }
 
 
-class RequestFile:
+_T = TypeVar("_T")
+
+
+class RecordFile(Generic[_T]):
     """
-    The requests of one file or stream, line by line.
+    What one file or stream names, line by line: requests, or runs.
 
     Where the format is not given it is told from the name, and else from the first line: JSON
     begins with a brace or a bracket, and a table names the column of the IDs in its header.
@@ -44,6 +47,12 @@ class RequestFile:
 
         columns: The format, and what the fields are called.
     """
+
+    what = "record"
+    """What one of them is called in messages."""
+
+    header_advice = "give the table a header"
+    """What to do where the column of the IDs is missing."""
 
     def __init__(self, name: str, columns: Input) -> None:
         self._name = name
@@ -60,7 +69,7 @@ class RequestFile:
         """Whether nobody said that there are columns or fields in it."""
         return self._format in (None, Format.LINES) and not self._columns.columns_given
 
-    def line(self, line: bytes) -> Iterator[Request]:
+    def line(self, line: bytes) -> Iterator[_T]:
         """
         Read one more line; some are only understood with those that follow.
 
@@ -87,7 +96,7 @@ class RequestFile:
         else:
             yield self._object(text)
 
-    def end(self) -> Iterator[Request]:
+    def end(self) -> Iterator[_T]:
         """
         There are no more lines.
 
@@ -114,7 +123,7 @@ class RequestFile:
             )
         return Format.LINES
 
-    def _plain(self, text: str) -> Iterator[Request]:
+    def _plain(self, text: str) -> Iterator[_T]:
         if text.startswith("#"):
             return
         if text.lstrip().startswith("{"):  # as `submit --output jsonl` prints them
@@ -122,19 +131,19 @@ class RequestFile:
             return
         request_id, _, label = text.partition("\t")
         where = self._where(self._number)
-        yield request_of(request_id.strip(), where, label=label.strip(), exact=False)
+        yield self.listed(request_id.strip(), label.strip(), where)
 
     # --- JSON --------------------------------------------------------------------------
 
-    def _object(self, text: str) -> Request:
+    def _object(self, text: str) -> _T:
         where = self._where(self._number)
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
             raise CommandError(f"{where}: no JSON object on one line") from None
-        return self._request(data, where)
+        return self._record(data, where)
 
-    def _array(self, text: str) -> Iterator[Request]:
+    def _array(self, text: str) -> Iterator[_T]:
         try:
             items = json.loads(text)
         except json.JSONDecodeError as error:
@@ -143,11 +152,11 @@ class RequestFile:
         except (ValueError, RecursionError):
             raise CommandError(f"{self._name}: no JSON") from None
         for number, item in enumerate(items, 1):
-            yield self._request(item, f"{self._name}, item {number}")
+            yield self._record(item, f"{self._name}, item {number}")
 
     # --- CSV ---------------------------------------------------------------------------
 
-    def _cells(self, text: str) -> Iterator[Request]:
+    def _cells(self, text: str) -> Iterator[_T]:
         if not self._pending:
             self._began = self._number
         self._pending.append(text)
@@ -157,23 +166,27 @@ class RequestFile:
         whole, self._pending = "\n".join(self._pending), []
         where = self._where(self._began)
         if self._table is None:
-            self._table = _Table(whole, self._columns, where)
+            self._table = _Table(whole, self._columns, where, self.header_advice)
         else:
-            yield self._request(self._table.row(whole, where), where)
+            yield self._record(self._table.row(whole, where), where)
 
     # --- Either ------------------------------------------------------------------------
 
-    def _request(self, data: Any, where: str) -> Request:
+    def _record(self, data: Any, where: str) -> _T:
         if not isinstance(data, dict):
-            raise CommandError(f"{where}: no object with the fields of a request")
-        columns = self._columns
-        request_id = data.get(columns.field)
-        if request_id is None or request_id == "":
-            raise CommandError(f"{where}: no request ID in {_shown(columns.field)}")
-        label = self._optional(data, columns.label_field, "label_field", where)
-        submitted = self._optional(data, columns.submitted_field, "submitted_field", where)
+            raise CommandError(f"{where}: no object with the fields of a {self.what}")
+        found = data.get(self._columns.field)
+        if found is None or found == "":
+            raise CommandError(f"{where}: no {self.what} ID in {_shown(self._columns.field)}")
+        return self.described(found, data, where)
 
-        return request_of(request_id, where, label=label, submitted=submitted)
+    def listed(self, found: str, label: str, where: str) -> _T:
+        """Make one of a line with an ID and perhaps a label; errors begin with *where*."""
+        raise NotImplementedError
+
+    def described(self, found: Any, data: Mapping[str, Any], where: str) -> _T:
+        """Make one of an ID and the fields around it; errors begin with *where*."""
+        raise NotImplementedError
 
     def _optional(self, data: Mapping[str, Any], name: str, option: str, where: str) -> str | None:
         if name and name not in data and self._columns.is_given(option):
@@ -184,18 +197,38 @@ class RequestFile:
         return None if value is None else str(value).strip()
 
 
+class RequestFile(RecordFile[Request]):
+    """The requests of one file or stream."""
+
+    what = "request"
+    header_advice = (
+        "Choose with --field; if there is no header, put one before the table, such as"
+        " request_id,label"
+    )
+
+    def listed(self, found: str, label: str, where: str) -> Request:
+        """A request of a list."""
+        return request_of(found, where, label=label, exact=False)
+
+    def described(self, found: Any, data: Mapping[str, Any], where: str) -> Request:
+        """A request of a table, or of JSON."""
+        columns = self._columns
+        label = self._optional(data, columns.label_field, "label_field", where)
+        submitted = self._optional(data, columns.submitted_field, "submitted_field", where)
+        return request_of(found, where, label=label, submitted=submitted)
+
+
 class _Table:
     """The header of a table, and what makes rows of lines."""
 
-    def __init__(self, header: str, columns: Input, where: str) -> None:
+    def __init__(self, header: str, columns: Input, where: str, advice: str) -> None:
         delimiter = _delimiter(header, columns.field)
         if delimiter is None:
             # Split as it seems to be meant, so that people see which columns there are.
             names = header.split(max(_DELIMITERS, key=header.count))
             raise CommandError(
                 f"{where}: no column {_shown(columns.field)}; there are"
-                f" {_shown(', '.join(name.strip() for name in names))}. Choose with --field;"
-                " if there is no header, put one before the table, such as request_id,label"
+                f" {_shown(', '.join(name.strip() for name in names))}. {advice}"
             )
         self._delimiter = delimiter
         self._names = [cell.strip() for cell in split_row(header, delimiter)]

@@ -18,15 +18,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from onehouse_tracker._checks import check_statement
 from onehouse_tracker.cli._codes import CommandError
 from onehouse_tracker.cli._lexer import State, Walk
 from onehouse_tracker.cli._readings import Readings, UnaskedError
+from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
 from onehouse_tracker.errors import InvalidRequestError
 
-__all__ = ["Statement", "given", "read", "split"]
+__all__ = ["Statement", "given", "read", "split", "statements_from"]
 
 _NOTHING = re.compile(r"[\s;]*\Z")
 _SHOWN = 40
@@ -60,6 +62,32 @@ def given(text: str, number: int) -> Statement:
         return Statement(check_statement(text))
     except InvalidRequestError as error:
         raise CommandError(f"argument {number}: {error}") from None
+
+
+def statements_from(
+    arguments: Sequence[str], sources: Sequence[str], *, allow_empty: bool
+) -> list[Statement]:
+    """
+    Return *arguments*, each one statement, and the statements of *sources*, in this order.
+
+    Args:
+        arguments: Sent as they are.
+
+        sources: Files of SQL, ``-`` for stdin.
+
+        allow_empty: Whether one of them may hold no statement at all.
+
+    Raises:
+        CommandError: A file cannot be read, holds nothing, or cannot be cut into statements; or
+            an argument is none.
+    """
+    statements = [given(text, number) for number, text in enumerate(arguments, 1)]
+    for source in each_once(sources):
+        found = read(read_bytes(source), name_of(source))
+        if not found and not allow_empty:
+            raise nothing_in(source, "statements")
+        statements += found
+    return statements
 
 
 def read(content: bytes, name: str) -> list[Statement]:

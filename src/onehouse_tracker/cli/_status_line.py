@@ -8,12 +8,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.errors import TrackerClosedError
-from onehouse_tracker.observers._progress import Pace, Panel, snapshot_of
+from onehouse_tracker.observers._progress import Counts, Pace, Panel, snapshot_of
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -25,10 +24,25 @@ __all__ = ["live"]
 _REFRESH = 0.25
 
 
+class Progress(Protocol):
+    """What is followed, and how much of it has ended."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether no more will come."""
+
+    @property
+    def total(self) -> int:
+        """How many there are so far."""
+
+    def outcomes(self) -> Counts:
+        """How many of them ended how."""
+
+
 @asynccontextmanager
 async def live(
     terminal: Terminal,
-    state: CommandState,
+    state: Progress,
     stats: Callable[[], TrackerStats],
     *,
     off: bool = False,
@@ -67,7 +81,7 @@ async def live(
 
 
 async def _refresh(
-    display: Live, panel: Panel, state: CommandState, stats: Callable[[], TrackerStats]
+    display: Live, panel: Panel, state: Progress, stats: Callable[[], TrackerStats]
 ) -> None:
     pace = Pace()
     clock = asyncio.get_running_loop().time

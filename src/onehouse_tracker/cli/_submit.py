@@ -12,9 +12,8 @@ from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, m
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._output import Item
 from onehouse_tracker.cli._request_file import list_line
-from onehouse_tracker.cli._sources import each_once, name_of, nothing_in, read_bytes
 from onehouse_tracker.cli._state import CommandState
-from onehouse_tracker.cli._statements import Statement, given, read
+from onehouse_tracker.cli._statements import Statement, statements_from
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow, open_tracker
@@ -72,12 +71,7 @@ async def submit(
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     check_label(settings.label)
-    statements = [given(text, number) for number, text in enumerate(arguments, 1)]
-    for source in each_once(sources):
-        found = read(read_bytes(source), name_of(source))
-        if not found and not allow_empty:
-            raise nothing_in(source, "statements")
-        statements += found
+    statements = statements_from(arguments, sources, allow_empty=allow_empty)
     run = _Submission(terminal, settings, statements, wait=wait, keep_going=keep_going)
     state = run.state
     if wait:

@@ -33,7 +33,15 @@ from onehouse_tracker.journal import Journal, SqliteJournal
 from onehouse_tracker.models import Request
 from onehouse_tracker.tracker import Tracker
 
-__all__ = ["consume", "follow", "how_to_continue", "open_tracker", "print_results", "wait"]
+__all__ = [
+    "consume",
+    "follow",
+    "how_to_continue",
+    "journal_of",
+    "open_tracker",
+    "print_results",
+    "wait",
+]
 
 _FEW = 20
 _NOT_ALL = "not all requests were read by then"
@@ -104,7 +112,7 @@ async def follow(
         BrokenPipeError: Nobody reads the results.
     """
     patient = not writer_of(terminal, settings.output).at_once
-    journal = _journal(settings, patient=patient)
+    journal = journal_of(settings, patient=patient)
     printing = printed = False
 
     async def break_off(why: str, settings: CommandSettings) -> None:
@@ -158,7 +166,8 @@ async def follow(
     return code_of_results(state.results())
 
 
-def _journal(settings: CommandSettings, *, patient: bool) -> Journal | None:
+def journal_of(settings: CommandSettings, *, patient: bool) -> Journal | None:
+    """The journal of *settings*, if there is one; a *patient* one waits for all to be printed."""
     if settings.journal is None:
         return None
     journal = SqliteJournal(settings.journal)
@@ -181,7 +190,7 @@ def open_tracker(
         limit=settings.limit,
         share=settings.share,
         limiter=settings.limiter,
-        journal=journal or _journal(settings, patient=False),
+        journal=journal or journal_of(settings, patient=False),
         observers=observers,
     )
 

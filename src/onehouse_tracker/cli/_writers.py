@@ -47,7 +47,10 @@ class Writer(Protocol):
 
 
 def writer_of(
-    terminal: Terminal, output: Output, columns: Sequence[str] = RESULT_COLUMNS
+    terminal: Terminal,
+    output: Output,
+    columns: Sequence[str] = RESULT_COLUMNS,
+    table: Sequence[TableColumn] = TABLE_COLUMNS,
 ) -> Writer:
     """
     The writer of a format.
@@ -58,10 +61,12 @@ def writer_of(
         output: The format.
 
         columns: Those of a CSV file.
+
+        table: Those of a table for people; the first one has the IDs.
     """
     match output:
         case Output.TEXT:
-            return _Text(terminal)
+            return _Text(terminal, table)
         case Output.JSONL:
             return _JsonLines(terminal)
         case Output.JSON:
@@ -120,8 +125,9 @@ class _Text:
 
     at_once = False
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, columns: Sequence[TableColumn]) -> None:
         self._terminal = terminal
+        self._columns = columns
         self._rows: list[Row] = []
 
     async def line(self, item: Item) -> bool:
@@ -134,7 +140,7 @@ class _Text:
     async def finish(self) -> None:
         if not self._rows:
             return
-        shown = [c for c in TABLE_COLUMNS if any(row.get(c.title) for row in self._rows)]
+        shown = [c for c in self._columns if any(row.get(c.title) for row in self._rows)]
         if self._terminal.out_is_terminal:
             self._print_table(shown)
             return
@@ -159,7 +165,7 @@ class _Text:
                 justify="right" if column.right else "left",
                 # IDs are copied from here, so they stay whole as long as there is room.
                 no_wrap=column.title != "REASON"
-                and (column.title != "REQUEST" or self._needed(shown) <= console.width),
+                and (column is not self._columns[0] or self._needed(shown) <= console.width),
                 overflow="fold",
             )
         for row in self._rows:

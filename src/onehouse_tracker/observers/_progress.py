@@ -5,18 +5,31 @@ What there is to say about the progress of a wait: numbers, their pace, and a pa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from onehouse_tracker.models import Outcome
+from onehouse_tracker.run_results import RunOutcome
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from onehouse_tracker.stats import TrackerStats
 
-__all__ = ["Pace", "Panel", "Snapshot", "duration", "snapshot_of", "status_parts"]
+__all__ = [
+    "Counts",
+    "Pace",
+    "Panel",
+    "Snapshot",
+    "duration",
+    "in_order",
+    "snapshot_of",
+    "status_parts",
+]
+
+Counts: TypeAlias = Mapping[Outcome, int] | Mapping[RunOutcome, int]
+"""How many requests, or runs, ended how."""
 
 _RATE_WINDOW = 5.0
 _ENDS_WINDOW = 30.0
@@ -39,7 +52,7 @@ class Snapshot:
     paused_for: float
     outage: bool
     left: float | None
-    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    outcomes: Counts = field(default_factory=dict)
     """How many of those that are done ended how."""
     degraded: bool = False
     """Whether a shared budget was lost: only our static share of it is spent."""
@@ -92,12 +105,21 @@ def _parts(snapshot: Snapshot, *, detailed: bool) -> list[tuple[int, str, str]]:
     return parts
 
 
-def _by_outcome(outcomes: Mapping[Outcome, int]) -> tuple[str, str]:
-    partial = outcomes.get(Outcome.PARTIALLY_SUCCEEDED, 0)
+def in_order(outcomes: Counts) -> Iterator[tuple[Outcome | RunOutcome, int]]:
+    """Each outcome and how many there are, the best outcome first."""
+    for word in RunOutcome:  # it has the words of requests too
+        for outcome, count in outcomes.items():
+            if outcome == word:
+                yield outcome, count
+
+
+def _by_outcome(outcomes: Counts) -> tuple[str, str]:
+    counted = list(in_order(outcomes))
+    partial = sum(count for outcome, count in counted if outcome == Outcome.PARTIALLY_SUCCEEDED)
     wrong = ", ".join(
-        f"{outcomes[outcome]} {outcome.replace('_', ' ').lower()}"
-        for outcome in Outcome
-        if not outcome.ok and outcomes.get(outcome)
+        f"{count} {outcome.replace('_', ' ').lower()}"
+        for outcome, count in counted
+        if not outcome.ok and count
     )
     return f" ({partial} partially)" if partial else "", f" ({wrong})" if wrong else ""
 
@@ -182,7 +204,7 @@ def snapshot_of(
     now: float,
     *,
     total: int,
-    outcomes: Mapping[Outcome, int],
+    outcomes: Counts,
     complete: bool = True,
 ) -> Snapshot:
     """

@@ -1,0 +1,128 @@
+"""
+What one command follows of runs, and what is known of each so far.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, final
+
+from onehouse_tracker.events import Event, StatementSubmitted
+from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
+
+if TYPE_CHECKING:
+    from onehouse_tracker.runs import RunHandle, Runs
+    from onehouse_tracker.runs._followed import Followed
+
+__all__ = ["RunState"]
+
+
+@final
+class RunState:
+    """
+    Statements and runs in the order given, each open or with its result.
+
+    It is an observer of the tracker too: once everything has failed, nobody else knows which
+    runs there are.
+
+    Args:
+        total: How many there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.complete = True
+        """Whether no more will come."""
+        self._runs: Runs | None = None
+        self._seen: dict[Followed, None] = {}
+        self._outcomes: Counter[RunOutcome] = Counter()
+
+    def begin(self, runs: Runs, handles: Iterable[RunHandle] = ()) -> None:
+        """Statements are sent by *runs* from now on; *handles* are of what runs already."""
+        self._runs = runs
+        self._seen.update((handle.followed, None) for handle in handles)
+
+    def listens_to(self, kind: type[Event]) -> bool:
+        """Whether events of this *kind* tell of a run."""
+        return kind is StatementSubmitted
+
+    def __call__(self, event: Event) -> None:
+        """Take note of what the server accepted."""
+        if isinstance(event, StatementSubmitted):
+            self.look()
+
+    def look(self) -> None:
+        """Take note of every statement that is on its way."""
+        book = None if self._runs is None else self._runs._book  # noqa: SLF001 - the same, inside
+        if book is not None:
+            self._seen.update(dict.fromkeys(book._starting))  # noqa: SLF001 - the same, inside
+
+    def end(self, result: RunResult) -> None:
+        """One of them has its result."""
+        self._outcomes[result.outcome] += 1
+
+    def outcomes(self) -> Counter[RunOutcome]:
+        """How many ended how."""
+        return +self._outcomes
+
+    @property
+    def done(self) -> int:
+        """How many have a result."""
+        return self._outcomes.total()
+
+    def results(self) -> list[RunResult]:
+        """The results so far, in the order given."""
+        return [followed.result for followed in self._seen if followed.result is not None]
+
+    def open_data(self) -> Iterator[dict[str, Any]]:
+        """What is known of those that were sent and have no result, as data for programs."""
+        for followed in self._unended():
+            yield {
+                "statement": followed.statement,
+                "request_id": followed.request_id,
+                "job": followed.job,
+                "run_id": None if followed.run is None else followed.run.run_id,
+                "label": followed.label,
+                "outcome": None,
+                "ok": None,
+            }
+
+    def open_runs(self) -> list[JobRun]:
+        """The runs without a result."""
+        return [
+            JobRun(each.run.job, each.run.run_id)
+            for each in self._unended()
+            if each.run is not None
+        ]
+
+    def untold(self) -> Iterator[str]:
+        """What has to be said of statements whose runs are not known, for people."""
+        for number, followed in enumerate(self._seen, 1):
+            if followed.result is not None or followed.run is not None:
+                continue
+            if followed.request_id is not None:
+                yield (
+                    f"statement {number} of {self.total} was accepted as request"
+                    f" {followed.request_id}; what it starts is not known yet"
+                )
+            elif followed.was_sent:
+                yield (
+                    f"statement {number} of {self.total} may or may not have been submitted: look"
+                    " in the Onehouse console before you submit it again"
+                )
+        sent = sum(_is_sent(followed) for followed in self._seen)
+        if sent < self.total:
+            yield f"not submitted: {self.total - sent} of {self.total}, the last ones"
+
+    def _unended(self) -> Iterator[Followed]:
+        return (each for each in self._seen if each.result is None and _is_sent(each))
+
+
+def _is_sent(followed: Followed) -> bool:
+    return (
+        followed.statement is None
+        or followed.was_sent
+        or followed.request_id is not None
+        or followed.result is not None
+    )
