@@ -15,6 +15,7 @@ import pytest
 
 from onehouse_tracker.testing import RunningSimulator
 from tests.examples.conftest import EXAMPLES, Start
+from tests.limiters.redis_server import SERVER
 
 FIELDS = ("account_uid", "project_uid", "api_key", "api_secret", "link_uid", "region", "user_uid")
 
@@ -22,14 +23,13 @@ FIELDS = ("account_uid", "project_uid", "api_key", "api_secret", "link_uid", "re
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A Redis of our own, without a file."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("needs redis-server")
+    if SERVER is None:
+        pytest.skip("no redis-server here, and none in a wheel: apt-get install redis-server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path],
+        [SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path],
         stdout=subprocess.DEVNULL,
     )
     with server:

@@ -18,7 +18,7 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     One server for all tests that leave it running.
     """
     if SERVER is None:
-        pytest.skip("no redis-server here: apt-get install redis-server")
+        pytest.skip("no redis-server here, and none in a wheel: apt-get install redis-server")
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -41,7 +41,7 @@ def doomed_redis(tmp_path: Path) -> Iterator[RedisServer]:
     A server of the test's own, not started yet.
     """
     if SERVER is None:
-        pytest.skip("no redis-server here: apt-get install redis-server")
+        pytest.skip("no redis-server here, and none in a wheel: apt-get install redis-server")
     server = RedisServer(tmp_path)
     yield server
     server.kill()

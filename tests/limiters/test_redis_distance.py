@@ -185,7 +185,7 @@ async def test_node_of_a_cluster_that_has_not_our_keys_is_refused(tmp_path: Path
     Without a word everybody would have a share of its own for ever.
     """
     if SERVER is None:
-        pytest.skip("no redis-server here: apt-get install redis-server")
+        pytest.skip("no redis-server here, and none in a wheel: apt-get install redis-server")
     server = RedisServer(tmp_path)
     while server.port > 55_000:  # nodes talk to each other on a port that is 10,000 higher
         server = RedisServer(tmp_path)
