@@ -26,7 +26,7 @@ ADDRESSES = re.compile(r"https://api\.onehouse\.ai|http://127\.0\.0\.1:\d+")
 
 
 def _commands(block: Block) -> Iterator[list[str]]:
-    joined = block.text.replace("\\\n", " ")
+    joined = block.text.replace("\\\n", "")
     for command in re.split(r"^\$ ", joined, flags=re.MULTILINE)[1:]:
         yield shlex.split(command, comments=True)
 

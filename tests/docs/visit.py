@@ -25,7 +25,7 @@ from onehouse_tracker.cli._statements import split
 from tests.cli.harness import environment
 from tests.docs.pages import Block
 
-__all__ = ["Visit"]
+__all__ = ["Visit", "commands_and_output"]
 
 PATIENCE: Final = 50.0
 """Seconds that one block may take, on a machine that has more to do."""
@@ -124,7 +124,7 @@ class Visit:
         self._run([sys.executable, *command], block)
 
     def _console(self, block: Block) -> None:
-        commands, shown = _commands_and_output(block.text)
+        commands, shown = commands_and_output(block.text)
         if not commands:
             raise ValueError(f"{block}: no line begins with '$ '")
         script = ["bash", "-c", _SHELL + commands]
@@ -197,7 +197,7 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def _commands_and_output(text: str) -> tuple[str, str]:
+def commands_and_output(text: str) -> tuple[str, str]:
     """The lines that are typed, without their prompts, and those that are answers."""
     typed, answers, goes_on = [], [], False
     for line in text.splitlines(keepends=True):
