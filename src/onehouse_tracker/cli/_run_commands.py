@@ -57,7 +57,7 @@ def runs(
     cancel_on_timeout: CancelOnTimeout = False,
     settings: CommandSettings,
 ) -> None:
-    """Wait until every run has ended, whoever started it, and print how."""
+    """Wait until every run has ended, also those that others started, and print how."""
     if not run_ids and not given.sources:
         context.fail("give run IDs, or --from FILE")
     _check_timeout(context, settings, cancel_on_timeout=cancel_on_timeout)
