@@ -25,7 +25,11 @@ from onehouse_tracker.journal import (
     Intended,
     Journal,
     Journalled,
+    JournalRun,
     ResultEntry,
+    RunEntry,
+    RunsAcknowledged,
+    RunsJournal,
     Settled,
 )
 from onehouse_tracker.models import Request, Result
@@ -33,6 +37,9 @@ from onehouse_tracker.models import Request, Result
 __all__ = ["JournalQueue", "Take"]
 
 _T = TypeVar("_T")
+
+TakeRuns: TypeAlias = Callable[[Sequence[JournalRun] | JournalError], None]
+"""The same for runs."""
 
 Take: TypeAlias = Callable[[Sequence[Journalled] | JournalError], None]
 """Gets what was read, or the error because of which nothing was."""
@@ -82,6 +89,7 @@ class JournalQueue:
         self._delivered: dict[str, bool] = {}
         self._delivered_file: DeliveredFile | None = None
         self._arrived: dict[str, bool] = {}
+        self._told_runs: dict[str, None] = {}
         self._all_arrived = False
         self.sending = asyncio.Semaphore(self.WRITTEN_AHEAD)
 
@@ -200,6 +208,8 @@ class JournalQueue:
         Raises:
             JournalError: It is not on disk, so it will be delivered again.
         """
+        if self._told_runs:
+            self.put_run(RunsAcknowledged(tuple(self._told_runs), self._wall_clock()))
         self._arrived, self._delivered = self._delivered, {}
         if self._arrived:
             await self.acknowledge(self._arrived)
@@ -219,6 +229,61 @@ class JournalQueue:
                 return ids
             case error:
                 raise error
+
+    # --- Runs ------------------------------------------------------------------------------
+
+    @property
+    def keeps_runs(self) -> bool:
+        """Whether the journal also keeps runs."""
+        return isinstance(self._journal, RunsJournal)
+
+    def put_run(self, entry: RunEntry | RunsAcknowledged, then: Then | None = None) -> None:
+        """Write down what is known of a run; *then* it may be used."""
+        self._writer.put(entry, then)
+
+    async def promised_run(self, entry: RunEntry) -> None:
+        """
+        Write down what is known of a run, and wait until it is on disk.
+
+        Raises:
+            JournalError: It is not on disk.
+
+            TrackerClosedError: The journal is closed.
+        """
+        self._check_open()
+        await self._writer.promised(entry)
+
+    def told_runs(self, keys: Iterable[str]) -> None:
+        """The results of these runs were handed out: they have arrived when all ends well."""
+        self._told_runs.update(dict.fromkeys(keys))
+
+    def read_open_runs(self, after: int, take: TakeRuns) -> None:
+        """Pass `CHUNK` open runs at most to *take*, behind number *after*; fewer are the last."""
+        if isinstance(self._journal, RunsJournal):
+            self._writer.read(partial(self._journal.open_runs, after, self.CHUNK), take)
+
+    async def read_batch_of_runs(self, batch: str) -> Sequence[JournalRun]:
+        """
+        The statements and runs of the last call of this hash, by position.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        found: asyncio.Future[Sequence[JournalRun]] = asyncio.get_running_loop().create_future()
+
+        def take(rows: Sequence[JournalRun] | JournalError) -> None:
+            if found.done():
+                return
+            if isinstance(rows, JournalError):
+                found.set_exception(rows)
+            else:
+                found.set_result(rows)
+
+        if isinstance(self._journal, RunsJournal):
+            self._writer.read(partial(self._journal.batch_of_runs, batch), take)
+        else:
+            take(())
+        return await found
 
     # --- Statements ----------------------------------------------------------------------
 

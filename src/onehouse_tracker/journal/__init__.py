@@ -17,6 +17,7 @@ from onehouse_tracker.journal._protocol import (
     Settled,
 )
 from onehouse_tracker.journal._reader import JournalReader, JournalRequest, JournalStatement
+from onehouse_tracker.journal._runs import JournalRun, RunEntry, RunsAcknowledged, RunsJournal
 from onehouse_tracker.journal.sqlite import SqliteJournal
 
 __all__ = [
@@ -29,9 +30,13 @@ __all__ = [
     "Journal",
     "JournalReader",
     "JournalRequest",
+    "JournalRun",
     "JournalStatement",
     "Journalled",
     "ResultEntry",
+    "RunEntry",
+    "RunsAcknowledged",
+    "RunsJournal",
     "Settled",
     "SqliteJournal",
 ]

@@ -21,6 +21,7 @@ from onehouse_tracker.journal._protocol import (
     ResultEntry,
     Settled,
 )
+from onehouse_tracker.journal._runs import RunEntries, RunEntry, RunsAcknowledged, write_runs
 from onehouse_tracker.journal._values import text
 from onehouse_tracker.models import Outcome, Result
 
@@ -134,6 +135,7 @@ def _write_part(
     intended: list[tuple[object, ...]] = []
     accepted: list[tuple[object, ...]] = []
     settled: list[tuple[object, ...]] = []
+    of_runs: list[RunEntries] = []
     for entry in entries:
         match entry:
             case Added():
@@ -148,8 +150,11 @@ def _write_part(
             case Accepted():
                 added.append(rows.added_row(entry))
                 accepted.append((entry.request.request_id, iso(entry.at), entry.key))
+            case RunEntry() | RunsAcknowledged():
+                of_runs.append(entry)
             case Settled():
                 settled.append((entry.fate, text(entry.reason), iso(entry.at), entry.key))
+    write_runs(connection, of_runs, keep_statements=keep_statements)
     new = 0
     # In this order, because one part may hold several steps in the life of a request.
     for statement, batch in (

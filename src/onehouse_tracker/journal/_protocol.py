@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from onehouse_tracker.journal._runs import RunEntry, RunsAcknowledged
 from onehouse_tracker.models import Request, Result
 
 __all__ = [
@@ -87,7 +88,16 @@ class Settled:
     at: datetime
 
 
-Entry: TypeAlias = Added | ResultEntry | Acknowledged | Intended | Accepted | Settled
+Entry: TypeAlias = (
+    Added
+    | ResultEntry
+    | Acknowledged
+    | Intended
+    | Accepted
+    | Settled
+    | RunEntry
+    | RunsAcknowledged
+)
 """One thing to write down.  All of them can be written a second time without harm."""
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from onehouse_tracker.journal._columns import RESULT_COLUMNS
+from onehouse_tracker.journal._runs import TABLE as TABLE_OF_RUNS
 
 __all__ = ["APPLICATION_ID", "VERSION", "is_as_made", "migrate", "version_of"]
 
@@ -68,9 +69,10 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX statements_sending ON statements (number) WHERE state = 'sending'",
         "ALTER TABLE requests ADD COLUMN response_note TEXT",
     ),
+    (TABLE_OF_RUNS, "CREATE INDEX runs_open ON runs (number) WHERE acknowledged_at IS NULL"),
 )
 
-_TABLES = ("requests", "statements", "writer")
+_TABLES = ("requests", "runs", "statements", "writer")
 
 VERSION = max(len(_STEPS), *(column.since for column in RESULT_COLUMNS))
 """The version that this package writes."""

@@ -22,6 +22,7 @@ from onehouse_tracker.journal._errors import altered, foreign, newer, odd_row, t
 from onehouse_tracker.journal._lock import WriterLock
 from onehouse_tracker.journal._protocol import Entry, Journalled
 from onehouse_tracker.journal._reader import JournalReader
+from onehouse_tracker.journal._runs import JournalRun, batch_of_runs, open_runs
 from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
 from onehouse_tracker.models import Result
 from onehouse_tracker.results import Results
@@ -189,6 +190,24 @@ class SqliteJournal:
             JournalError: It cannot be read.
         """
         return self._guarded(lambda connection: page(connection, PENDING, after, limit))
+
+    def open_runs(self, after: int, limit: int) -> Sequence[JournalRun]:
+        """
+        Runs that did not end, or that nobody acknowledged, behind number *after*, in order.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        return self._guarded(lambda connection: open_runs(connection, after, limit))
+
+    def batch_of_runs(self, batch: str) -> Sequence[JournalRun]:
+        """
+        The statements and runs of the last call of this hash, by position.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        return self._guarded(lambda connection: batch_of_runs(connection, batch))
 
     def close(self) -> None:
         """Let others write.  Does nothing if it is not open."""

@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from onehouse_tracker._engine.open_tracker.inside import context_inside
 from onehouse_tracker.errors import (
-    ConfigError,
     InvalidRequestError,
+    JournalError,
     TrackerClosedError,
     TrackerError,
 )
-from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.models import Result
 from onehouse_tracker.run_results import JobRun, RunOutcome
 from onehouse_tracker.runs._chances import Chances
 from onehouse_tracker.runs._checks import Checks
-from onehouse_tracker.runs._followed import Followed, RunWait
+from onehouse_tracker.runs._followed import Followed, RunWait, new_key
+from onehouse_tracker.runs._journal import RunJournal
 from onehouse_tracker.runs._judge import Judge
-from onehouse_tracker.runs._kinds import JOB_RUNS, WorkKind
+from onehouse_tracker.runs._kinds import Kinds
 from onehouse_tracker.runs._plan import Plan
+from onehouse_tracker.runs._restored import take_known, what_happened
 from onehouse_tracker.runs._run import Ended, Run
-from onehouse_tracker.runs._starting import Starter, what_started, why_not_started
+from onehouse_tracker.runs._starting import Starter, what_started
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.open_tracker.session import Session
+    from onehouse_tracker.journal import JournalRun
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.protocols import StatusSource
 
@@ -71,7 +75,7 @@ class Book:
         self._session = session
         self._engine = engine
         self._wall_clock = wall_clock
-        self._kinds = {JOB_RUNS.name: JOB_RUNS}
+        self.kinds = Kinds()
         chances = Chances()
         self._plan = Plan(policy.gap, chances)
         self.judge = Judge(
@@ -92,50 +96,43 @@ class Book:
             timeout=policy.poll_timeout,
             failed=self._failed,
         )
+        queue = session.journal_queue
+        self.journal = (
+            RunJournal(queue, wall_clock) if queue is not None and queue.keeps_runs else None
+        )
+        """Where runs are written down, if anywhere."""
         self._running: dict[Run, Followed] = {}
         self._starting: dict[Followed, None] = {}
+        self._writing: dict[Followed, None] = {}
+        self._by_key: WeakValueDictionary[str, Followed] = WeakValueDictionary()
 
     @property
-    def followed(self) -> int:
-        """How many runs and statements are followed."""
-        return len(self._running) + len(self._starting)
+    def running(self) -> int:
+        """How many runs are followed."""
+        return len(self._running)
 
     @property
     def closed(self) -> bool:
         """Whether nothing can be followed any more."""
         return self._engine.closed_by is not None
 
-    def add_kind(self, kind: WorkKind) -> None:
-        """Know one more kind of work."""
-        if kind.name in self._kinds:
-            raise ConfigError(f"there is a kind of work {kind.name!r} already")
-        self._kinds[kind.name] = kind
-
     # --- What is followed ------------------------------------------------------------------
 
-    def read(self, statement: str) -> tuple[WorkKind | None, str | None]:
-        """
-        What a statement starts: the kind of work and its name; nothing, if it starts none.
-
-        Raises:
-            InvalidRequestError: It starts something that could not be followed.
-        """
-        for kind in self._kinds.values():
-            name = kind.starts(statement)
-            if name is not None:
-                return kind, name
-        return None, None
-
     def statement(
-        self, statement: str, label: str | None, *, allow_unfollowed: bool = False
+        self,
+        statement: str,
+        label: str | None,
+        *,
+        allow_unfollowed: bool = False,
+        key: str | None = None,
     ) -> Followed:
         """
-        A statement that is to be sent, which nobody waits for yet.
+        A statement that is to be sent, which nobody waits for yet; *key* is that in the journal.
 
         Raises:
             InvalidRequestError: It starts something that could not be followed.
         """
-        kind, job = self.read(statement)
+        kind, job = self.kinds.started_by(statement)
         followed = Followed(
             at=self._loop.time(),
             label=label,
@@ -143,8 +140,9 @@ class Book:
             kind=kind,
             job=job,
             allow_unfollowed=allow_unfollowed,
+            key=key,
         )
-        self._starting[followed] = None
+        self._by_key[followed.key] = followed
         return followed
 
     def run(self, job_run: JobRun) -> Followed:
@@ -154,7 +152,7 @@ class Book:
         Raises:
             InvalidRequestError: Nobody knows such a kind of work.
         """
-        kind = self._kinds.get(job_run.kind)
+        kind = self.kinds.get(job_run.kind)
         if kind is None:
             raise InvalidRequestError(
                 f"run {job_run.run_id}: there is no kind of work {job_run.kind!r}"
@@ -163,7 +161,8 @@ class Book:
         if run is not None:
             return self._running[run]
         now = self._loop.time()
-        followed = Followed(at=now, label=job_run.label, kind=kind, job=job_run.job)
+        key = f"{kind.name}/{job_run.job}/{job_run.run_id}"
+        followed = Followed(at=now, label=job_run.label, kind=kind, job=job_run.job, key=key)
         self._follow(followed, Run(kind, job_run.job, job_run.run_id, born=now), first=0.0)
         return followed
 
@@ -171,6 +170,8 @@ class Book:
         self._running[run] = followed
         followed.run = run
         self._plan.add(run, self._loop.time(), first=first)
+        if self.journal is not None:
+            self.journal.note(followed)
         self._checks.wake()
 
     # --- From the statement to the run -------------------------------------------------------
@@ -181,62 +182,69 @@ class Book:
 
         Cancelling before the slot comes sends nothing.
         """
+        self._starting[followed] = None
+        self._may_be_sent(followed)
         try:
             await self._starter.send(followed)
         except BaseException:
             self._starting.pop(followed, None)
             raise
 
+    def _may_be_sent(self, followed: Followed) -> None:
+        """From now on it may be sent: in the journal, its statement has a key of its own."""
+        followed.statement_key = new_key()
+        if self.journal is not None:
+            self.journal.note(followed)
+
     def follow_request(self, followed: Followed) -> None:
         """Its statement is accepted: wait for the end of its request, and then of its run."""
+        self._start_task(followed, self._until_started(followed))
+
+    def _start_task(self, followed: Followed, work: Coroutine[Any, Any, None]) -> None:
         followed.task = self._session.start(
-            self._until_started(followed), "onehouse-tracker run", context_inside(self._session)
+            work, "onehouse-tracker run", context_inside(self._session)
         )
 
     def send_and_follow(self, followed: Followed, sent: Callable[[Followed], None]) -> None:
         """The same from the beginning, with a result in any case; *sent* is called between."""
-        followed.task = self._session.start(
-            self._start(followed, sent), "onehouse-tracker run", context_inside(self._session)
-        )
+        self._starting[followed] = None
+        self._start_task(followed, self._start(followed, sent))
 
     def never_sent(self, followed: Followed, why: str) -> None:
         """It is not to be sent any more; it was not sent yet."""
-        self._settle(followed, RunOutcome.NOT_STARTED, why)
+        self._settle(followed, RunOutcome.NOT_STARTED, why, record=False)
         if followed.task is not None:
             followed.task.cancel()
 
     async def _start(self, followed: Followed, sent: Callable[[Followed], None]) -> None:
+        self._may_be_sent(followed)
         try:
             try:
-                await self._starter.send(followed)
+                stopped = await self._starter.attempt(followed)
             finally:
                 sent(followed)
-        except TrackerError as error:
-            known = why_not_started(error)
-            if known is None:
-                self._fail(followed, error)
+        except (TrackerError, asyncio.CancelledError) as error:
+            self._give_up(followed, error)
+        else:
+            if stopped is None:
+                await self._until_started(followed)
             else:
-                self._settle(followed, *known)
-            return
-        except asyncio.CancelledError:
-            self._fail(followed, TrackerClosedError("the tracker was closed"))
-            raise
-        except Exception as error:  # noqa: BLE001 - of the source: nobody knows what it did
-            outcome = RunOutcome.START_UNKNOWN if followed.was_sent else RunOutcome.NOT_STARTED
-            self._settle(followed, outcome, f"{type(error).__name__}: {error}")
-            return
-        await self._until_started(followed)
+                self._settle(followed, *stopped[:2], record=stopped.is_certain)
 
-    async def _until_started(self, followed: Followed) -> None:
+    def _give_up(self, followed: Followed, error: BaseException) -> None:
+        """The project failed, or is closed, before its run was known."""
+        if isinstance(error, asyncio.CancelledError):
+            self._fail(followed, TrackerClosedError("the tracker was closed; what runs continues"))
+            raise error
+        self._fail(followed, error)
+
+    async def _until_started(self, followed: Followed, age: float | None = None) -> None:
         try:
-            result = await self._starter.result(followed)
-        except TrackerError as error:
-            self._fail(followed, error)
-            return
-        except asyncio.CancelledError:
-            self._fail(followed, TrackerClosedError("the tracker was closed; the requests go on"))
-            raise
-        self._started(followed, result)
+            result = await self._starter.result(followed, age=age)
+        except (TrackerError, asyncio.CancelledError) as error:
+            self._give_up(followed, error)
+        else:
+            self._started(followed, result)
 
     def _started(self, followed: Followed, result: Result) -> None:
         started = what_started(followed, result)
@@ -254,6 +262,8 @@ class Book:
         self._follow(
             followed, Run(followed.kind, followed.job, started, born=born), first=_FIRST_CHECK
         )
+        if self.journal is not None:
+            self.journal.took_over(followed)
 
     def _share(self, followed: Followed, other: Followed) -> None:
         """Two ways led to one run: those who wait for *followed* wait for *other* too."""
@@ -271,12 +281,27 @@ class Book:
         if followed is not None:
             self._settle(followed, ended.outcome, ended.error)
 
-    def _settle(self, followed: Followed, outcome: RunOutcome, error: str) -> None:
+    def _settle(
+        self, followed: Followed, outcome: RunOutcome, error: str, *, record: bool = True
+    ) -> None:
+        """Give everyone its outcome, once it is on disk."""
         self._starting.pop(followed, None)
-        wall = self._wall_clock()
-        followed.settle(
-            followed.make_result(outcome, now=self._loop.time(), wall=wall, error=error)
-        )
+        if followed.over or followed.recorded is not None:
+            return
+        now = self._loop.time()
+        result = followed.make_result(outcome, now=now, wall=self._wall_clock(), error=error)
+        if self.journal is None or not record or outcome is RunOutcome.UNREACHABLE:
+            followed.settle(result)
+            return
+        followed.recorded = result
+
+        def written(failure: object, _: float) -> None:
+            self._writing.pop(followed, None)
+            if not isinstance(failure, JournalError):  # else everyone has the error already
+                followed.settle(result)
+
+        self._writing[followed] = None
+        self.journal.record(followed, result, written)
 
     def _fail(self, followed: Followed, error: BaseException) -> None:
         self._starting.pop(followed, None)
@@ -284,13 +309,41 @@ class Book:
 
     def _failed(self, error: BaseException) -> None:
         """The project failed, or is closed: everything is forgotten, and everyone gets it."""
-        everything = [*self._running.values(), *self._starting]
+        known = [*self._running.values(), *self._writing]
         self._running.clear()
+        self._writing.clear()
         self._plan.clear()
-        for followed in everything:
-            if followed.run is not None:
-                followed.fail(error)
+        for followed in known:
+            followed.fail(error)
         # What has no run yet has a waiter of its own in the engine, which learns of it.
+
+    # --- What an earlier run of this program left ----------------------------------------
+
+    def restore(self, row: JournalRun, statement: str | None = None) -> Followed:
+        """Follow again what the journal has; *statement* is its text, where that is known."""
+        if (other := self._by_key.get(row.key)) is not None:
+            return other
+        now, kind = self._loop.time(), self.kinds.get(row.kind or "")
+        followed = Followed(
+            at=now, label=row.label, statement=statement, kind=kind, job=row.job, key=row.key
+        )
+        self._by_key[row.key] = followed
+        if take_known(followed, row, is_kind_known=row.kind is None or kind is not None, now=now):
+            return followed
+        since = row.started_at or row.added_at
+        age = max(0.0, (self._wall_clock() - since).total_seconds())
+        if row.run_id is not None and kind is not None:
+            run = Run(kind, row.job or "", row.run_id, born=now - age)
+            other_run = self._plan.find(kind.name, run.job, run.run_id)
+            if other_run is not None:
+                return self._running[other_run]
+            self._follow(followed, run, first=0.0)
+        elif row.request_id is not None:
+            self._starting[followed] = None
+            self._start_task(followed, self._until_started(followed, age))
+        else:
+            self._settle(followed, *what_happened(row))
+        return followed
 
     # --- Who waits -------------------------------------------------------------------------------
 
@@ -305,11 +358,10 @@ class Book:
         """Settle what *wait* still waits for with what can be said now."""
         wait.expired = True
         now, wall = self._loop.time(), self._wall_clock()
-        for position, followed in tuple(wait.open_members()):
-            result = followed.stopped(now=now, wall=wall)
-            followed.waits.pop((wait, position), None)
-            if not followed.waits:
-                self._drop(followed)
+        waiting = tuple(wait.open_members())
+        results = [followed.stopped(now=now, wall=wall) for _, followed in waiting]
+        self.leave(wait)
+        for (position, _), result in zip(waiting, results, strict=True):
             wait.settle(position, result)
 
     def _drop(self, followed: Followed) -> None:
@@ -330,22 +382,7 @@ class Book:
 
         Raises what `RunHandle.cancel_run` raises.
         """
-        run, kind = followed.run, followed.kind
-        if run is None or kind is None:
-            raise InvalidRequestError("the run is not known yet, so nothing can be canceled")
-        if kind.cancel is None:
-            raise InvalidRequestError(f"a {kind.name} cannot be canceled")
-        order = Followed(
-            at=self._loop.time(),
-            label=f"CANCEL {kind.name.upper()}",
-            statement=kind.cancel(run.job, run.run_id),
-        )
-        await self._starter.send(order)
-        result = await self._starter.result(order)
-        said = result.status or str(result.outcome)
-        followed.cancellation = (
-            said if result.outcome is Outcome.SUCCEEDED else f"{said}: {result.reason}"
-        )
-        if run in self._running:
-            self._plan.hurry(run, self._loop.time())
+        followed.cancellation = await self._starter.cancel(followed)
+        if followed.run in self._running:
+            self._plan.hurry(followed.run, self._loop.time())
             self._checks.wake()

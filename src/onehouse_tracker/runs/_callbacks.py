@@ -5,7 +5,7 @@ Calls the user's ``on_result`` with results of runs, as it is called with those 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from onehouse_tracker._engine.open_tracker.callbacks import Callbacks
@@ -49,11 +49,14 @@ class _Calls(Callbacks):
         super().__init__(callback, session, interrupt)
         self._journal_queue = None  # it acknowledges requests
         self.by_position: dict[int, Exception] = {}
+        self.arrived: Callable[[int], None] | None = None
 
     async def _call(self, result: Any) -> BaseException | None:
         raised = await super()._call(result.result)
         if isinstance(raised, Exception):
             self.by_position[result.position] = raised
+        elif raised is None and self.arrived is not None:
+            self.arrived(result.position)
         return raised
 
 
@@ -78,9 +81,13 @@ class RunCallbacks:
         """What the callback raised, by position."""
         return self._calls.by_position
 
-    def start(self, wait: RunWait) -> None:
-        """Begin to call; what ends the program ends *wait* too."""
+    def start(
+        self, wait: RunWait, acknowledge: Callable[[Iterable[str]], None] | None = None
+    ) -> None:
+        """Begin to call; what ends the program ends *wait* too.  What arrived is acknowledged."""
         self._wait = wait
+        if acknowledge is not None:
+            self._calls.arrived = lambda position: acknowledge((wait.keys[position],))
         self._task = self._session.start(self._calls.run(), "onehouse-tracker callbacks of runs")
 
     def _interrupt(self, error: BaseException) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._run import Run
 
-__all__ = ["Followed", "RunWait"]
+__all__ = ["Followed", "RunWait", "new_key"]
+
+
+def new_key() -> str:
+    """Tells one run, or one attempt to send a statement, from every other one."""
+    return uuid.uuid4().hex
 
 
 class Followed:
@@ -46,6 +52,7 @@ class Followed:
         kind: WorkKind | None = None,
         job: str | None = None,
         allow_unfollowed: bool = False,
+        key: str | None = None,
     ) -> None:
         self.joined_at = at
         self.label = label
@@ -53,6 +60,15 @@ class Followed:
         self.kind = kind
         self.job = job
         self.allow_unfollowed = allow_unfollowed
+        self.key = new_key() if key is None else key
+        """Its place in the journal."""
+        self.statement_key: str | None = None
+        """That of its statement, once it may be sent."""
+        self.batch: str | None = None
+        self.position: int | None = None
+        """The call that it is part of, and its place there."""
+        self.recorded: RunResult | None = None
+        """Its outcome, on its way to the journal."""
         self.was_sent = False
         """Whether the statement may have reached the server."""
         self.request_id: str | None = None
@@ -103,6 +119,8 @@ class Followed:
 
     def stopped(self, *, now: float, wall: datetime) -> RunResult:
         """What a waiter gets that stops now: what is still possible."""
+        if self.recorded is not None:
+            return self.recorded
         if self.run is not None:
             return self.make_result(RunOutcome.TIMED_OUT, now=now, wall=wall)
         if self.request_id is None and not self.was_sent:
@@ -152,6 +170,8 @@ class RunWait:
         self.members: list[Followed | None] = []
         """What it waits for, by position."""
         self.labels: list[str | None] = []
+        self.keys: list[str] = []
+        """Their places in the journal."""
         self._results: list[RunResult | None] = []
         self._open = 0
         self.feeding = True
@@ -186,6 +206,7 @@ class RunWait:
         position = len(self.members)
         self.members.append(followed)
         self.labels.append(label)
+        self.keys.append(followed.key)
         self._results.append(None)
         self._open += 1
         if followed.result is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
@@ -36,7 +36,7 @@ class RunHandle:
         asyncio.CancelledError: `cancel` was called first.
     """
 
-    __slots__ = ("__weakref__", "_cancel_run", "_leave", "_wait", "followed")
+    __slots__ = ("__weakref__", "_cancel_run", "_leave", "_told", "_wait", "followed")
 
     def __init__(
         self,
@@ -44,12 +44,14 @@ class RunHandle:
         wait: RunWait,
         leave: Callable[[RunWait], None],
         cancel_run: Callable[[Followed], Awaitable[None]],
+        told: Callable[[Iterable[str]], None] | None = None,
     ) -> None:
         self.followed = followed
         """What the tracker knows of it; not for users."""
         self._wait = wait
         self._leave = leave
         self._cancel_run = cancel_run
+        self._told = told
 
     def __repr__(self) -> str:
         if not self._wait.over:
@@ -109,6 +111,8 @@ class RunHandle:
         if self.cancelled():
             raise self._cancelled()
         self._wait.raise_error()
+        if self._told is not None:
+            self._told(self._wait.keys)
         return self._wait.results()[0]
 
     def cancelled(self) -> bool:
@@ -166,18 +170,25 @@ class RunCompletions(AsyncIterator["RunResult"]):
     Results in the order in which the runs end.
 
     An async iterator and an async context manager.  Leaving the ``async with`` block, or
-    `aclose`, stops the checks of what nobody else follows.
+    `aclose`, stops the checks of what nobody else follows.  With a journal, asking for the next
+    result acknowledges the one before.
 
     Raises:
         ProjectError: After the results that were known before it.
     """
 
     def __init__(
-        self, wait: RunWait, arrived: deque[RunResult], release: Callable[[], None]
+        self,
+        wait: RunWait,
+        arrived: deque[tuple[int, RunResult]],
+        release: Callable[[], None],
+        acknowledge: Callable[[Iterable[str]], None] | None = None,
     ) -> None:
         self._wait = wait
         self._arrived = arrived
         self._release = release
+        self._acknowledge = acknowledge
+        self._taken: str | None = None
 
     def __repr__(self) -> str:
         return f"<RunCompletions: {len(self._arrived)} arrived, {self._wait.open} not ended>"
@@ -191,13 +202,18 @@ class RunCompletions(AsyncIterator["RunResult"]):
 
         Cancelling loses nothing: the next call gets the result.
         """
+        taken, self._taken = self._taken, None
+        if taken is not None and self._acknowledge is not None:
+            self._acknowledge((taken,))
         while not self._arrived:
             if self._wait.over:
                 self._release()
                 self._wait.raise_error()
                 raise StopAsyncIteration
             await self._wait.changed()
-        return self._arrived.popleft()
+        position, result = self._arrived.popleft()
+        self._taken = self._wait.keys[position]
+        return result
 
     async def __aenter__(self) -> Self:
         return self

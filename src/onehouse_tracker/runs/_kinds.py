@@ -13,10 +13,10 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from onehouse_tracker._checks import check_job_name, check_run_id
-from onehouse_tracker.errors import InvalidRequestError
+from onehouse_tracker.errors import ConfigError, InvalidRequestError
 from onehouse_tracker.run_results import RunOutcome
 
-__all__ = ["JOB_RUNS", "KeyPath", "Meaning", "WorkKind", "job_started_by"]
+__all__ = ["JOB_RUNS", "KeyPath", "Kinds", "Meaning", "WorkKind", "job_started_by"]
 
 KeyPath: TypeAlias = tuple[str, ...]
 """The keys that lead to a value, from the top of ``apiResponse``."""
@@ -186,3 +186,38 @@ JOB_RUNS = WorkKind(
     witness="SHOW JOBS",
 )
 """Runs of jobs: ``RUN JOB`` and ``CREATE AND RUN JOB``."""
+
+
+class Kinds:
+    """The kinds of work that one tracker knows: runs of jobs, and what users added."""
+
+    def __init__(self) -> None:
+        self._by_name = {JOB_RUNS.name: JOB_RUNS}
+
+    def add(self, kind: WorkKind) -> None:
+        """
+        Know one more.
+
+        Raises:
+            ConfigError: There is one of this name.
+        """
+        if kind.name in self._by_name:
+            raise ConfigError(f"there is a kind of work {kind.name!r} already")
+        self._by_name[kind.name] = kind
+
+    def get(self, name: str) -> WorkKind | None:
+        """The kind of this name, if there is one."""
+        return self._by_name.get(name)
+
+    def started_by(self, statement: str) -> tuple[WorkKind | None, str | None]:
+        """
+        What a statement starts: the kind of work and its name; nothing, if it starts none.
+
+        Raises:
+            InvalidRequestError: It starts something that could not be followed.
+        """
+        for kind in self._by_name.values():
+            name = kind.starts(statement)
+            if name is not None:
+                return kind, name
+        return None, None

@@ -10,8 +10,11 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from onehouse_tracker.errors import TrackerError
+from onehouse_tracker.runs._followed import new_key
+from onehouse_tracker.runs._journal import batch_hash
 
 if TYPE_CHECKING:
+    from onehouse_tracker.journal import JournalRun
     from onehouse_tracker.run_results import RunResult
     from onehouse_tracker.runs._book import Book
     from onehouse_tracker.runs._followed import Followed, RunWait
@@ -43,10 +46,12 @@ class Queue:
 
         allow_unfollowed: Whether `RunOutcome.STARTED` is ok.
 
+        resume: Whether only what an earlier call has not sent is sent.
+
         start: Starts a task that belongs to the tracker.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of one call
         self,
         book: Book,
         statements: list[str],
@@ -56,6 +61,7 @@ class Queue:
         stop_on_failure: bool,
         cancel_runs: bool,
         allow_unfollowed: bool,
+        resume: bool,
         start: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._book = book
@@ -65,26 +71,29 @@ class Queue:
         self._stop_on_failure = stop_on_failure
         self._cancel_runs = cancel_runs
         self._allow_unfollowed = allow_unfollowed
+        self._resume = resume
         self._start = start
         self._open: set[int] = set()
         self._failed: RunResult | None = None
         self._wait: RunWait | None = None
         self._sending: dict[Followed, None] = {}
+        self._known: dict[int, JournalRun] = {}
         self._news = asyncio.Event()
 
     async def feed(self, wait: RunWait) -> None:
         """Send one after the other, as many as may be open; return when all are sent."""
         self._wait = wait
-        for number, statement in enumerate(self._statements):
-            followed = self._book.statement(
-                statement, self._label, allow_unfollowed=self._allow_unfollowed
-            )
+        for number, followed in enumerate(await self._planned()):
             while self._must_wait and not (self._failed or wait.over or wait.expired):
                 self._news.clear()
                 await self._news.wait()
             position = wait.join(followed, None)
             if wait.error is not None:
                 return
+            if followed.over or not self._is_to_be_sent(number):
+                if not followed.over:
+                    self._open.add(position)
+                continue
             if self._failed is not None or wait.expired:
                 self._book.never_sent(followed, self._why(number))
                 continue
@@ -92,6 +101,43 @@ class Queue:
             self._sending[followed] = None
             self._book.send_and_follow(followed, self._sent)
         wait.fed()
+
+    async def _planned(self) -> list[Followed]:
+        """What is to be followed, by position: written down before the first one is sent."""
+        journal = self._book.journal
+        batch = ""
+        if journal is not None:
+            batch = batch_hash(self._statements)
+            if self._resume:
+                self._known = {
+                    row.position: row
+                    for row in await journal.read_batch(batch)
+                    if row.position is not None
+                }
+            batch = f"{batch}:{new_key()}"
+        planned = [self._plan(number, batch) for number in range(len(self._statements))]
+        if journal is not None and not self._known:
+            await journal.plan(planned)
+        return planned
+
+    def _plan(self, number: int, batch: str) -> Followed:
+        row = self._known.get(number)
+        statement = self._statements[number]
+        if row is not None and not row.never_sent:
+            return self._book.restore(row, statement)
+        followed = self._book.statement(
+            statement,
+            self._label,
+            allow_unfollowed=self._allow_unfollowed,
+            key=None if row is None else row.key,
+        )
+        followed.batch = (batch or None) if row is None else row.batch
+        followed.position = number
+        return followed
+
+    def _is_to_be_sent(self, number: int) -> bool:
+        row = self._known.get(number)
+        return row is None or row.never_sent
 
     def _why(self, number: int) -> str:
         if self._failed is None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onehouse_tracker import events
 from onehouse_tracker._engine.open_tracker.submission import submit_once
+from onehouse_tracker._engine.tracked import Joining
+from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.errors import (
     InvalidRequestError,
     SubmissionError,
@@ -21,15 +23,15 @@ from onehouse_tracker.errors import (
 from onehouse_tracker.models import Outcome, Request, response_of
 from onehouse_tracker.protocols import SubmissionSource
 from onehouse_tracker.run_results import RunOutcome
+from onehouse_tracker.runs._followed import Followed
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.open_tracker.session import Session
     from onehouse_tracker.models import Result, StatusReply
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.protocols import StatusSource
-    from onehouse_tracker.runs._followed import Followed
 
-__all__ = ["Starter", "what_started"]
+__all__ = ["Starter", "Stopped", "what_started"]
 
 _NOTHING_RUNS = frozenset({Outcome.FAILED, Outcome.INVALID})
 _ENDED_WELL = frozenset({Outcome.SUCCEEDED, Outcome.PARTIALLY_SUCCEEDED})
@@ -54,6 +56,15 @@ class _Watched:
         except (ThrottledError, SubmissionRejectedError, SubmissionUnsentError):
             self._followed.was_sent = False
             raise
+
+
+class Stopped(NamedTuple):
+    """Why a statement came no further."""
+
+    outcome: RunOutcome
+    error: str
+    is_certain: bool = True
+    """Whether it is worth writing down: what was never sent can still be sent."""
 
 
 class Starter:
@@ -98,7 +109,30 @@ class Starter:
             journal_queue=session.journal_queue,
             under_way=session.submissions,
             accepted=partial(self._accepted, followed),
+            key=followed.statement_key,
         )
+
+    async def attempt(self, followed: Followed) -> Stopped | None:
+        """
+        Send its statement, once; return what follows if it was not accepted.
+
+        Raises:
+            ProjectError: The project failed, or the tracker is closed.
+        """
+        try:
+            await self.send(followed)
+        except SubmissionUnsentError as error:
+            return Stopped(RunOutcome.NOT_STARTED, str(error), is_certain=False)
+        except (SubmissionRejectedError, InvalidRequestError) as error:
+            return Stopped(RunOutcome.NOT_STARTED, str(error))
+        except SubmissionError as error:
+            return Stopped(RunOutcome.START_UNKNOWN, str(error))
+        except TrackerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of the source: nobody knows what it did
+            outcome = RunOutcome.START_UNKNOWN if followed.was_sent else RunOutcome.NOT_STARTED
+            return Stopped(outcome, f"{type(error).__name__}: {error}", is_certain=False)
+        return None
 
     def _accepted(self, followed: Followed, request_id: str) -> None:
         followed.request_id = request_id
@@ -108,14 +142,22 @@ class Starter:
                 events.StatementSubmitted(at=now, request_id=request_id, label=followed.label)
             )
 
-    async def result(self, followed: Followed) -> Result:
+    async def result(self, followed: Followed, *, age: float | None = None) -> Result:
         """
         Wait until its request has ended.
+
+        Args:
+            followed: What waits.
+
+            age: Seconds since it was submitted by an earlier run of this program; it is polled
+                whatever the journal knows, which may have kept no response.
 
         Raises:
             ProjectError: The project failed, or the tracker is closed.
         """
         session = self._session
+        if age is not None:
+            return await self._polled_anew(followed, age)
         request = Request(followed.request_id or "", label=followed.label)
         handle = session.track(session.opened(), request, first_look=self._policy.gap_min)
         try:
@@ -123,6 +165,47 @@ class Starter:
         finally:
             handle.cancel()
         return followed.request
+
+    async def _polled_anew(self, followed: Followed, age: float) -> Result:
+        request_id = followed.request_id or ""
+        engine = self._session.opened()
+        wait = Wait()
+        engine.open(wait)
+        engine.join(wait, Joining(request_id, followed.label, age, on_disk=True))
+        wait.fed()
+        try:
+            await wait.until_over()
+        finally:
+            engine.leave(wait)
+        wait.raise_error()
+        followed.request = wait.results()[request_id]
+        return followed.request
+
+    async def cancel(self, followed: Followed) -> str:
+        """
+        Have the server cancel a run; return what it said.
+
+        Raises:
+            InvalidRequestError: The run is not known, or such work cannot be canceled.
+
+            SubmissionError: The statement was refused, never sent, or is of unknown fate.
+
+            ProjectError: The project failed, or the tracker is closed.
+        """
+        run, kind = followed.run, followed.kind
+        if run is None or kind is None:
+            raise InvalidRequestError("the run is not known yet, so nothing can be canceled")
+        if kind.cancel is None:
+            raise InvalidRequestError(f"a {kind.name} cannot be canceled")
+        order = Followed(
+            at=asyncio.get_running_loop().time(),
+            label=f"CANCEL {kind.name.upper()}",
+            statement=kind.cancel(run.job, run.run_id),
+        )
+        await self.send(order)
+        result = await self.result(order)
+        said = result.status or str(result.outcome)
+        return said if result.outcome is Outcome.SUCCEEDED else f"{said}: {result.reason}"
 
 
 def what_started(followed: Followed, result: Result) -> tuple[RunOutcome, str] | str:
@@ -144,12 +227,3 @@ def what_started(followed: Followed, result: Result) -> tuple[RunOutcome, str] |
     if run_id is None:
         return RunOutcome.STARTED, "started, but no run ID came back, so it cannot be followed"
     return run_id
-
-
-def why_not_started(error: TrackerError) -> tuple[RunOutcome, str] | None:
-    """What an error of sending says about the run; `None` if it is about the whole project."""
-    if isinstance(error, SubmissionRejectedError | SubmissionUnsentError | InvalidRequestError):
-        return RunOutcome.NOT_STARTED, str(error)
-    if isinstance(error, SubmissionError):
-        return RunOutcome.START_UNKNOWN, str(error)
-    return None

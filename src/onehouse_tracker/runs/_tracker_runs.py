@@ -4,9 +4,8 @@ The runs of one tracker: what users call ``tracker.runs``.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, final
@@ -16,8 +15,17 @@ from onehouse_tracker._engine.open_tracker.validation import check_timeout
 from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
+from onehouse_tracker.runs import _restored as restored
 from onehouse_tracker.runs._book import Book
-from onehouse_tracker.runs._callbacks import OnRunResult, RunCallbacks
+from onehouse_tracker.runs._callbacks import OnRunResult
+from onehouse_tracker.runs._calls import (
+    all_checked,
+    checked,
+    expire_after,
+    join_all,
+    release,
+    until_all,
+)
 from onehouse_tracker.runs._followed import Followed, RunWait
 from onehouse_tracker.runs._handles import RunCompletions, RunHandle
 from onehouse_tracker.runs._queue import Queue
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.open_tracker.session import Session
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.protocols import StatusSource
+    from onehouse_tracker.runs._journal import RunJournal
     from onehouse_tracker.runs._kinds import WorkKind
 
 __all__ = ["Runs"]
@@ -59,7 +68,7 @@ class Runs:
         self._kinds: list[WorkKind] = []
 
     def __repr__(self) -> str:
-        return f"<Runs: {0 if self._book is None else self._book.followed} followed>"
+        return f"<Runs: {0 if self._book is None else self._book.running} followed>"
 
     @property
     def not_run_grace(self) -> float:
@@ -82,7 +91,7 @@ class Runs:
             ConfigError: There is a kind of this name already.
         """
         if self._book is not None:
-            self._book.add_kind(kind)
+            self._book.kinds.add(kind)
         self._kinds.append(kind)
 
     # --- Following -------------------------------------------------------------------------
@@ -137,7 +146,7 @@ class Runs:
 
             TrackerClosedError: The tracker is not open.
         """
-        return self._handle(self._opened().run(_checked(run)))
+        return self._handle(self._opened().run(checked(run)))
 
     async def wait_all(
         self,
@@ -175,12 +184,12 @@ class Runs:
         """
         book = self._opened()
         check_timeout(timeout)
-        wanted = _all_checked(runs)
+        wanted = all_checked(runs)
 
         async def feed(wait: RunWait) -> None:
-            self._join_all(book, wait, wanted)
+            join_all(book, wait, wanted)
 
-        return await self._until_all(book, feed, timeout, on_result)
+        return await until_all(self._session, book, feed, timeout, on_result)
 
     def as_completed(
         self, runs: Iterable[JobRun | RunHandle], *, timeout: float | None = None
@@ -206,14 +215,64 @@ class Runs:
         """
         book = self._opened()
         check_timeout(timeout)
-        wanted = _all_checked(runs)
-        arrived: deque[RunResult] = deque()
-        wait = RunWait(on_each=lambda _, result: arrived.append(result))
-        self._join_all(book, wait, wanted)
-        timer = self._expire_after(book, wait, timeout)
-        return RunCompletions(wait, arrived, partial(_release, book, wait, timer))
+        wanted = all_checked(runs)
+        arrived: deque[tuple[int, RunResult]] = deque()
+        wait = RunWait(on_each=lambda *ended: arrived.append(ended))
+        join_all(book, wait, wanted)
+        return self._completions(book, wait, arrived, timeout)
 
-    async def execute_all(
+    def resume(self, *, timeout: float | None = None) -> RunCompletions:
+        """
+        Continue with everything that the journal has and nobody acknowledged.
+
+        Runs are followed to their end, also those whose run ID was not known yet.  A statement
+        of which nobody knows whether it was sent comes as `START_UNKNOWN`.  One that was never
+        sent comes as `NOT_STARTED`; the same `execute_all` with ``resume=True`` sends it.
+
+        A result is acknowledged, and not delivered by this method again: here and with
+        `as_completed`, when the next one is asked for; with ``on_result``, when the callback
+        returned without an error; otherwise when the tracker's block ends without an exception.
+
+        Args:
+            timeout: Seconds from now; what has not ended then comes as `TIMED_OUT`.
+
+        Returns:
+            What `as_completed` returns.
+
+        Raises:
+            ConfigError: The tracker has no journal, or one that keeps no runs.
+
+            TrackerClosedError: The tracker is not open.
+
+            JournalError: From the iterator: the journal cannot be read.
+        """
+        book = self._opened()
+        check_timeout(timeout)
+        journal = self._journal(book)
+        arrived: deque[tuple[int, RunResult]] = deque()
+        wait = RunWait(on_each=lambda *ended: arrived.append(ended))
+        restored.resume(journal, wait, restore=book.restore, expire=book.expire)
+        return self._completions(book, wait, arrived, timeout)
+
+    def _completions(
+        self,
+        book: Book,
+        wait: RunWait,
+        arrived: deque[tuple[int, RunResult]],
+        timeout: float | None,
+    ) -> RunCompletions:
+        timer = expire_after(book, wait, timeout)
+        journal = book.journal
+        acknowledge = None if journal is None else journal.acknowledge
+        return RunCompletions(wait, arrived, partial(release, book, wait, timer), acknowledge)
+
+    @staticmethod
+    def _journal(book: Book) -> RunJournal:
+        if book.journal is None:
+            raise ConfigError("there is nothing to resume from: give the tracker a SqliteJournal")
+        return book.journal
+
+    async def execute_all(  # noqa: PLR0913 - the settings of one call
         self,
         statements: Iterable[str],
         *,
@@ -224,6 +283,7 @@ class Runs:
         stop_on_failure: bool = False,
         cancel_runs: bool = False,
         allow_unfollowed: bool = False,
+        resume: bool = False,
     ) -> RunResults:
         """
         Submit statements in order, and follow what they start to its real end.
@@ -248,6 +308,9 @@ class Runs:
 
             allow_unfollowed: Whether `RunOutcome.STARTED` counts as ok.
 
+            resume: Whether this is the same call again, after a crash: only what was never sent
+                is sent, and everything else is followed.  It needs a journal.
+
         Returns:
             One result per statement, in the order given.
 
@@ -268,9 +331,11 @@ class Runs:
             raise InvalidRequestError(
                 "give a list of statements; for one statement use tracker.runs.submit(statement)"
             )
+        if resume:
+            self._journal(book)
         wanted = [check_statement(statement) for statement in statements]
         for statement in wanted:
-            book.read(statement)
+            book.kinds.started_by(statement)
         queue = Queue(
             book,
             wanted,
@@ -279,9 +344,12 @@ class Runs:
             stop_on_failure=stop_on_failure,
             cancel_runs=cancel_runs,
             allow_unfollowed=allow_unfollowed,
+            resume=resume,
             start=self._session.start,
         )
-        return await self._until_all(book, queue.feed, timeout, on_result, on_each=queue.ended)
+        return await until_all(
+            self._session, book, queue.feed, timeout, on_result, on_each=queue.ended
+        )
 
     async def cancel_run(self, run: JobRun) -> RunResult:
         """
@@ -316,7 +384,7 @@ class Runs:
             )
             self._book.judge.not_run_grace = self._not_run_grace
             for kind in self._kinds:
-                self._book.add_kind(kind)
+                self._book.kinds.add(kind)
         return self._book
 
     def _handle(self, followed: Followed) -> RunHandle:
@@ -324,75 +392,5 @@ class Runs:
         wait = RunWait()
         wait.join(followed, None)
         wait.fed()
-        return RunHandle(followed, wait, book.leave, book.cancel_run)
-
-    @staticmethod
-    def _join_all(book: Book, wait: RunWait, runs: list[JobRun | RunHandle]) -> None:
-        for run in runs:
-            if isinstance(run, RunHandle):
-                wait.join(run.followed, None)
-            else:
-                wait.join(book.run(run), run.label)
-        wait.fed()
-
-    @staticmethod
-    def _expire_after(
-        book: Book, wait: RunWait, timeout: float | None
-    ) -> asyncio.TimerHandle | None:
-        if timeout is None:
-            return None
-        loop = asyncio.get_running_loop()
-        return loop.call_at(loop.time() + timeout, book.expire, wait)
-
-    async def _until_all(
-        self,
-        book: Book,
-        feed: Callable[[RunWait], Awaitable[None]],
-        timeout: float | None,
-        on_result: OnRunResult | None,
-        on_each: Callable[[int, RunResult], None] | None = None,
-    ) -> RunResults:
-        callbacks = None if on_result is None else RunCallbacks(on_result, self._session)
-
-        def ended(position: int, result: RunResult) -> None:
-            if callbacks is not None:
-                callbacks.put(position, result)
-            if on_each is not None:
-                on_each(position, result)
-
-        wait = RunWait(on_each=ended)
-        if callbacks is not None:
-            callbacks.start(wait)
-        timer = self._expire_after(book, wait, timeout)
-        try:
-            await feed(wait)
-            await wait.until_over()
-            if callbacks is not None:
-                await callbacks.until_done()
-        finally:
-            _release(book, wait, timer)
-            if callbacks is not None:
-                await callbacks.aclose()
-        wait.raise_error()
-        return RunResults(
-            wait.results(), callback_errors=None if callbacks is None else callbacks.errors
-        )
-
-
-def _release(book: Book, wait: RunWait, timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
-    book.leave(wait)
-    wait.fed()
-
-
-def _checked(run: object) -> JobRun:
-    if isinstance(run, JobRun):
-        return run
-    raise InvalidRequestError(f"a run is a JobRun(job, run_id), not {type(run).__name__}")
-
-
-def _all_checked(runs: Iterable[JobRun | RunHandle]) -> list[JobRun | RunHandle]:
-    if isinstance(runs, JobRun | RunHandle | str | bytes):
-        raise InvalidRequestError(f"give a list of runs, not one {type(runs).__name__}")
-    return [run if isinstance(run, RunHandle) else _checked(run) for run in runs]
+        told = None if book.journal is None else book.journal.told
+        return RunHandle(followed, wait, book.leave, book.cancel_run, told)

@@ -81,7 +81,7 @@ class Submissions:
         await self._news.wait()
 
 
-async def submit_once(
+async def submit_once(  # noqa: PLR0913 - what a statement is sent with
     engine: Engine,
     source: StatusSource,
     statement: str,
@@ -91,13 +91,15 @@ async def submit_once(
     journal_queue: JournalQueue | None = None,
     under_way: Submissions | None = None,
     accepted: Callable[[str], None] | None = None,
+    key: str | None = None,
 ) -> str:
     """
     Submit *statement* when its slot comes, and return the request ID.
 
     With a *journal_queue*, the intent is on disk before anything is sent, and the request ID
     before anyone waits for it.  *accepted* is told the request ID as soon as the server has
-    said it, whatever happens then.  Raises what `Tracker.submit` raises.
+    said it, whatever happens then.  *key* tells this attempt from others in the journal; `None`
+    makes one.  Raises what `Tracker.submit` raises.
     """
     if not isinstance(source, SubmissionSource):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
@@ -117,7 +119,7 @@ async def submit_once(
                 raise copy.copy(engine.last_failure)
             if (closed_by := engine.closed_by) is not None:
                 raise copy.copy(closed_by) from closed_by.__cause__
-            key = await _intend(journal_queue, statement, label)
+            key = await _intend(journal_queue, statement, label, key)
             try:
                 request_id = await _send(engine, source, statement, timeout, attempt, accepted)
             except BaseException as error:
@@ -161,8 +163,10 @@ class _Attempt:
             turns.release()
 
 
-async def _intend(journal_queue: JournalQueue, statement: str, label: str | None) -> str:
-    key = journal_queue.new_key()
+async def _intend(
+    journal_queue: JournalQueue, statement: str, label: str | None, key: str | None
+) -> str:
+    key = key or journal_queue.new_key()
     try:
         await journal_queue.intend(key, statement, label)
     except BaseException:
