@@ -46,6 +46,9 @@ __all__ = [
     "SourceError",
     "SqliteJournal",
     "StaleConnectionError",
+    "StatementResult",
+    "StatementResults",
+    "StatementState",
     "StatusError",
     "StatusReply",
     "StatusSource",
@@ -63,6 +66,7 @@ __all__ = [
     "TransportError",
     "UnauthorizedError",
     "__version__",
+    "statements_of",
 ]
 
 # An application that configures no logging gets none: what matters is in results and errors.
@@ -113,6 +117,12 @@ if TYPE_CHECKING:
     from onehouse_tracker.protocols import StatusSource, SubmissionSource
     from onehouse_tracker.results import PoolResults, Results
     from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
+    from onehouse_tracker.statement_results import (
+        StatementResult,
+        StatementResults,
+        StatementState,
+        statements_of,
+    )
     from onehouse_tracker.stats import PoolStats, TrackerStats
     from onehouse_tracker.tracker import Tracker
 
@@ -136,7 +146,11 @@ else:
         "RunResult": "run_results",
         "RunResults": "run_results",
         "SqliteJournal": "journal",
+        "StatementResult": "statement_results",
+        "StatementResults": "statement_results",
+        "StatementState": "statement_results",
         "StatusSource": "protocols",
+        "statements_of": "statement_results",
         "SubmissionSource": "protocols",
         "Tracker": "tracker",
         "TrackerPool": "pool",

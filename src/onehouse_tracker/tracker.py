@@ -11,9 +11,10 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
+    Iterable,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -21,19 +22,20 @@ from typing import TYPE_CHECKING, Self, Unpack, final
 
 from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
-from onehouse_tracker._engine.open_tracker.callbacks import Callbacks, OnResult
-from onehouse_tracker._engine.open_tracker.feeding import tell_if_cancelled
+from onehouse_tracker._engine.open_tracker.callbacks import OnResult
+from onehouse_tracker._engine.open_tracker.collecting import collect
 from onehouse_tracker._engine.open_tracker.resumption import Resumption
 from onehouse_tracker._engine.open_tracker.session import (
     Session,
 )
+from onehouse_tracker._engine.open_tracker.statements import Statements
 from onehouse_tracker._engine.open_tracker.submission import submit_once
-from onehouse_tracker._engine.open_tracker.teardown import cancel_and_wait, release
+from onehouse_tracker._engine.open_tracker.teardown import release
 from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout
 from onehouse_tracker._engine.source import project_key_of
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.times import utc_now
-from onehouse_tracker.errors import ConfigError, TrackerClosedError
+from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
 from onehouse_tracker.handles import Completions, Handle
 from onehouse_tracker.limiters import LocalLimiter, RateLimiter, limiter_from
 from onehouse_tracker.limiters._connected import ConnectedLimiter
@@ -45,6 +47,7 @@ from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.protocols import HoldingSource, StatusSource
 from onehouse_tracker.results import Results
 from onehouse_tracker.settings import OnJournalError, TrackerSettings
+from onehouse_tracker.statement_results import StatementResults
 from onehouse_tracker.stats import TrackerStats
 
 if TYPE_CHECKING:
@@ -249,8 +252,8 @@ class Tracker:
 
             default_label: The label of requests that have none of their own.
 
-            on_result: Called with each `Result` as it is known, one at a time: coroutine
-                functions as a task, plain functions in a worker thread.  What it raises is
+            on_result: A plain function is called in another thread, a coroutine function on the
+                event loop: with each `Result` as it is known, one at a time.  What it raises is
                 logged, kept in `Results.callback_errors`, and disturbs nobody.  This call
                 returns when the last callback has.
 
@@ -286,44 +289,11 @@ class Tracker:
         """Wait as `wait_all` does; *on_each* sees each result at once, and must not block."""
         session = self._session
         engine = session.opened()
-        if on_result is None:
-            wait = Wait(on_each=on_each, acknowledge=session.acknowledge)
-            async with session.waiting(engine, wait, request_ids, timeout, label):
-                await wait.until_over()
-            wait.raise_error()
-            return session.handed_out(wait)
 
-        def told(result: Result) -> None:
-            callbacks.put(result)
-            if on_each is not None:
-                on_each(result)
+        def waiting(wait: Wait) -> AbstractAsyncContextManager[None]:
+            return session.waiting(engine, wait, request_ids, timeout, label)
 
-        wait = Wait(on_each=told, acknowledge=session.acknowledge)
-        callbacks = Callbacks(on_result, session, wait.fail)
-        caller = session.start(callbacks.run(), "onehouse-tracker callbacks")
-        caller.add_done_callback(partial(tell_if_cancelled, wait, "calls on_result"))
-        try:
-            async with session.waiting(engine, wait, request_ids, timeout, label):
-                await wait.until_over()
-            callbacks.finish()
-            # Not awaited itself: closing cancels it, and that cancels nobody who waits here.
-            await asyncio.wait([caller])
-            if not caller.cancelled() and (failure := caller.exception()) is not None:
-                raise failure
-            if callbacks.interruption is not None:
-                raise callbacks.interruption
-        finally:
-            await cancel_and_wait(caller)
-        wait.error = wait.error or callbacks.failure
-        if caller.cancelled() and wait.error is None:
-            what = "the tracker was closed" if engine.closed_by else "its task was cancelled"
-            wait.error = TrackerClosedError(f"{what} before every callback had run")
-        wait.raise_error()
-        return Results(
-            wait.results().values(),
-            callback_errors=callbacks.errors,
-            acknowledge=session.acknowledge,
-        )
+        return await collect(session, engine, waiting, on_result, on_each)
 
     def as_completed(
         self,
@@ -521,6 +491,135 @@ class Tracker:
                 pending=(request.request_id,),
             )
         return session.track(engine, request, first_look=self._policy.gap_min, statement=statement)
+
+    async def submit_all(
+        self, statements: Iterable[str], *, label: str | None = None, in_order: bool = False
+    ) -> StatementResults[Handle]:
+        """
+        Submit many statements within the rate limit, and track those that are accepted.
+
+        They are sent concurrently, so a slow answer delays none of the others.  Each is sent
+        once, as by `submit`.
+
+        Args:
+            statements: SQL statements.
+
+            label: Your name for this kind of statement, for all of them.
+
+            in_order: Send each statement when the one before was accepted.  The first that is
+                not ends it: the rest is not sent.
+
+        Returns:
+            What became of each, in the order given; its ``handles`` are those of what was
+            accepted.
+
+        Raises:
+            InvalidRequestError: One of them cannot be sent.  Nothing was sent.
+
+            ProjectError: Nothing more can be sent.  `statements_of` of it, and of the
+                `CancelledError` where this call was cancelled, says what became of each.
+        """
+        return await self._statements(statements, label).submit(in_order=in_order)
+
+    async def execute(
+        self, statement: str, *, label: str | None = None, timeout: float | None = None
+    ) -> Result:
+        """
+        Submit one statement, and wait for its result.
+
+        SUCCESS on ``RUN JOB`` means that the run was started, not that the job finished; see
+        `Tracker.runs`.
+
+        Args:
+            statement: One SQL statement.
+
+            label: Your name for this kind of statement.
+
+            timeout: Seconds for all of it.  If the request is still pending then, its result has
+                the outcome `TIMED_OUT`; if the statement was not sent by then, this raises
+                `SubmissionUnsentError`.
+
+        Raises:
+            SubmissionError: It was refused, never sent, or its fate is unknown, as in `submit`.
+
+            InvalidRequestError: It cannot be sent.
+
+            ProjectError: As `wait_all` does.
+        """
+        [item] = await self.execute_all([statement], label=label, timeout=timeout)
+        if item.error is not None:
+            raise item.error
+        if item.result is None:
+            raise TrackerError(f"request {item.request_id} has no result")
+        return item.result
+
+    async def execute_all(
+        self,
+        statements: Iterable[str],
+        *,
+        label: str | None = None,
+        max_running: int | None = None,
+        in_order: bool = False,
+        stop_on_failure: bool = False,
+        timeout: float | None = None,
+        on_result: OnResult | None = None,
+    ) -> StatementResults[Handle]:
+        """
+        Submit many statements, and wait until the requests of all have ended.
+
+        They are sent concurrently within the rate limit, each once, as by `submit`.  What was
+        not accepted raises nothing: the results say so, see
+        `StatementResults.raise_for_failures`.
+
+        Args:
+            statements: SQL statements.
+
+            label: Your name for this kind of statement, for all of them.
+
+            max_running: How many may be open at once, from being sent to their end; `None` is
+                any number.
+
+            in_order: Send each statement when the one before has ended ok.  The first that is
+                refused, of unknown fate or not ok ends it: the rest is not sent.
+
+            stop_on_failure: Send nothing further once one is refused, of unknown fate or not ok.
+                What was accepted by then is waited for.
+
+            timeout: Seconds for all of it; `None` waits without limit.  What is pending then has
+                the outcome `TIMED_OUT`, and what waits for its slot is not sent.  A statement
+                on the wire gets its answer first (within `PollPolicy.poll_timeout`).
+
+            on_result: A plain function is called in another thread, a coroutine function on the
+                event loop: with the `Result` of each request, as in `wait_all`.
+
+        Returns:
+            What became of each, in the order given.
+
+        Raises:
+            InvalidRequestError: One of them cannot be sent.  Nothing was sent.
+
+            ConfigError: A number makes no sense.
+
+            ProjectError: As `wait_all` does.  `statements_of` of it, and of the
+                `CancelledError` where this call was cancelled, says what became of each.
+        """
+        return await self._statements(statements, label).execute(
+            in_order=in_order,
+            max_running=max_running,
+            stop_on_failure=stop_on_failure,
+            timeout=timeout,
+            on_result=on_result,
+        )
+
+    def _statements(
+        self,
+        statements: Iterable[str],
+        label: str | None,
+        on_accepted: Callable[[int, str], None] | None = None,
+    ) -> Statements:
+        return Statements(
+            self._session, self._client, self._policy, statements, label, on_accepted
+        )
 
     def _accepted(self, label: str | None, request_id: str) -> None:
         # At once: a journal that fails, or a cancellation now, must not hide what runs.

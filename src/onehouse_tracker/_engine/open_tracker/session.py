@@ -260,7 +260,7 @@ class Session:
         leave = self.begin(engine, wait, request_ids, None if rest else timeout, label, rest)
         timer: asyncio.TimerHandle | None = None
         try:
-            await join_in_steps(wait, rest, label, partial(self._join, engine, wait, label))
+            await join_in_steps(wait, rest, label, partial(self.join, engine, wait, label))
             if rest and timeout is not None:  # it may be over: now all can have their outcome
                 timer = asyncio.get_running_loop().call_at(began + timeout, expire, engine, wait)
             with announced(self.emit, wait, label):
@@ -285,7 +285,7 @@ class Session:
         if isinstance(request_ids, AsyncIterable):
             engine.open(wait)
             feeder = self.start(
-                feed(wait, request_ids, partial(self._join, engine, wait, label)),
+                feed(wait, request_ids, partial(self.join, engine, wait, label)),
                 "onehouse-tracker feeder",
                 context_inside(self),
             )
@@ -296,13 +296,13 @@ class Session:
             requests = checked(request_ids)
             engine.open(wait)
             for request in requests:
-                self._join(engine, wait, label, request)
+                self.join(engine, wait, label, request)
             if not more:
                 wait.fed()
         timer = expire_after(timeout, engine, wait)
         return partial(release, engine, wait, feeder, timer)
 
-    def _join(
+    def join(
         self,
         engine: Engine,
         wait: Wait,
@@ -311,6 +311,7 @@ class Session:
         first_look: float = 0.0,
         statement: str | None = None,
     ) -> None:
+        """Wait for one more request with *wait*, polled first in *first_look* seconds."""
         joining = joining_of(request, label, first_look, self._wall_clock)
         joining = self.named(joining, statement)
         if wait.has(joining.request_id, joining.label):
@@ -354,7 +355,7 @@ class Session:
         """Follow one request, polled first in *first_look* seconds, for a handle."""
         wait = Wait(acknowledge=self.acknowledge)
         engine.open(wait)
-        self._join(engine, wait, request.label, request, first_look, statement)
+        self.join(engine, wait, request.label, request, first_look, statement)
         wait.fed()
         handle = Handle(request.request_id, request.label, wait, engine.leave, self.journal_queue)
         if wait.over:

@@ -8,6 +8,7 @@ import asyncio
 import copy
 import math
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onehouse_tracker._checks import check_request_id
@@ -36,10 +37,21 @@ if TYPE_CHECKING:
     from onehouse_tracker.journal import Fate
     from onehouse_tracker.protocols import StatusSource
 
-__all__ = ["Submissions", "submit_once"]
+__all__ = ["Progress", "Submissions", "fate_of", "submit_once"]
 
 _GRACE = 1.0
 """Seconds, at closing, for the answers to what is on the wire of a client that was closed."""
+
+
+@dataclass(eq=False, slots=True)
+class Progress:
+    """How far the submission of one statement got, also where it ended with an error."""
+
+    on_the_wire: bool = False
+    """Whether it may have reached the server."""
+
+    request_id: str | None = None
+    """Its request, as soon as the server has named it."""
 
 
 class Submissions:
@@ -53,9 +65,9 @@ class Submissions:
         self._attempts: dict[_Attempt, None] = {}
         self._news = asyncio.Event()
 
-    def begin(self, journal_queue: JournalQueue) -> _Attempt:
+    def begin(self, journal_queue: JournalQueue, progress: Progress) -> _Attempt:
         """One more is under way."""
-        attempt = _Attempt(journal_queue.sending, self._news.set)
+        attempt = _Attempt(progress, journal_queue.sending, self._news.set)
         self._attempts[attempt] = None
         return attempt
 
@@ -92,6 +104,7 @@ async def submit_once(  # noqa: PLR0913 - what a statement is sent with
     under_way: Submissions | None = None,
     accepted: Callable[[str], None] | None = None,
     key: str | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """
     Submit *statement* when its slot comes, and return the request ID.
@@ -99,14 +112,16 @@ async def submit_once(  # noqa: PLR0913 - what a statement is sent with
     With a *journal_queue*, the intent is on disk before anything is sent, and the request ID
     before anyone waits for it.  *accepted* is told the request ID as soon as the server has
     said it, whatever happens then.  *key* tells this attempt from others in the journal; `None`
-    makes one.  Raises what `Tracker.submit` raises.
+    makes one.  *progress* is kept up to date, also where this raises.  Raises what
+    `Tracker.submit` raises.
     """
     if not isinstance(source, SubmissionSource):
         raise ConfigError(f"{type(source).__name__} cannot submit statements")
+    progress = progress or Progress()
     if journal_queue is None:
-        return await _send(engine, source, statement, timeout, _Attempt(), accepted)
+        return await _send(engine, source, statement, timeout, _Attempt(progress), accepted)
     under_way = under_way or Submissions()
-    attempt = under_way.begin(journal_queue)
+    attempt = under_way.begin(journal_queue, progress)
     last_failure = engine.last_failure
     try:
         engine.expect(1)
@@ -123,7 +138,7 @@ async def submit_once(  # noqa: PLR0913 - what a statement is sent with
             try:
                 request_id = await _send(engine, source, statement, timeout, attempt, accepted)
             except BaseException as error:
-                fate, reason = _fate(error, on_the_wire=attempt.on_the_wire)
+                fate, reason = fate_of(error, on_the_wire=attempt.on_the_wire)
                 journal_queue.settle(key, fate, reason)
                 raise
         finally:
@@ -138,11 +153,19 @@ class _Attempt:
     """Where one statement is."""
 
     def __init__(
-        self, turns: asyncio.Semaphore | None = None, news: Callable[[], None] | None = None
+        self,
+        progress: Progress,
+        turns: asyncio.Semaphore | None = None,
+        news: Callable[[], None] | None = None,
     ) -> None:
+        self.progress = progress
         self._turns = turns
         self._news = news
-        self.on_the_wire = False
+
+    @property
+    def on_the_wire(self) -> bool:
+        """Whether it may have reached the server."""
+        return self.progress.on_the_wire
 
     async def take_turn(self) -> None:
         """Wait until this statement is one of the few that wait for a slot."""
@@ -151,7 +174,7 @@ class _Attempt:
 
     def is_sent(self) -> None:
         """It is on the wire from now on; the next statement may wait for a slot."""
-        self.on_the_wire = True
+        self.progress.on_the_wire = True
         self.end_turn()
         if self._news is not None:
             self._news()
@@ -190,7 +213,7 @@ async def _accept(
         return
 
 
-def _fate(error: BaseException, *, on_the_wire: bool) -> tuple[Fate, str]:
+def fate_of(error: BaseException, *, on_the_wire: bool) -> tuple[Fate, str]:
     """What became of a statement whose submission ended with *error*."""
     if isinstance(error, SubmissionRejectedError):
         return "refused", error.reason
@@ -232,14 +255,15 @@ async def _send(
             async with asyncio.timeout(timeout):
                 answer = await source.submit(statement)
         except (InvalidRequestError, TrackerClosedError):
-            attempt.on_the_wire = False  # refused by our own side, before anything was sent
+            # Refused by our own side, before anything was sent.
+            attempt.progress.on_the_wire = False
             raise
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
             raise SubmissionUnknownError("the source was cancelled from within") from error
         except ThrottledError as error:
-            attempt.on_the_wire = False
+            attempt.progress.on_the_wire = False
             row, not_before = engine.submission_throttled(row, sent_at, error)
         except UnauthorizedError as error:
             failure = engine.submission_unauthorized(error)
@@ -254,7 +278,7 @@ async def _send(
             raise SubmissionUnknownError(f"no reply within {timeout:g} s") from error
         else:
             engine.accepted(sent_at, row)
-            request_id = _usable(answer)
+            attempt.progress.request_id = request_id = _usable(answer)
             if accepted is not None:
                 accepted(request_id)
             return request_id
