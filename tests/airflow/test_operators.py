@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from airflow.exceptions import TaskDeferred
 
-from onehouse_tracker.integrations.airflow import _record_store, trigger
+from onehouse_tracker.integrations.airflow import _project_trigger, _record_store
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowSensorTimeout,
@@ -50,7 +50,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def last_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deadline that has passed leaves time for one poll, and not for ten seconds of them."""
-    monkeypatch.setattr(trigger, "_LAST_LOOK", 0.5)
+    monkeypatch.setattr(_project_trigger, "_LAST_LOOK", 0.5)
 
 
 @pytest.fixture

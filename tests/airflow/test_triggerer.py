@@ -23,6 +23,7 @@ except ImportError:
     from airflow import DAG
 
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.integrations.airflow import _project_trigger
 from onehouse_tracker.integrations.airflow._airflow import (
     AIRFLOW_3,
     RENDERS_IN_TRIGGERER,
@@ -40,7 +41,7 @@ from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import EXTRA, LIMIT, Simulate, WatchedServer, connection
 from tests.airflow.triggerer import Triggerer, run_triggers
 
-MODULE = OnehouseTrackTrigger.__module__
+MODULE = _project_trigger.__name__
 
 
 def _results(triggerer: Triggerer, trigger_id: int) -> dict[str, str]:
@@ -572,4 +573,5 @@ def test_a_template_asks_for_one_xcom() -> None:
 
     assert asked == [{"task_ids": "s", "map_indexes": -1}]
     assert trigger.conn_id == "d"
-    assert [one.request_id for one in trigger._requests()] == ["a", "b"]
+    trigger._prepare()
+    assert trigger.request_ids == ["a", "b"]
