@@ -60,7 +60,7 @@ def test_a_statement_that_fails_fails_its_task(airflow: Airflow) -> None:
     assert airflow.run("dags", "test", "failing") != 0
 
     assert f"ended FAILED: {REASON}" in airflow.log
-    assert "1 of 2 requests did not succeed" in airflow.log
+    assert "1 of 2 statements did not succeed" in airflow.log
 
 
 def test_a_statement_that_is_refused_is_not_tried_again(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from onehouse_tracker._checks import check_request_id
 from onehouse_tracker.errors import InvalidRequestError
 
-__all__ = ["request_ids_in"]
+__all__ = ["parsed", "request_ids_in"]
 
 _NOTHING: Final = frozenset({"None", "null"})
 """What a template makes of an XCom that is not there."""
@@ -40,7 +40,7 @@ def _found(value: Any) -> Iterable[str]:
         text = value.strip()
         # No ID begins like that: a template wrote a list or an object, as JSON or as Python does.
         if text[:1] in {"[", "{", "("}:
-            yield from _found(_parsed(text))
+            yield from _found(parsed(text))
         else:
             yield _checked(text)
     elif isinstance(value, Mapping):
@@ -63,7 +63,13 @@ def _checked(value: object) -> str:
     return check_request_id(value)
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """
+    Read what a template made of a list or an object, as JSON or as Python.
+
+    Raises:
+        InvalidRequestError: It is neither.
+    """
     # JSON first: what `tojson` writes has a null, a true and a false, which Python does not know.
     for parse in (json.loads, ast.literal_eval):
         try:

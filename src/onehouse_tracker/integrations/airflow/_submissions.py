@@ -68,6 +68,8 @@ class Known:
 
     request_id: str
     submitted_at: datetime
+    run_id: str | None = None
+    """The run that it has started, once that is known."""
 
 
 class Submissions:
@@ -127,7 +129,7 @@ class Submissions:
     def known_at(self, index: int) -> Known:
         """What was submitted of the statement at *index*."""
         entry = self._entries[index]
-        return Known(entry["request_id"], datetime.fromisoformat(entry["at"]))
+        return Known(entry["request_id"], datetime.fromisoformat(entry["at"]), entry.get("run_id"))
 
     def intend(self, index: int) -> None:
         """Write down that the statement at *index* is submitted next; before it is sent."""
@@ -143,6 +145,15 @@ class Submissions:
         """Take note of the request ID; the next `intend` or `flush` writes it."""
         self._entries[index]["request_id"] = request_id
         self._touch(index)
+
+    def note_runs(self, runs: Mapping[str, str]) -> None:
+        """Write down which runs the requests have started: IDs of runs, by those of requests."""
+        for index, entry in self._entries.items():
+            run_id = runs.get(entry["request_id"])
+            if run_id is not None and entry.get("run_id") != run_id:
+                entry["run_id"] = run_id
+                self._touch(index)
+        self.flush()
 
     def forget(self, indices: Iterable[int]) -> None:
         """Write down that these statements do not run: they may be submitted again."""

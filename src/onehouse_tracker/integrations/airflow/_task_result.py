@@ -10,17 +10,28 @@ from typing import Any, Final, Literal, Self
 
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.integrations.airflow._event_payload import counted, describe_ids
-from onehouse_tracker.models import Outcome
+from onehouse_tracker.run_results import RunOutcome
 
-__all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong"]
+__all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong", "named"]
 
 OnPartial = Literal["succeed", "fail"]
 
 _DETAILED: Final = 10
 """How many requests a message gives a reason for, at most."""
 
-_OVER: Final = frozenset({Outcome.FAILED, Outcome.INVALID, Outcome.PARTIALLY_SUCCEEDED})
-"""How the server says that nothing of the request runs any more."""
+_OVER: Final = frozenset(
+    {
+        RunOutcome.FAILED,
+        RunOutcome.INVALID,
+        RunOutcome.CANCELED,
+        RunOutcome.PARTIALLY_SUCCEEDED,
+    }
+)
+"""How the server says that nothing of a request, or of its run, runs any more.  What ends a
+request is among the words for runs."""
+
+_HOPELESS: Final = frozenset({RunOutcome.INVALID, RunOutcome.STARTED})
+"""What another try cannot change: the statement, or that its run has no ID."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,7 @@ class TaskResult:
             partial = [
                 item["request_id"]
                 for item in results
-                if Outcome(item["outcome"]) is Outcome.PARTIALLY_SUCCEEDED
+                if RunOutcome(item["outcome"]) is RunOutcome.PARTIALLY_SUCCEEDED
             ]
             return cls(ok=True, message=_success(results, partial), is_partial=bool(partial))
         parts = []
@@ -67,7 +78,8 @@ class TaskResult:
         if payload.get("error"):
             pending = payload["pending"]
             parts.append(
-                f"tracking stopped with {counted(len(pending), 'request')} pending"
+                f"tracking stopped with {counted(len(pending), payload.get('noun', 'request'))}"
+                " pending"
                 f" ({describe_ids(pending)}): {payload['error']}"
             )
         outcomes = {item["outcome"] for item in wrong}
@@ -75,7 +87,7 @@ class TaskResult:
             ok=False,
             message="\n".join(parts),
             hopeless=bool(payload.get("hopeless"))
-            or (outcomes == {Outcome.INVALID} and not payload.get("error")),
+            or (bool(outcomes) and outcomes <= _HOPELESS and not payload.get("error")),
         )
 
 
@@ -90,9 +102,16 @@ def ended_wrong(item: Mapping[str, Any], on_partial: str) -> bool:
     return item["outcome"] in _OVER and not _is_ok(item, on_partial)
 
 
+def named(item: Mapping[str, Any]) -> str:
+    """Name a run with its job, or a request where there is no run."""
+    if item.get("run_id"):
+        return f"run {item['run_id']} of job {item['job']}"
+    return f"request {item['request_id']}"
+
+
 def _is_ok(item: Mapping[str, Any], on_partial: str) -> bool:
-    outcome = Outcome(item["outcome"])
-    return outcome.ok and not (outcome is Outcome.PARTIALLY_SUCCEEDED and on_partial == "fail")
+    outcome = RunOutcome(item["outcome"])
+    return outcome.ok and not (outcome is RunOutcome.PARTIALLY_SUCCEEDED and on_partial == "fail")
 
 
 def _success(results: Sequence[Any], partial: Sequence[str]) -> str:
@@ -109,15 +128,15 @@ def _success(results: Sequence[Any], partial: Sequence[str]) -> str:
 def _failure(wrong: Sequence[Mapping[str, Any]], payload: Mapping[str, Any], noun: str) -> str:
     count = payload.get("count", len(payload["results"]))
     head = (
-        "the request did not succeed:"
+        f"the {noun} did not succeed:"
         if count == 1
-        else f"{len(wrong)} of {count} requests did not succeed:"
+        else f"{len(wrong)} of {count} {noun}s did not succeed:"
     )
     lines = [head]
     for item in wrong[:_DETAILED]:
         details = [f"{noun} {item['number']} of {count}"] if "number" in item else []
         details += [item["label"]] if item.get("label") else []
-        name = f"request {item['request_id']}" + (f" ({', '.join(details)})" if details else "")
+        name = named(item) + (f" ({', '.join(details)})" if details else "")
         lines.append(f"  {name} {_how(item, payload)}")
     if len(wrong) > _DETAILED:
         lines.append(f"  and {len(wrong) - _DETAILED} more")
@@ -126,7 +145,7 @@ def _failure(wrong: Sequence[Mapping[str, Any]], payload: Mapping[str, Any], nou
 
 
 def _how(item: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
-    if Outcome(item["outcome"]) is Outcome.TIMED_OUT:
+    if RunOutcome(item["outcome"]) is RunOutcome.TIMED_OUT:
         limit = payload.get("limit")
         after = f"at the end of {limit}" if limit else "when tracking stopped"
         return f"was still pending {after}; it continues on the server"

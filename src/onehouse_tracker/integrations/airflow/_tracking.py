@@ -27,6 +27,7 @@ from onehouse_tracker.integrations.airflow._task_result import (
     TaskResult,
     check_on_partial,
     ended_wrong,
+    named,
 )
 from onehouse_tracker.integrations.airflow._worker import track_here
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
@@ -87,8 +88,7 @@ class TrackingOperator(BaseOperator):
 
     def _track(self, context: Mapping[str, Any], requests: Sequence[Request]) -> Any:
         """Wait for *requests*, here or in the triggerer, and end as they do."""
-        if self.report_url:
-            context["ti"].xcom_push(key=REPORT_KEY, value=self.report_url)
+        self._push_report(context)
         if not requests:
             return self._conclude(context, {"results": []})
         self._pending = [one.request_id for one in requests]
@@ -107,19 +107,33 @@ class TrackingOperator(BaseOperator):
                 return self._conclude(context, payload)
         return self._defer_to_trigger(context, requests)
 
-    def _wait_here(self, requests: Sequence[Request], timeout: float | None) -> EventPayload:
+    def _push_report(self, context: Mapping[str, Any]) -> None:
+        if self.report_url:
+            context["ti"].xcom_push(key=REPORT_KEY, value=self.report_url)
+
+    def _wait_here(
+        self, requests: Sequence[Request], timeout: float | None, limit: str | None = None
+    ) -> EventPayload:
+        if limit is None and timeout is not None:
+            limit = f"follow_timeout of {timeout:g} s"
         with self._hook().get_conn() as tracker:
             return track_here(
                 tracker,
                 requests,
                 timeout=timeout,
-                limit=f"follow_timeout of {timeout:g} s" if timeout is not None else None,
+                limit=limit,
                 log=self.log,
                 on_pending=self._note_pending,
             )
 
     def _defer_to_trigger(
-        self, context: Mapping[str, Any], requests: Sequence[Request]
+        self,
+        context: Mapping[str, Any],
+        requests: Sequence[Request],
+        *,
+        method: str = "execute_complete",
+        kwargs: dict[str, Any] | None = None,
+        since: datetime | None = None,
     ) -> NoReturn:
         ids = [one.request_id for one in requests]
         self.log.info(
@@ -130,7 +144,7 @@ class TrackingOperator(BaseOperator):
         now = datetime.now(UTC)
         deadline = Deadline.first(
             [
-                ("follow_timeout", now, self.follow_timeout),
+                ("follow_timeout", since or now, self.follow_timeout),
                 ("execution_timeout", started_at(context, now), self.execution_timeout),
             ]
         )
@@ -147,7 +161,8 @@ class TrackingOperator(BaseOperator):
                 on_partial=self.on_partial,
                 end_from_trigger=self.end_from_trigger,
             ),
-            method_name="execute_complete",
+            method_name=method,
+            kwargs=kwargs,
             timeout=None if deadline is None else deadline.for_airflow(now),
         )
         raise AssertionError  # pragma: no cover - deferring raises
@@ -158,8 +173,8 @@ class TrackingOperator(BaseOperator):
         for item in payload["results"]:
             if ended_wrong(item, self.on_partial):
                 self.log.error(
-                    "request %s ended %s: %s",
-                    item["request_id"],
+                    "%s ended %s: %s",
+                    named(item),
                     item["outcome"],
                     item.get("reason") or "the server gave no reason",
                 )

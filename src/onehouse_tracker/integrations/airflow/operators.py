@@ -23,10 +23,12 @@ from onehouse_tracker.integrations.airflow._airflow import (
     AirflowFailException,
     StartTriggerArgs,
 )
+from onehouse_tracker.integrations.airflow._job_runs import jobs_of, too_large
 from onehouse_tracker.integrations.airflow._labels import MAX_REQUESTS
 from onehouse_tracker.integrations.airflow._limits import GRACE, seconds_of
 from onehouse_tracker.integrations.airflow._record_store import delete_with_success, store_of
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
+from onehouse_tracker.integrations.airflow._run_tracking import RunTrackingOperator
 from onehouse_tracker.integrations.airflow._submissions import (
     FateUnknownError,
     Submissions,
@@ -48,7 +50,7 @@ __all__ = ["OnehouseSqlOperator", "OnehouseTrackOperator"]
 _BAD_REQUEST = 400
 
 
-class OnehouseSqlOperator(TrackingOperator):
+class OnehouseSqlOperator(RunTrackingOperator):
     """
     Submits one SQL statement, or several, and succeeds when all of them have.
 
@@ -57,7 +59,10 @@ class OnehouseSqlOperator(TrackingOperator):
     that counts as failing, is submitted again.  If the fate of a statement is unknown, the task
     says so, and fails without a retry.
 
-    SUCCESS on ``RUN JOB`` means that the run was started, not that the job finished.
+    SUCCESS on ``RUN JOB`` means that the run was started, not that the job finished: with
+    ``until="end"`` the task waits for the run, too.  It pushes which runs were started under the
+    key ``runs``, before it waits: ``job``, ``run_id`` and ``request_id`` of each.  A retry tracks
+    the same runs, and starts only those again that ended FAILED or CANCELED.
 
     It returns, and pushes, for ``statement`` one object with ``request_id``, ``outcome``,
     ``status`` and ``response``, for ``statements`` a list of them.
@@ -78,6 +83,12 @@ class OnehouseSqlOperator(TrackingOperator):
 
         on_partial: Whether a partial success is one: ``"succeed"`` or ``"fail"``.
 
+        until: ``"request"``, or ``"end"`` for the end of the runs that the statements start.
+
+        cancel_on_kill: With ``until="end"``, cancel what still runs when a user ends the task:
+            marks it as failed or succeeded, or clears it; while it is deferred, in Airflow 3.3
+            and later.  Nobody's run is canceled otherwise.
+
         wait: Wait until the statements have ended.  Otherwise it returns the request IDs, for
             an `OnehouseTrackOperator` or a sensor.
 
@@ -90,7 +101,8 @@ class OnehouseSqlOperator(TrackingOperator):
         **kwargs: Those of ``BaseOperator``.
 
     Raises:
-        ConfigError: Neither or both of ``statement`` and ``statements`` are given.
+        ConfigError: Neither or both of ``statement`` and ``statements`` are given, or other
+            arguments contradict each other.
     """
 
     template_fields: Sequence[str] = ("statement", "statements", "conn_id", "report_url")
@@ -104,12 +116,22 @@ class OnehouseSqlOperator(TrackingOperator):
         *,
         statement: str | None = None,
         statements: Sequence[str] | None = None,
+        until: str = "request",
+        cancel_on_kill: bool = False,
         wait: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if (statement is None) == (statements is None):
             raise ConfigError("give either statement or statements")
+        if until not in {"request", "end"}:
+            raise ConfigError(f'until is "request" or "end", not {until!r}')
+        if until == "end" and not wait:
+            raise ConfigError('wait=False does not wait until="end"')
+        if cancel_on_kill and until != "end":
+            raise ConfigError('cancel_on_kill needs until="end"')
+        self.until = until
+        self.cancel_on_kill = cancel_on_kill
         self.statement = statement
         self.statements = statements
         self.wait = wait
@@ -125,6 +147,7 @@ class OnehouseSqlOperator(TrackingOperator):
                 f"{len(statements)} statements are too many for one task that defers, and nothing"
                 f" was submitted: give each task at most {MAX_REQUESTS}, or set deferrable=False"
             )
+        jobs = self._jobs(statements)
         record = self._record(context, statements)
         project = self._hook().project()
         client = self._client = WatchedClient(project.client())
@@ -145,6 +168,10 @@ class OnehouseSqlOperator(TrackingOperator):
             raise AirflowException(str(error)) from error
         finally:
             self._client = None
+        if self.until == "end":
+            return self._track_runs(
+                context, submitted, jobs, [label_of(text) for text in statements]
+            )
         if not self.wait:
             return [one.request_id for one in submitted]
         return self._track(
@@ -204,6 +231,21 @@ class OnehouseSqlOperator(TrackingOperator):
                     f"statement {number} of {len(texts)}: {error}; nothing was submitted"
                 ) from None
         return texts
+
+    def _jobs(self, statements: Sequence[str]) -> list[str | None]:
+        """The jobs that the statements run, where the task waits for the runs."""
+        if self.until != "end":
+            return [None] * len(statements)
+        try:
+            jobs = jobs_of(statements)
+        except InvalidRequestError as error:
+            raise AirflowFailException(f"{error}; nothing was submitted") from None
+        if self.deferrable and too_large(jobs):
+            raise AirflowFailException(
+                f"the runs of {len(statements)} statements are too many for one task that defers,"
+                " and nothing was submitted: give each task fewer, or set deferrable=False"
+            )
+        return jobs
 
     def _record(self, context: Mapping[str, Any], statements: Sequence[str]) -> Submissions:
         ti = context["ti"]

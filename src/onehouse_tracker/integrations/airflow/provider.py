@@ -17,8 +17,9 @@ _PACKAGE = "onehouse_tracker.integrations.airflow"
 def get_provider_info() -> dict[str, Any]:
     """Describe the provider; Airflow calls it by its entry point."""
 
-    def modules(name: str) -> list[dict[str, Any]]:
-        return [{"integration-name": "Onehouse", "python-modules": [f"{_PACKAGE}.{name}"]}]
+    def modules(*names: str) -> list[dict[str, Any]]:
+        found = [f"{_PACKAGE}.{name}" for name in names]
+        return [{"integration-name": "Onehouse", "python-modules": found}]
 
     return {
         "package-name": "onehouse-tracker",
@@ -47,9 +48,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": modules("hook"),
-        "operators": modules("operators"),
-        "sensors": modules("sensors"),
-        "triggers": modules("trigger"),
+        "operators": modules("operators", "jobs"),
+        "sensors": modules("sensors", "jobs"),
+        "triggers": modules("trigger", "run_trigger"),
         "extra-links": [f"{_PACKAGE}.links.OnehouseReportLink"],
     }
 

@@ -12,8 +12,6 @@ from onehouse_tracker.errors import InvalidRequestError, TrackerError
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     default_deferrable,
@@ -25,19 +23,16 @@ from onehouse_tracker.integrations.airflow._event_payload import (
 )
 from onehouse_tracker.integrations.airflow._limits import Deadline
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
-from onehouse_tracker.integrations.airflow._task_result import TaskResult, check_on_partial
+from onehouse_tracker.integrations.airflow._sensor_end import TIMEOUT, end_of_sensor
+from onehouse_tracker.integrations.airflow._task_result import check_on_partial
 from onehouse_tracker.integrations.airflow._tracking import started_at
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
-from onehouse_tracker.models import Outcome
 
 __all__ = ["OnehouseRequestSensor"]
 
 _LOOK: Final = 5.0
 """Seconds that a poke waits beyond what polling each request twice takes."""
-
-_TIMEOUT: Final = "timeout"
-"""The argument that bounds how long a sensor waits."""
 
 
 class OnehouseRequestSensor(BaseSensorOperator):
@@ -96,7 +91,7 @@ class OnehouseRequestSensor(BaseSensorOperator):
         now = datetime.now(UTC)
         deadline = Deadline.first(
             [
-                (_TIMEOUT, now, self.timeout),
+                (TIMEOUT, now, self.timeout),
                 ("execution_timeout", started_at(context, now), self.execution_timeout),
             ]
         )
@@ -140,28 +135,10 @@ class OnehouseRequestSensor(BaseSensorOperator):
         )
 
     def _ended(self, payload: Mapping[str, Any]) -> Any:
-        result = TaskResult.of(payload, on_partial=self.on_partial)
-        if result.ok:
-            (self.log.warning if result.is_partial else self.log.info)("%s", result.message)
-            return payload["results"]
-        if self.soft_fail:
-            # Airflow by itself skips only a sensor that has deferred, and then hides the reason.
-            self.log.warning("skipping, because soft_fail is set: %s", result.message)
-            raise AirflowSkipException(result.message)
-        if _timed_out(payload):
-            raise AirflowSensorTimeout(result.message)
-        raise (AirflowFailException if result.hopeless else AirflowException)(result.message)
+        return end_of_sensor(self, payload, on_partial=self.on_partial)
 
     def _ids(self) -> list[str]:
         try:
             return request_ids_in(self.request_ids)
         except InvalidRequestError as error:
             raise AirflowFailException(str(error)) from error
-
-
-def _timed_out(payload: Mapping[str, Any]) -> bool:
-    """Whether nothing is wrong but that the sensor's own time is over: it has no retries then."""
-    return str(payload.get("limit", "")).startswith(f"{_TIMEOUT} ") and not any(
-        Outcome(item["outcome"]) is not Outcome.TIMED_OUT and not Outcome(item["outcome"]).ok
-        for item in payload["results"]
-    )
