@@ -176,7 +176,8 @@ def test_airflow_is_told_what_there_is() -> None:
     assert info["package-name"] == "onehouse-tracker"
     assert info["connection-types"][0]["connection-type"] == "onehouse"
     assert [module for part in info["operators"] for module in part["python-modules"]] == [
-        "onehouse_tracker.integrations.airflow.operators"
+        "onehouse_tracker.integrations.airflow.operators",
+        "onehouse_tracker.integrations.airflow.jobs",
     ]
 
 

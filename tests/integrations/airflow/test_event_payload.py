@@ -194,7 +194,7 @@ def test_one_of_many_statements_is_named_by_its_number() -> None:
     message = TaskResult.of(payload, on_partial="succeed", noun="statement").message
 
     assert message == (
-        "1 of 60 requests did not succeed:\n"
+        "1 of 60 statements did not succeed:\n"
         "  request r37 (statement 37 of 60, RUN JOB) ended FAILED: no reason was given\n"
         "tracking stopped with 1 request pending (r60): nothing answered"
     )
