@@ -13,6 +13,7 @@ import pytest
 
 from onehouse_tracker import events
 from onehouse_tracker.models import Outcome
+from onehouse_tracker.run_results import RunOutcome
 
 EXAMPLES: list[events.Event] = [
     events.Event(at=1.0),
@@ -42,6 +43,20 @@ EXAMPLES: list[events.Event] = [
         not_ok=(("r-1", Outcome.FAILED),),
         error=None,
     ),
+    events.RunFollowed(at=1.0, job="nightly", run_id="run-1", request_id="r-1", label=None),
+    events.RunEnded(
+        at=1.0,
+        job="nightly",
+        run_id="run-1",
+        request_id="r-1",
+        label=None,
+        outcome=RunOutcome.FAILED,
+        reason="no memory",
+        checks=3,
+        waited=60.0,
+        delay_bound=4.0,
+    ),
+    events.CheckEnded(at=1.0, job="nightly", runs=3, polls=2, took=1.8, outcome="SUCCEEDED"),
     events.StatementSubmitted(at=1.0, request_id="r-1", label=None),
     events.BudgetRefused(at=1.0, request_id="", retry_after=None, paused_for=0.2, margin=0.03),
     events.BudgetDegraded(at=1.0, limiter="redis", rate=3.0),

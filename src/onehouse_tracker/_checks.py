@@ -16,6 +16,7 @@ from onehouse_tracker.errors import ConfigError, InvalidRequestError
 __all__ = [
     "check_job_name",
     "check_label",
+    "check_moment",
     "check_request_id",
     "check_run_id",
     "check_statement",
@@ -72,8 +73,13 @@ def check_label(label: object, of: str = "") -> None:
 
 def check_submitted_at(moment: object, of: str) -> None:
     """Raise `InvalidRequestError` unless *moment* is a point in time; *of* begins its message."""
+    check_moment(moment, f"{of}submitted_at")
+
+
+def check_moment(moment: object, what: str) -> None:
+    """Raise `InvalidRequestError` unless *moment* is a point in time; *what* is its name."""
     if not isinstance(moment, datetime):
-        raise InvalidRequestError(f"{of}submitted_at is a datetime, not {type(moment).__name__}")
+        raise InvalidRequestError(f"{what} is a datetime, not {type(moment).__name__}")
     try:
         has_zone = moment.utcoffset() is not None
         if has_zone:
@@ -82,13 +88,11 @@ def check_submitted_at(moment: object, of: str) -> None:
         # `pandas.NaT` is a datetime, the first and the last one are none in other time zones, and
         # a zone of somebody's own may raise anything.
         raise InvalidRequestError(
-            f"{of}submitted_at is no point in time ({type(error).__name__}: {error});"
+            f"{what} is no point in time ({type(error).__name__}: {error});"
             " give None where it is not known"
         ) from error
     if not has_zone:
-        raise InvalidRequestError(
-            f"{of}submitted_at needs a time zone, e.g. datetime.now(timezone.utc)"
-        )
+        raise InvalidRequestError(f"{what} needs a time zone, e.g. datetime.now(timezone.utc)")
 
 
 def check_statement(statement: object) -> str:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from onehouse_tracker._event import Event
+from onehouse_tracker._run_events import CheckEnded, RunEnded, RunFollowed
 from onehouse_tracker.models import Outcome
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "BudgetRefused",
     "BudgetRestored",
     "CallbackFailed",
+    "CheckEnded",
     "CredentialsDoubted",
     "Emitter",
     "Event",
@@ -33,6 +36,8 @@ __all__ = [
     "RequestDropped",
     "RequestEnded",
     "RequestJoined",
+    "RunEnded",
+    "RunFollowed",
     "SelectiveObserver",
     "StatementSubmitted",
     "SubmissionsInterrupted",
@@ -44,14 +49,6 @@ FEW = 100
 """How many requests an event names at most, where it is about many."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened."""
-
-    at: float
-    """When, on the event loop's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, overload
 
-from onehouse_tracker._checks import check_job_name, check_label, check_run_id
+from onehouse_tracker._checks import check_job_name, check_label, check_moment, check_run_id
 from onehouse_tracker.errors import RunFailedError
 from onehouse_tracker.models import Result
 
@@ -125,6 +125,10 @@ class JobRun:
     label: str | None = field(default=None, kw_only=True)
     """Your name for it, for results and reports."""
 
+    started_at: datetime | None = field(default=None, kw_only=True)
+    """When it was started, time-zone aware.  `None` counts its age from the moment it is added:
+    then it is checked more often at first, and nothing is learned from how long it took."""
+
     kind: str = field(default="job run", kw_only=True)
     """The name of the `WorkKind` that says how such a run is followed."""
 
@@ -132,6 +136,8 @@ class JobRun:
         check_job_name(self.job)
         check_run_id(self.run_id)
         check_label(self.label, f"run {self.run_id}: ")
+        if self.started_at is not None:
+            check_moment(self.started_at, f"run {self.run_id}: started_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

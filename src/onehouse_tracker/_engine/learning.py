@@ -60,6 +60,15 @@ class Learning:
         names = self._history.names(self._contents, statement, joining.label)
         return joining._replace(names=names) if names else joining
 
+    def laws_of(self, beginning: str) -> Laws:
+        """What earlier runs took of all names that begin so, learned apart from all others."""
+        assert self._contents is not None  # noqa: S101 - it was opened
+        records = self._contents.records
+        return Laws(
+            {name: record for name, record in records.items() if name.startswith(beginning)},
+            lesson=self._take,
+        )
+
     async def aclose(self) -> None:
         """
         Write what was learned.

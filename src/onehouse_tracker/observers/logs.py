@@ -37,6 +37,7 @@ _LEVELS: Final[dict[type[events.Event], int]] = {
     events.WaitBegan: logging.INFO,
     events.WaitEnded: logging.INFO,
     events.RequestEnded: logging.INFO,
+    events.RunEnded: logging.INFO,
     events.StatementSubmitted: logging.INFO,
     events.OutageEnded: logging.INFO,
     events.BudgetRefused: logging.WARNING,

@@ -21,10 +21,10 @@ from onehouse_tracker.errors import (
     TrackerError,
 )
 from onehouse_tracker.models import Result
-from onehouse_tracker.run_results import JobRun, RunOutcome
-from onehouse_tracker.runs._chances import Chances
+from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
+from onehouse_tracker.runs._chances import JOBS, Chances
 from onehouse_tracker.runs._checks import Checks
-from onehouse_tracker.runs._followed import Followed, RunWait, new_key
+from onehouse_tracker.runs._followed import Followed, RunWait, new_key, run_ended, run_followed
 from onehouse_tracker.runs._journal import RunJournal
 from onehouse_tracker.runs._judge import Judge
 from onehouse_tracker.runs._kinds import Kinds
@@ -76,7 +76,8 @@ class Book:
         self._engine = engine
         self._wall_clock = wall_clock
         self.kinds = Kinds()
-        chances = Chances()
+        learning = session.learning
+        chances = Chances(None if learning is None else learning.laws_of(JOBS))
         self._plan = Plan(policy.gap, chances)
         self.judge = Judge(
             self._plan,
@@ -160,16 +161,20 @@ class Book:
         run = self._plan.find(kind.name, job_run.job, job_run.run_id)
         if run is not None:
             return self._running[run]
-        now = self._loop.time()
+        now, born = self._loop.time(), job_run.started_at
+        age = 0.0 if born is None else max(0.0, (self._wall_clock() - born).total_seconds())
         key = f"{kind.name}/{job_run.job}/{job_run.run_id}"
         followed = Followed(at=now, label=job_run.label, kind=kind, job=job_run.job, key=key)
-        self._follow(followed, Run(kind, job_run.job, job_run.run_id, born=now), first=0.0)
+        run = Run(kind, job_run.job, job_run.run_id, born=now - age, is_age_known=born is not None)
+        self._follow(followed, run, first=0.0)
         return followed
 
     def _follow(self, followed: Followed, run: Run, *, first: float) -> None:
         self._running[run] = followed
         followed.run = run
         self._plan.add(run, self._loop.time(), first=first)
+        if self._session.emit:
+            self._session.emit(run_followed(followed, run, self._loop.time()))
         if self.journal is not None:
             self.journal.note(followed)
         self._checks.wake()
@@ -291,17 +296,22 @@ class Book:
         now = self._loop.time()
         result = followed.make_result(outcome, now=now, wall=self._wall_clock(), error=error)
         if self.journal is None or not record or outcome is RunOutcome.UNREACHABLE:
-            followed.settle(result)
+            self._tell(followed, result)
             return
         followed.recorded = result
 
         def written(failure: object, _: float) -> None:
             self._writing.pop(followed, None)
             if not isinstance(failure, JournalError):  # else everyone has the error already
-                followed.settle(result)
+                self._tell(followed, result)
 
         self._writing[followed] = None
         self.journal.record(followed, result, written)
+
+    def _tell(self, followed: Followed, result: RunResult) -> None:
+        if self._session.emit:
+            self._session.emit(run_ended(result, self._loop.time()))
+        followed.settle(result)
 
     def _fail(self, followed: Followed, error: BaseException) -> None:
         self._starting.pop(followed, None)

@@ -10,41 +10,73 @@ import math
 from typing import TYPE_CHECKING
 
 from onehouse_tracker._engine.schedule.durations import Durations
+from onehouse_tracker._engine.schedule.laws import Laws
+from onehouse_tracker.run_results import RunOutcome
 
 if TYPE_CHECKING:
     from onehouse_tracker.runs._run import Run
 
-__all__ = ["Chances", "FirstGap"]
+__all__ = ["JOBS", "Chances", "FirstGap"]
+
+JOBS = "j:"
+"""What the names of jobs begin with, among all that earlier runs taught."""
 
 _SHORTEST = 0.3
 _LONGEST = 10.0
 
 
 class Chances:
-    """What was learned about how long the runs of each job take."""
+    """
+    What is known about how long the runs of each job take.
 
-    __slots__ = ("_durations", "_place")
+    Two forecasts compete, as those of requests do: what checks showed so far, and what earlier
+    runs of the same job took.
 
-    def __init__(self) -> None:
+    Args:
+        laws: What earlier runs took, learned apart from what requests took.
+    """
+
+    __slots__ = ("_durations", "_laws", "_place")
+
+    def __init__(self, laws: Laws | None = None) -> None:
         self._durations = Durations()
+        self._laws = Laws() if laws is None else laws
         self._place = self._durations.place(0)
+
+    def know(self, run: Run) -> None:
+        """Find what is known about the job of *run*, which is followed from now on."""
+        run.law = self._laws.law(f"{JOBS}{run.job}") if run.is_age_known else None
+        run.durations = self._durations.label(run.job, known=run.law is not None)
 
     def of(self, run: Run, now: float) -> float:
         """The chance that *run* has ended since it was last seen running."""
-        return self._durations.chance(
-            self._durations.label(run.job), self._place, run.looked - run.born, now - run.born
-        )
+        since, until = run.looked - run.born, now - run.born
+        law = run.law
+        if law is None or until <= since:
+            return self._durations.chance(run.durations, self._place, since, until)
+        chance = self._laws.chance(law, since, until)
+        if not self._laws.certain:
+            other = self._durations.chance(run.durations, self._place, since, until)
+            chance = other + self._laws.trust * (chance - other)
+        return max(self._durations.least(until - since), chance)
 
     def learn(self, run: Run, sent_at: float, *, ended: bool) -> None:
         """A check sent at *sent_at* saw whether *run* has ended; called before it is noted."""
-        if sent_at > run.looked:
-            self._durations.learn(
-                self._durations.label(run.job),
-                self._place,
-                run.looked - run.born,
-                sent_at - run.born,
-                ended=ended,
-            )
+        since, until = run.looked - run.born, sent_at - run.born
+        if until <= since:
+            return
+        if run.law is not None:
+            other = self._durations.chance(run.durations, self._place, since, until)
+            self._laws.learn(run.law, other, since, until, ended=ended)
+        self._durations.learn(run.durations, self._place, since, until, ended=ended)
+
+    def ended(self, run: Run, sent_at: float, outcome: RunOutcome, *, last: bool) -> None:
+        """A check sent at *sent_at* saw the end of *run*; *last* is whether no other is open."""
+        if outcome is RunOutcome.SUCCEEDED and run.is_age_known:
+            names = (f"{JOBS}{run.job}",)
+            self._laws.teach(names, run.looked - run.born, sent_at - run.born)
+        if last:
+            self._laws.settle()
 
 
 class FirstGap:

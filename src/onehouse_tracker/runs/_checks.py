@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from onehouse_tracker import events
 from onehouse_tracker._checks import check_request_id
 from onehouse_tracker._engine.classes import RequestClass
 from onehouse_tracker._engine.tracked import Joining
@@ -181,6 +182,17 @@ class Checks:
 
     def _ended(self, unit: Unit, asked: list[Run], result: Result) -> None:
         now = self._loop.time()
+        if self._session.emit:
+            self._session.emit(
+                events.CheckEnded(
+                    at=now,
+                    job=None if unit.group is None else unit.group.job,
+                    runs=len(asked),
+                    polls=result.polls,
+                    took=now - unit.sent_at,
+                    outcome=str(result.outcome),
+                )
+            )
         reason = result.reason or str(result.outcome)
         if result.outcome in _DONE:
             if is_large(response_of(result)):

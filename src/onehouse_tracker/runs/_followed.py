@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from onehouse_tracker import events
 from onehouse_tracker.errors import ProjectError, TrackerError
 from onehouse_tracker.run_results import RunOutcome, RunResult
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._run import Run
 
-__all__ = ["Followed", "RunWait", "new_key"]
+__all__ = ["Followed", "RunWait", "new_key", "run_ended", "run_followed"]
 
 
 def new_key() -> str:
@@ -279,3 +280,30 @@ class RunWait:
         for future in futures:
             if not future.done():
                 future.set_result(None)
+
+
+def run_followed(followed: Followed, run: Run, now: float) -> events.RunFollowed:
+    """The event that a run is checked from now on."""
+    return events.RunFollowed(
+        at=now,
+        job=run.job,
+        run_id=run.run_id,
+        request_id=followed.request_id,
+        label=followed.label,
+    )
+
+
+def run_ended(result: RunResult, now: float) -> events.RunEnded:
+    """The event that a run has its outcome."""
+    return events.RunEnded(
+        at=now,
+        job=result.job,
+        run_id=result.run_id,
+        request_id=result.request_id,
+        label=result.label,
+        outcome=result.outcome,
+        reason=result.reason or None,
+        checks=result.checks,
+        waited=result.waited,
+        delay_bound=result.delay_bound,
+    )

@@ -218,6 +218,8 @@ class Judge:
             not_run_grace=self.not_run_grace,
         )
         if ended is not None:
+            last = self._plan.runs == 1
+            self._chances.ended(run, sent_at, ended.outcome, last=last)
             self._end(run, ended, now)
 
     def _gone(self, run: Run, words: str, unit: Unit, now: float) -> None:

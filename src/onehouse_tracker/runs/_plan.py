@@ -69,6 +69,7 @@ class Plan:
         if group is None:
             group = self._groups[key] = Group(run.kind, run.job)
         run.group = group
+        self._chances.know(run)
         run.unit = Unit(run.kind, group, run)
         run.unit.not_before = now + first
         group.runs[run.run_id] = run

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from onehouse_tracker._engine.schedule.durations import Label
+    from onehouse_tracker._engine.schedule.laws import Law
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._reading import Steps
 
@@ -54,20 +56,25 @@ class Run:
         run_id: Its ID.
 
         born: When it was started, as far as we know.
+
+        is_age_known: Whether that is when it was started, and not when we heard of it.
     """
 
     __slots__ = (
         "alone",
         "born",
         "checks",
+        "durations",
         "failing_since",
         "failures",
         "gone",
         "gone_since",
         "gone_words",
         "group",
+        "is_age_known",
         "job",
         "kind",
+        "law",
         "looked",
         "missing",
         "not_yet_since",
@@ -85,12 +92,18 @@ class Run:
     """The runs of the same job."""
     unit: Unit
     """Checks this run alone."""
+    durations: Label
+    law: Law | None
+    """What is known about how long it takes."""
 
-    def __init__(self, kind: WorkKind, job: str, run_id: str, *, born: float) -> None:
+    def __init__(
+        self, kind: WorkKind, job: str, run_id: str, *, born: float, is_age_known: bool = True
+    ) -> None:
         self.kind = kind
         self.job = job
         self.run_id = run_id
         self.born = born
+        self.is_age_known = is_age_known
         self.looked = born
         """When the last check was sent that saw it not ended; before that, when it was born."""
         self.seen_sent_at: float | None = None

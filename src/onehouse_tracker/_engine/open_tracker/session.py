@@ -102,7 +102,7 @@ class Session:
         self._journal_is_strict = journal_is_strict
         self._wall_clock = wall_clock
         self._seed = seed
-        self._learning = learning
+        self.learning = learning
         self._loop: asyncio.AbstractEventLoop | None = None
         # Looked up once, and gone once used: joining asks for it with every request.
         self._warm_up_source = source.warm_up if isinstance(source, WarmableSource) else None
@@ -123,10 +123,10 @@ class Session:
             await self._limiter.start()
             stack.push_async_callback(self._limiter.aclose)
             journal_queue = await self._open_journal(stack)
-            if self._learning is not None:
+            if self.learning is not None:
                 # Closed after the engine: what its last polls taught is written too.
-                stack.push_async_callback(self._learning.aclose)
-                await self._learning.open()
+                stack.push_async_callback(self.learning.aclose)
+                await self.learning.open()
             # Closed after the engine: the last that a page tells is how it all ended.
             self.pages = await stack.enter_async_context(AsyncExitStack())
             if isinstance(self._source, OpenableSource):
@@ -143,7 +143,7 @@ class Session:
                 wall_clock=self._wall_clock,
                 seed=self._seed,
                 journal_queue=journal_queue,
-                laws=None if self._learning is None else self._learning.laws,
+                laws=None if self.learning is None else self.learning.laws,
             )
             task = asyncio.create_task(
                 engine.run(), name="onehouse-tracker engine", context=context_inside(self)
@@ -328,7 +328,7 @@ class Session:
 
     def named(self, joining: Joining, statement: str | None = None) -> Joining:
         """Say what earlier runs of the same are remembered by, if they are."""
-        return joining if self._learning is None else self._learning.named(joining, statement)
+        return joining if self.learning is None else self.learning.named(joining, statement)
 
     def _warm_up(self, engine: Engine) -> None:
         """Have connections ready as soon as more requests are followed than one can serve."""

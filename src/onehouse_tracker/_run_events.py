@@ -1,0 +1,49 @@
+"""
+What happened to runs and their checks, as events: a part of `events`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onehouse_tracker._event import Event
+from onehouse_tracker.run_results import RunOutcome
+
+__all__ = ["CheckEnded", "RunEnded", "RunFollowed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFollowed(Event):
+    """A run is checked from now on."""
+
+    job: str
+    run_id: str
+    request_id: str | None
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded(Event):
+    """A run, or a statement given to ``tracker.runs``, has its outcome."""
+
+    job: str | None
+    run_id: str | None
+    request_id: str | None
+    label: str | None
+    outcome: RunOutcome
+    reason: str | None
+    checks: int
+    waited: float
+    delay_bound: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckEnded(Event):
+    """A check of runs was answered, or not; no other event is about it."""
+
+    job: str | None
+    runs: int
+    """How many runs it was for; more than one are listed together."""
+    polls: int
+    took: float
+    outcome: str
