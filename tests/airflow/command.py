@@ -130,8 +130,13 @@ class Airflow:
             " order by timestamp desc limit 1",
             task_id,
         )
-        value = json.loads(rows[0][0])
-        return json.loads(value) if isinstance(value, str) else value
+        return self.decoded(rows[0][0])
+
+    @staticmethod
+    def decoded(value: str) -> Any:
+        """What an XCom holds; Airflow 3 stores JSON in JSON."""
+        found = json.loads(value)
+        return json.loads(found) if isinstance(found, str) else found
 
     def records(self) -> list[str]:
         """The Variables that hold what tasks have submitted, before 3.3."""

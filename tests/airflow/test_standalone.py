@@ -16,7 +16,7 @@ import pytest
 
 from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
 from onehouse_tracker.models import ApiStatus
-from onehouse_tracker.testing import Kind
+from onehouse_tracker.testing import Kind, RunKind, SimulatedJobs
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.command import DAGS, Airflow
 from tests.airflow.parts import running, states, trigger, wait_for_states
@@ -69,7 +69,8 @@ def ended(
         (folder / name).write_text(text, encoding="utf-8")
     kinds = [Kind(label="RUN JOB", duration=_one_to_twenty), Kind(label="CLEAN", duration=3600)]
     kinds += [kind for kind in KINDS if kind.label != "RUN JOB"]
-    with simulate(kinds=kinds) as simulator:
+    jobs = SimulatedJobs(kinds=[RunKind(queued=1.0, duration=5.0)])
+    with simulate(kinds=kinds, jobs=jobs) as simulator:
         airflow = Airflow(
             tmp_path / "home", copy_of=empty_home, AIRFLOW__CORE__DAGS_FOLDER=str(folder)
         )
@@ -115,15 +116,31 @@ def test_each_statement_was_submitted_once(ended: Ended) -> None:
     Within the rate limit, and no record is left of what is over.
     """
     project = ended.simulator.project
-    statements = [one for one in project.arrivals if one.kind == "submit"]
-    # The mapped ones, and those of the other DAGs: nightly 2, per_table 3, submit_then_wait 2,
-    # without_worker 1, orders 3, from_template 1, limited 1, soft 1.
-    assert len(statements) == COUNT + 14
+    statements = Counter(one.statement for one in project.requests.values() if one.statement)
+    # Those that several DAGs of the documentation run.
+    more = {"RUN JOB orders": 3, "RUN JOB `orders`": 2, "RUN JOB `customers`": 2}
+    more |= {f"RUN JOB table_{number}": 2 for number in range(3)}
+    ran = {text: count for text, count in statements.items() if "RUN JOB" in text}
+    assert {text: count for text, count in ran.items() if count > 1} == more
+    assert sum(text.startswith("RUN JOB table_") for text in ran) == COUNT
     assert project.refused == 0
     assert ended.airflow.records() == []
     kept = ended.airflow.query("select dag_id, key from task_state_store")
     # The one that was pending when its task failed; clearing the task continues to track it.
     assert kept == [("limited", "onehouse_tracker_0")]
+
+
+def test_runs_are_known_before_they_have_ended(ended: Ended) -> None:
+    """
+    As an XCom of the task, for links and for tasks that run meanwhile.
+    """
+    rows = ended.airflow.query(
+        "select value from xcom where dag_id = 'job_runs' and key = 'runs'"
+        " and task_id = 'to_the_end'"
+    )
+    runs = ended.airflow.decoded(rows[0][0])
+    assert [run["job"] for run in runs] == ["orders", "customers"]
+    assert {run["run_id"] for run in runs} <= set(ended.simulator.project.runs)
 
 
 def test_tasks_that_need_no_worker(ended: Ended) -> None:

@@ -23,6 +23,7 @@ from onehouse_tracker.integrations.airflow._event_payload import (
     json_of,
 )
 from onehouse_tracker.integrations.airflow._limits import Deadline, seconds_of
+from onehouse_tracker.integrations.airflow._lineage import lineage
 from onehouse_tracker.integrations.airflow._task_result import (
     TaskResult,
     check_on_partial,
@@ -72,6 +73,7 @@ class TrackingOperator(BaseOperator):
             self.operator_extra_links = ()
         self.end_from_trigger = False
         self._pending: list[str] = []
+        self._results: Sequence[Mapping[str, Any]] = ()
 
     def on_kill(self) -> None:
         """Say what continues on the server: there is no way to cancel a request by its ID."""
@@ -170,6 +172,7 @@ class TrackingOperator(BaseOperator):
     def _conclude(self, context: Mapping[str, Any], payload: Mapping[str, Any]) -> Any:
         """Fail the task, or return its results."""
         self._pending = []
+        self._results = payload["results"]
         for item in payload["results"]:
             if ended_wrong(item, self.on_partial):
                 self.log.error(
@@ -220,6 +223,18 @@ class TrackingOperator(BaseOperator):
 
     def _hook(self) -> OnehouseHook:
         return OnehouseHook(self.conn_id)
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """Describe the task to OpenLineage: its statements."""
+        return lineage(self._statements(), ())
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> Any:
+        """Describe the task to OpenLineage: its statements, and how its requests ended."""
+        return lineage(self._statements(), self._results)
+
+    def _statements(self) -> list[str]:
+        """What the task submits, for OpenLineage."""
+        return []
 
     def _note_pending(self, pending: list[str]) -> None:
         self._pending = pending

@@ -173,6 +173,7 @@ class OnehouseSqlOperator(RunTrackingOperator):
                 context, submitted, jobs, [label_of(text) for text in statements]
             )
         if not self.wait:
+            self._results = [{"request_id": one.request_id} for one in submitted]
             return [one.request_id for one in submitted]
         return self._track(
             context,
@@ -213,6 +214,13 @@ class OnehouseSqlOperator(RunTrackingOperator):
 
     def _returned(self, results: list[dict[str, Any]]) -> Any:
         return results if self.statement is None else results[0]
+
+    def _statements(self) -> list[str]:
+        try:
+            return self._texts()
+        except AirflowException:
+            # The task fails with that itself.
+            return []
 
     def _texts(self) -> list[str]:
         if self.statement is not None:
