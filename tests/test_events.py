@@ -32,6 +32,7 @@ EXAMPLES: list[events.Event] = [
         delay_bound=None,
     ),
     events.RequestDropped(at=1.0, request_id="r-1", label="RUN JOB", timed_out=True, reason="R"),
+    events.RequestOverdue(at=1.0, request_id="r-1", label="RUN JOB", age=900.0, usual=60.0),
     events.WaitBegan(at=1.0, wait=1, requests=2, request_ids=("r-1", "r-2"), label=None),
     events.WaitEnded(
         at=1.0,

@@ -36,6 +36,7 @@ __all__ = [
     "RequestDropped",
     "RequestEnded",
     "RequestJoined",
+    "RequestOverdue",
     "RunEnded",
     "RunFollowed",
     "SelectiveObserver",
@@ -109,6 +110,23 @@ class RequestDropped(Event):
 
     reason: str | None
     """What was wrong with its last poll; `None` where nothing was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOverdue(Event):
+    """
+    A request has been running for longer than 99 % of earlier runs of the same.
+
+    Emitted once for each request, and only by trackers with a history that has proved right.
+    """
+
+    request_id: str
+    label: str | None
+    age: float
+    """Seconds since it was submitted, as far as we were told."""
+
+    usual: float
+    """Seconds that it usually takes: half of all runs take longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

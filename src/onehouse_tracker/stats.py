@@ -40,6 +40,10 @@ class TrackerStats:
     limiter: RateLimiterStats
     """The budget."""
 
+    overdue: int = 0
+    """Requests that are followed and have been running for unusually long, by what earlier runs
+    took; 0 without a history."""
+
     checks: int = 0
     """Statements sent so far that look after runs; no other number counts them."""
 

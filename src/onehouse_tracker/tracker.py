@@ -699,6 +699,7 @@ class Tracker:
             outage=engine.outage,
             round_time=engine.pending / limiter.rate,
             limiter=limiter,
+            overdue=engine.overdue,
             checks=engine.errands.sent,
             check_polls=engine.errands.polls,
         )

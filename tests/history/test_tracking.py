@@ -21,6 +21,7 @@ import pytest
 
 from onehouse_tracker import OnehouseClient, PollPolicy, Request, Tracker
 from onehouse_tracker._engine.schedule.durations import MOST_LABELS, Durations
+from onehouse_tracker.events import Event, RequestOverdue
 from onehouse_tracker.history import History
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import (
@@ -136,6 +137,45 @@ def test_the_next_night_is_known_sooner(path: Path) -> None:
 
     assert first == pytest.approx(without, rel=0.2)
     assert with_history < 0.7 * without
+
+
+def test_what_runs_for_unusually_long_is_told_once(path: Path) -> None:
+    """
+    A job of a minute that hangs tonight, among others that do not.
+    """
+
+    async def night(history: History, hangs: bool) -> list[RequestOverdue]:  # noqa: FBT001
+        told: list[RequestOverdue] = []
+
+        def observe(event: Event) -> None:
+            if isinstance(event, RequestOverdue):
+                told.append(event)
+
+        project = SimulatedProject(record=False)
+        luck = random.Random(1)
+        for number in range(10):
+            project.add(f"r{number}", 60 * math.exp(luck.gauss(0, 0.1)), submitted_at=0.0)
+        project.add("stuck", 900.0 if hangs else 60.0, submitted_at=0.0)
+        requests = [
+            Request(name, label=f"job {name}", submitted_at=NOON) for name in project.requests
+        ]
+        requests.append(Request("r0", label="job r0", submitted_at=NOON))
+        async with Tracker(
+            SimulatedSource(project), history=history, wall_clock=_wall_clock, observers=[observe]
+        ) as tracker:
+            waiter = asyncio.create_task(tracker.wait_all(requests))
+            await asyncio.sleep(600)
+            assert tracker.stats().overdue == (1 if hangs else 0)
+            await waiter
+            assert tracker.stats().overdue == 0
+        return told
+
+    for _ in range(5):
+        assert run(night(inline(path), hangs=False)) == []
+    (event,) = run(night(inline(path), hangs=True))
+    assert (event.request_id, event.label) == ("stuck", "job stuck")
+    assert event.usual == pytest.approx(60, rel=0.1)
+    assert 75 < event.age < 150
 
 
 def test_what_is_learned_is_written_while_it_goes_on(path: Path) -> None:

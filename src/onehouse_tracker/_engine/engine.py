@@ -69,8 +69,7 @@ class Engine:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._source = Source(source, policy)
-        self._limiter = limiter
-        self._emit = emit
+        self._limiter, self._emit = limiter, emit
         self._sleeper = Sleeper()
         self._wake = self._sleeper.wake
         self._schedule = Schedules(policy, limiter.limit, laws)
@@ -116,6 +115,11 @@ class Engine:
     def pending(self) -> int:
         """How many requests are followed that are reported."""
         return self._roster.reported
+
+    @property
+    def overdue(self) -> int:
+        """How many of them run for unusually long."""
+        return self._roster.overdue
 
     @property
     def submitting(self) -> int:

@@ -150,7 +150,9 @@ class Replies:
         )
         match verdict:
             case Pending():
-                self._schedule.pending(tracked, sent_at, now)
+                usual = self._schedule.pending(tracked, sent_at, now)
+                if usual is not None:
+                    self._roster.tell_overdue(tracked, usual, now)
             case Again(due):
                 self._schedule.again(tracked, due)
             case Ended(outcome):

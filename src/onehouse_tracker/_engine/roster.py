@@ -69,6 +69,8 @@ class Roster:
         """Called when every waiter of a moment has failed."""
         self.ended = 0
         """Reported requests that had their outcome so far."""
+        self.overdue = 0
+        """Requests that are tracked and have been running for unusually long."""
 
     def __len__(self) -> int:
         return len(self._tracked)
@@ -122,6 +124,20 @@ class Roster:
             then = partial(self._added, tracked, due)
             tracked.writing = True
             self._journal_queue.add(request_id, label, joining.submitted_at, then)
+
+    def tell_overdue(self, tracked: Tracked, usual: float, now: float) -> None:
+        """A request has been running for unusually long: once is enough to say so."""
+        self.overdue += 1
+        if self._emit and tracked.of_class.reported:
+            self._emit(
+                events.RequestOverdue(
+                    at=now,
+                    request_id=tracked.request_id,
+                    label=tracked.label,
+                    age=now - tracked.born,
+                    usual=usual,
+                )
+            )
 
     def count_poll(self, tracked: Tracked) -> None:
         """A poll of *tracked* is sent."""
@@ -329,6 +345,7 @@ class Roster:
 
     def _forget(self, tracked: Tracked, now: float) -> None:
         del self._tracked[tracked.request_id]
+        self.overdue -= tracked.overdue
         self._unreported -= not tracked.of_class.reported
         self._schedule.remove(tracked)
         task, tracked.task = tracked.task, None
@@ -341,7 +358,7 @@ class Roster:
     def _forget_all(self, now: float) -> list[Tracked]:
         """Forget all requests, and return those that are reported."""
         followed, self._tracked = list(self._tracked.values()), {}
-        self._unreported = 0
+        self._unreported = self.overdue = 0
         self._schedule.clear()
         for tracked in followed:
             task, tracked.task = tracked.task, None

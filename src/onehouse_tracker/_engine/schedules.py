@@ -67,9 +67,9 @@ class Schedules:
         """As of `Schedule`."""
         self.of(tracked).add(tracked, due)
 
-    def pending(self, tracked: Tracked, sent_at: float, now: float) -> None:
+    def pending(self, tracked: Tracked, sent_at: float, now: float) -> float | None:
         """As of `Schedule`."""
-        self.of(tracked).pending(tracked, sent_at, now)
+        return self.of(tracked).pending(tracked, sent_at, now)
 
     def again(self, tracked: Tracked, due: float) -> None:
         """As of `Schedule`."""

@@ -153,6 +153,7 @@ class Tracked:
         "looked",
         "names",
         "of_class",
+        "overdue",
         "pending_sent_at",
         "place",
         "polls",
@@ -201,6 +202,8 @@ class Tracked:
         self.law: Law | None = None
         """How long it takes by what earlier runs taught."""
         self.names: tuple[str, ...] = ()
+        self.overdue = False
+        """Whether it has been running for longer than nearly all earlier runs of the same."""
         self.start_known = False
         """As in `Joining`."""
         self.task: Task[None] | None = None

@@ -25,7 +25,7 @@ __all__ = ["LogObserver", "event_fields", "event_name", "level_of", "with_logs"]
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # Keys carry their unit.
 _SECONDS = frozenset(
-    {"age", "took", "waited", "delay_bound", "retry_after", "paused_for", "lasted"}
+    {"age", "took", "waited", "delay_bound", "retry_after", "paused_for", "lasted", "usual"}
 )
 
 _ABOVE_STRUCTLOG: Final = 4
@@ -40,6 +40,7 @@ _LEVELS: Final[dict[type[events.Event], int]] = {
     events.RunEnded: logging.INFO,
     events.StatementSubmitted: logging.INFO,
     events.OutageEnded: logging.INFO,
+    events.RequestOverdue: logging.WARNING,
     events.BudgetRefused: logging.WARNING,
     events.OutageBegan: logging.WARNING,
     events.CredentialsDoubted: logging.WARNING,

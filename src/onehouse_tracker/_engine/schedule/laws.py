@@ -31,6 +31,9 @@ HEAD_START = 2.0
 MOST_EVIDENCE = 3.0
 """How the two forecasts compete: see `Laws.learn`."""
 
+OVERDUE = 0.01
+"""Who runs for longer than all but this share of runs is overdue."""
+
 _SHIFTS = (
     -1.1, -0.8, -0.6, -0.4, -0.25, -0.15, -0.07,
     0.0, 0.07, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.1,
@@ -48,6 +51,7 @@ _ROOT_HALF = math.sqrt(0.5)
 _LIKE_OTHERS, _UNLIKE = 0.5 * (1.0 - OUTLIERS), 0.5 * OUTLIERS
 _TINY = 1e-12
 _CERTAIN = 0.999
+_TRUSTED = 0.5
 _FEW = 10
 _MOST_PENDING = 1000
 _OVER_AGAIN = 0.1
@@ -196,6 +200,18 @@ class Laws:
     def certain(self) -> bool:
         """Whether tonight's own forecast does not count any more."""
         return self.trust > _CERTAIN
+
+    def usual_if_overdue(self, law: Law, age: float) -> float | None:
+        """
+        How long it usually takes, if few run for as long as *age*; else `None`.
+
+        Nothing is said of names that were never seen, or while earlier runs are not trusted.
+        """
+        if law is self._overall or self.trust < _TRUSTED:
+            return None
+        if law.survival(age, self._shift, self._extra) >= OVERDUE:
+            return None
+        return math.exp(law.mean + self._shift)
 
     def learn(self, law: Law, other: float, since: float, until: float, *, ended: bool) -> None:
         """A poll at age *until* of what was pending at *since*; *other* is the other forecast."""

@@ -119,13 +119,23 @@ class Schedule:
             self._ranking.join(tracked)
         self._push(tracked, due)
 
-    def pending(self, tracked: Tracked, sent_at: float, now: float) -> None:
-        """A poll sent at *sent_at* said PENDING: the gap runs from its sending."""
+    def pending(self, tracked: Tracked, sent_at: float, now: float) -> float | None:
+        """
+        A poll sent at *sent_at* said PENDING: the gap runs from its sending.
+
+        Returns:
+            How long the request usually takes, if it is overdue and was not before.
+        """
         if self._ranking is not None:
             self._ranking.learn(tracked, sent_at, ended=False)
         tracked.looked = tracked.asked = sent_at
         gap = self._policy.gap(sent_at - tracked.born)
         self._push(tracked, max(now, sent_at + gap))
+        if self._laws is None or tracked.law is None or tracked.overdue:
+            return None
+        usual = self._laws.usual_if_overdue(tracked.law, sent_at - tracked.born)
+        tracked.overdue = usual is not None
+        return usual
 
     def again(self, tracked: Tracked, due: float) -> None:
         """A poll taught nothing: ask again at *due*, or when it is forgiven."""
