@@ -18,6 +18,7 @@ import math
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -221,8 +222,21 @@ def _sensor(wire: Wire, runs: Sequence[Planned], over: Callable[[str], None]) ->
     return describe_each(wire, runs, over, every=30.0, pause=5.0)
 
 
-def _in_turn(wire: Wire, runs: Sequence[Planned], over: Callable[[str], None]) -> Awaitable[None]:
-    return describe_each(wire, runs, over, every=0.0)
+async def _in_turn(wire: Wire, runs: Sequence[Planned], over: Callable[[str], None]) -> None:
+    """DESCRIBE one after the other, twenty at a time, and begin again."""
+    waiting = deque(runs)
+
+    async def work() -> None:
+        while waiting:
+            run = waiting.popleft()
+            response = await wire.ask(JOB_RUNS.show_one(run.job, run.run_id), 1.0)
+            if response["describeJobRunApiResponse"]["sparkJobRun"].get("status") in OVER:
+                over(run.run_id)
+            else:
+                waiting.append(run)
+
+    while waiting:
+        await asyncio.gather(*(work() for _ in range(20)))
 
 
 def _each_30(wire: Wire, runs: Sequence[Planned], over: Callable[[str], None]) -> Awaitable[None]:

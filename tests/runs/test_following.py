@@ -446,3 +446,18 @@ def test_policy_of_the_tracker_holds_for_checks_too() -> None:
 
     assert follow(project, scenario, policy=PollPolicy(gap_min=30, gap_max=30)) <= 12
     assert len(statements(project)) <= 12
+
+
+def test_statements_that_wait_are_started_before_runs_are_looked_after() -> None:
+    """
+    Runs last minutes: what starts the next one is worth more than a look at those that run.
+    """
+    project = project_of()
+
+    async def scenario(tracker: Tracker) -> RunResults:
+        return await tracker.runs.execute_all([f"RUN JOB j{n}" for n in range(100)], timeout=20)
+
+    follow(project, scenario)
+    started = checks_sent(project, "RUN JOB")
+    assert len(started) == 100
+    assert started[-1] < 11.5

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from onehouse_tracker._engine.schedule.schedule import TICK
+from onehouse_tracker._engine.turns import most_granted
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.errands import Errands
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.turns import Turns
 
 __all__ = ["Demand"]
+
+_PATIENCE = 2
+"""So many times as long as polls of users, errands and their polls give way to statements."""
 
 
 class Demand:
@@ -85,9 +89,11 @@ class Demand:
     def look_goes_first(self, now: float) -> bool:
         """Whether a poll or an errand goes before the statements and calls that wait."""
         slots = self._slots
-        if self.errand_wanted_at(now) <= now + TICK:
-            return slots.granted > 0 or not slots.waiting
-        return self._turns.poll_goes_first(now, slots.granted, slots.waiting)
+        if self._turns.poll_goes_first(now, slots.granted, slots.waiting):
+            return True
+        # What is not of users has more time: what it finds has run for minutes.
+        most = _PATIENCE * most_granted(slots.waiting)
+        return slots.granted >= most and self._errands.due(now)
 
     def errand_wanted_at(self, now: float) -> float:
         """When an errand will want one."""

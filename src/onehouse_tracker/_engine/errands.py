@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from onehouse_tracker._engine.schedule.schedule import TICK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -41,14 +43,21 @@ class Errands:
         """When the next one wants a slot; infinity for never."""
         return math.inf if self.planner is None else self.planner.wanted_at(now)
 
+    def due(self, now: float) -> bool:
+        """Whether a statement of the planner, or a poll that is not of users, is due."""
+        return self._schedules.others_are_due(now) or self.wanted_at(now) <= now + TICK
+
     def take(
         self, now: float, *, poll_is_due: bool
     ) -> Callable[[], Coroutine[None, None, None]] | None:
         """What sends the statement that gets this slot; `None` if a poll gets it."""
         if self.planner is None or (poll_is_due and self._schedules.others_are_due(now)):
             return None
-        if self._schedules.others_went_last and poll_is_due and self._schedules.users_are_due(now):
-            return None
+        if poll_is_due and self._schedules.users_are_due(now):
+            if self._schedules.others_went_last:
+                return None
+            if self.planner.value(now) < self._schedules.value_of_due(now):
+                return None
         send = self.planner.take(now)
         if send is not None:
             self._schedules.others_went_last = True

@@ -123,10 +123,12 @@ class Schedules:
         return self._users.pop(now)
 
     def chance_of_due(self, now: float) -> float | None:
-        """As of `Schedule`; nobody knows the chances of other classes, which count as certain."""
-        if self._others and self.others_are_due(now):
-            return 1.0
+        """As of `Schedule`, of a request of users."""
         return self._users.chance_of_due(now)
+
+    def value_of_due(self, now: float) -> float:
+        """As of `Schedule`, of a request of users."""
+        return self._users.value_of_due(now)
 
     def users_are_due(self, now: float) -> bool:
         """Whether a request of users may be polled now."""

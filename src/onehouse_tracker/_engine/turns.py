@@ -122,8 +122,7 @@ class Turns:
         chance = self._schedule.chance_of_due(now)
         if chance is None:
             return False  # an early poll has time
-        most = MOST_GRANTED if waiting <= MANY_WAIT else MOST_GRANTED_TO_MANY
-        return granted >= most or (granted > 0 and chance >= LIKELY)
+        return granted >= most_granted(waiting) or (granted > 0 and chance >= LIKELY)
 
     def review_at(self) -> float:
         """When `review` has something to decide, if no reply comes first."""
@@ -227,6 +226,11 @@ class Turns:
 
     def _was_not_refused(self, tracked: Tracked) -> bool:
         return not self._was_refused(tracked)
+
+
+def most_granted(waiting: int) -> int:
+    """Slots in a row that go to statements while a poll is due, where so many statements wait."""
+    return MOST_GRANTED if waiting <= MANY_WAIT else MOST_GRANTED_TO_MANY
 
 
 def _is_well(tracked: Tracked) -> bool:

@@ -36,17 +36,22 @@ class Chances:
         laws: What earlier runs took, learned apart from what requests took.
     """
 
-    __slots__ = ("_durations", "_laws", "_place")
+    __slots__ = ("_durations", "_jobs", "_laws", "_place")
 
     def __init__(self, laws: Laws | None = None) -> None:
         self._durations = Durations()
         self._laws = Laws() if laws is None else laws
         self._place = self._durations.place(0)
+        self._jobs: set[str] = set()
 
     def know(self, run: Run) -> None:
         """Find what is known about the job of *run*, which is followed from now on."""
         run.law = self._laws.law(f"{JOBS}{run.job}") if run.is_age_known else None
-        run.durations = self._durations.label(run.job, known=run.law is not None)
+        # The first run of a job shares an account with those of all other jobs: alone, what it
+        # has not done yet would look like news about its job.
+        job = run.job if run.job in self._jobs else None
+        self._jobs.add(run.job)
+        run.durations = self._durations.label(job, known=run.law is not None)
 
     def of(self, run: Run, now: float) -> float:
         """The chance that *run* has ended since it was last seen running."""

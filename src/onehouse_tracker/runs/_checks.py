@@ -42,7 +42,7 @@ __all__ = ["CHECKS", "Checks"]
 CHECKS = RequestClass(
     "checks of runs",
     # The first gap is learned; then a check is nearly done.
-    PollPolicy(gap_coefficient=0.4, gap_min=0.4, gap_max=5.0, idle_share=0.0, order="due"),
+    PollPolicy(gap_coefficient=0.5, gap_min=0.5, gap_max=5.0, idle_share=0.0, order="due"),
 )
 """The polls of checks."""
 
@@ -95,7 +95,7 @@ class Checks:
         self._failed = failed
         self._rows: dict[Unit, RefusalRow] = {}
         self._gaps = {
-            (many, crowded): FirstGap(0.85 if crowded else 0.6)
+            (many, crowded): FirstGap(0.95 if crowded else 0.65)
             for many in (False, True)
             for crowded in (False, True)
         }

@@ -27,6 +27,7 @@ _TICK = 0.001
 _STALE = 0.05
 _WITNESS_GAP = 60.0
 _MANY = 2
+_CROWD = 4
 
 
 class Plan:
@@ -185,8 +186,8 @@ class Plan:
 
     @property
     def crowded(self) -> bool:
-        """Whether other checks are due: then a slot is worth more than a second."""
-        return len(self._due) > 1
+        """Whether many other checks are due: then a slot is worth more than a second."""
+        return len(self._due) >= _CROWD
 
     def take(self, now: float) -> Unit | None:
         """The unit that is checked now; it is busy until `done`."""

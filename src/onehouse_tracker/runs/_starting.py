@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from onehouse_tracker import events
+from onehouse_tracker._engine.classes import OF_USERS, RequestClass
 from onehouse_tracker._engine.open_tracker.submission import submit_once
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._engine.waits import Wait
@@ -20,9 +21,10 @@ from onehouse_tracker.errors import (
     ThrottledError,
     TrackerError,
 )
-from onehouse_tracker.models import Outcome, Request, response_of
+from onehouse_tracker.models import Outcome, response_of
 from onehouse_tracker.protocols import SubmissionSource
 from onehouse_tracker.run_results import RunOutcome
+from onehouse_tracker.runs._chances import FirstGap
 from onehouse_tracker.runs._followed import Followed
 
 if TYPE_CHECKING:
@@ -83,6 +85,9 @@ class Starter:
         self._session = session
         self._source = source
         self._policy = policy
+        # Nobody waits for the run ID: the run lasts minutes, and other statements wait for slots.
+        self._class = RequestClass("that start runs", policy, reported=True)
+        self._gap = FirstGap(0.7)
 
     async def send(self, followed: Followed) -> None:
         """
@@ -155,23 +160,23 @@ class Starter:
         Raises:
             ProjectError: The project failed, or the tracker is closed.
         """
-        session = self._session
-        if age is not None:
-            return await self._polled_anew(followed, age)
-        request = Request(followed.request_id or "", label=followed.label)
-        handle = session.track(session.opened(), request, first_look=self._policy.gap_min)
-        try:
-            followed.request = await handle
-        finally:
-            handle.cancel()
-        return followed.request
-
-    async def _polled_anew(self, followed: Followed, age: float) -> Result:
-        request_id = followed.request_id or ""
         engine = self._session.opened()
+        request_id, starts_run = followed.request_id or "", followed.kind is not None
+        planned = self._gap.seconds if starts_run else self._policy.gap_min
+        joining = Joining(
+            request_id,
+            followed.label,
+            age or 0.0,
+            planned if age is None else 0.0,
+            on_disk=age is not None,
+            of_class=self._class if starts_run else OF_USERS,
+        )
+        learning = self._session.learning
+        if learning is not None:
+            joining = learning.named(joining, followed.statement)
         wait = Wait()
         engine.open(wait)
-        engine.join(wait, Joining(request_id, followed.label, age, on_disk=True))
+        engine.join(wait, joining)
         wait.fed()
         try:
             await wait.until_over()
@@ -179,6 +184,8 @@ class Starter:
             engine.leave(wait)
         wait.raise_error()
         followed.request = wait.results()[request_id]
+        if starts_run and age is None and followed.request.outcome.final:
+            self._gap.learn(found=followed.request.polls == 1)
         return followed.request
 
     async def cancel(self, followed: Followed) -> str:

@@ -207,6 +207,18 @@ class Schedule:
             return None
         return 1.0 if self._ranking is None else self._ranking.due.chance(tracked, now)
 
+    def value_of_due(self, now: float) -> float:
+        """
+        What a poll of the request is worth that is due and goes first; 0 if none is due.
+
+        That is (chance that it has ended) x (seconds since its last poll).
+        """
+        tracked = self._choose_due(now)
+        if tracked is None:
+            return 0.0
+        chance = 1.0 if self._ranking is None else self._ranking.due.chance(tracked, now)
+        return chance * (now - tracked.asked)
+
     def pop(self, now: float) -> Tracked | None:
         """Remove and return the request to poll now, if there is one."""
         tracked = self._choose_due(now)
