@@ -37,6 +37,7 @@ __all__ = [
     "RejectedError",
     "Request",
     "RequestFailedError",
+    "RequestStatus",
     "Result",
     "Results",
     "RunFailedError",
@@ -115,7 +116,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.pool.tracker_pool import TrackerPool
     from onehouse_tracker.protocols import StatusSource, SubmissionSource
-    from onehouse_tracker.results import PoolResults, Results
+    from onehouse_tracker.results import PoolResults, RequestStatus, Results
     from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
     from onehouse_tracker.statement_results import (
         StatementResult,
@@ -141,6 +142,7 @@ else:
         "PollPolicy": "policy",
         "PoolResults": "results",
         "PoolStats": "stats",
+        "RequestStatus": "results",
         "Results": "results",
         "RunOutcome": "run_results",
         "RunResult": "run_results",

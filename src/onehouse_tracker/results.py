@@ -7,14 +7,70 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from onehouse_tracker._util.text import printable
-from onehouse_tracker.errors import RequestFailedError
-from onehouse_tracker.models import Result
+from onehouse_tracker.errors import (
+    NotFoundError,
+    RejectedError,
+    RequestFailedError,
+    StatusError,
+    UnauthorizedError,
+)
+from onehouse_tracker.models import OUTCOME_OF, ApiStatus, Outcome, Result
 
-__all__ = ["PoolResults", "Results"]
+__all__ = ["PoolResults", "RequestStatus", "Results"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestStatus:
+    """What one poll said about one request; see ``Tracker.status``."""
+
+    request_id: str
+    """The request."""
+
+    label: str | None = None
+    """Its label."""
+
+    status: str | None = None
+    """The server's word, verbatim; `None` where the reply had none, or there was none."""
+
+    response: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
+    """``apiResponse`` verbatim.  It may hold secrets, so it is not in the `repr`."""
+
+    error: StatusError | None = None
+    """Why there is no status."""
+
+    polls: int = 1
+    """HTTP requests that were sent: more than one after a 429."""
+
+    took: float = 0.0
+    """Seconds from the first of them to the reply."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the server is still at it."""
+        return self.status == ApiStatus.PENDING
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What it means; `None` while it is pending, `UNREACHABLE` where there was no reply."""
+        if self.pending:
+            return None
+        if isinstance(self.error, NotFoundError):
+            return Outcome.NOT_FOUND
+        if isinstance(self.error, RejectedError | UnauthorizedError):
+            return Outcome.REJECTED
+        if self.error is not None:
+            return Outcome.UNREACHABLE
+        return OUTCOME_OF.get(self.status or "", Outcome.UNRECOGNIZED)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has ended, and succeeded, wholly or in part."""
+        return self.outcome is not None and self.outcome.ok
 
 
 class Results(Mapping[str, Result]):
@@ -26,7 +82,8 @@ class Results(Mapping[str, Result]):
 
         callback_errors: What ``on_result`` raised, by request ID.
 
-        acknowledge: Writes down that these request IDs have arrived, see `ack`.
+        acknowledge: Writes down that these request IDs have arrived, see `ack`; what it returns,
+            if anything, is awaited by `ack_and_wait`.
     """
 
     __slots__ = ("_acknowledge", "_by_id", "callback_errors")
@@ -39,7 +96,7 @@ class Results(Mapping[str, Result]):
         results: Iterable[Result] = (),
         *,
         callback_errors: Mapping[str, Exception] | None = None,
-        acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None,
+        acknowledge: Callable[[Iterable[str]], Awaitable[None] | None] | None = None,
     ) -> None:
         self._by_id = {result.request_id: result for result in results}
         self.callback_errors = dict(callback_errors or {})

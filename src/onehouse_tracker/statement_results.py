@@ -187,8 +187,9 @@ def statements_of(error: BaseException) -> StatementResults[Any] | None:
 
 def attach(error: BaseException, statements: StatementResults[Any]) -> None:
     """Let `statements_of` find *statements* in *error*, and its traceback name them."""
+    if "statements" not in error.__dict__:
+        error.add_note(f"statements: {statements}")
     error.__dict__["statements"] = statements
-    error.add_note(f"statements: {statements}")
 
 
 def _rebuilt(items: Iterable[StatementResult[H]], results: Results) -> StatementResults[H]:

@@ -24,6 +24,7 @@ from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
 from onehouse_tracker._engine.open_tracker.callbacks import OnResult
 from onehouse_tracker._engine.open_tracker.collecting import collect
+from onehouse_tracker._engine.open_tracker.polling_once import PollOnce
 from onehouse_tracker._engine.open_tracker.resumption import Resumption
 from onehouse_tracker._engine.open_tracker.session import (
     Session,
@@ -31,7 +32,7 @@ from onehouse_tracker._engine.open_tracker.session import (
 from onehouse_tracker._engine.open_tracker.statements import Statements
 from onehouse_tracker._engine.open_tracker.submission import submit_once
 from onehouse_tracker._engine.open_tracker.teardown import release
-from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout
+from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout, checked
 from onehouse_tracker._engine.source import project_key_of
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.times import utc_now
@@ -45,7 +46,7 @@ from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.settings import ClientSettings, refuse_unknown
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.protocols import HoldingSource, StatusSource
-from onehouse_tracker.results import Results
+from onehouse_tracker.results import RequestStatus, Results
 from onehouse_tracker.settings import OnJournalError, TrackerSettings
 from onehouse_tracker.statement_results import StatementResults
 from onehouse_tracker.stats import TrackerStats
@@ -610,6 +611,37 @@ class Tracker:
             timeout=timeout,
             on_result=on_result,
         )
+
+    async def status(
+        self, request_ids: Iterable[RequestLike], *, label: str | None = None
+    ) -> dict[str, RequestStatus]:
+        """
+        Poll each request once, and say what the server says now.  Nothing is tracked.
+
+        Polls wait for slots of the rate limit.  Until the server has answered once, one is sent
+        at a time.  After a 429 a poll is sent again, five times at most; after any other
+        failure it is not, and the error is in the status.
+
+        Args:
+            request_ids: Which requests: IDs, `Handle` and the like; each is polled once.
+
+            label: The label of requests that have none of their own.
+
+        Returns:
+            The status of each request, by its ID, in the order given.
+
+        Raises:
+            InvalidRequestError: Something is not a request ID.  Nothing was sent.
+
+            AuthenticationError: The server refused the credentials, before any other reply.
+
+            OutageError: There was no reply: three polls failed first, or all did.
+
+            TrackerClosedError: The tracker is not open, or was closed first.
+        """
+        polling = PollOnce(self._session, self._client, self._limiter, self._policy)
+        check_label(label)
+        return await polling.run(checked(request_ids), label)
 
     def _statements(
         self,

@@ -13,8 +13,26 @@ build anew.  Processes that poll at the same time need a limiter that they share
 
 from __future__ import annotations
 
-from onehouse_tracker.sync._shared_tracker import submit, wait_all
+from onehouse_tracker.sync._shared_tracker import (
+    execute,
+    execute_all,
+    status,
+    submit,
+    submit_all,
+    wait_all,
+)
 from onehouse_tracker.sync.handles import Completions, Handle
 from onehouse_tracker.sync.tracker import OnResult, Tracker
 
-__all__ = ["Completions", "Handle", "OnResult", "Tracker", "submit", "wait_all"]
+__all__ = [
+    "Completions",
+    "Handle",
+    "OnResult",
+    "Tracker",
+    "execute",
+    "execute_all",
+    "status",
+    "submit",
+    "submit_all",
+    "wait_all",
+]

@@ -5,7 +5,7 @@ How what blocks reaches the tracker on its private loop, and brings back what wo
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, TypeVar
@@ -65,9 +65,8 @@ class Calls:
     def own(self, results: Results) -> Results:
         """*results*, acknowledged from any thread: the journal belongs to the private loop."""
 
-        def acknowledge(_: Iterable[str]) -> Awaitable[None]:
+        def acknowledge(_: Iterable[str]) -> None:
             self.call(results.ack_and_wait)
-            return Results().ack_and_wait()  # it is on disk: there is nothing left to wait for
 
         return Results(
             results.values(), callback_errors=results.callback_errors, acknowledge=acknowledge

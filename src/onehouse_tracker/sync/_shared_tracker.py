@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Unpack
 
-from onehouse_tracker.models import RequestLike
+from onehouse_tracker.models import RequestLike, Result
 from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
-from onehouse_tracker.results import Results
+from onehouse_tracker.results import RequestStatus, Results
 from onehouse_tracker.settings import TrackerSettings
+from onehouse_tracker.statement_results import StatementResults
 from onehouse_tracker.sync.handles import Handle
 from onehouse_tracker.sync.tracker import OnResult, Tracker
 
-__all__ = ["submit", "wait_all"]
+__all__ = ["execute", "execute_all", "status", "submit", "submit_all", "wait_all"]
 
 _Key = tuple[Credentials, frozenset[tuple[str, Hashable]]]
 
@@ -114,6 +115,69 @@ def submit(
     settings = hide_settings(settings)
     with _lease(settings) as tracker:
         return tracker.submit(statement, label=label)
+
+
+def submit_all(
+    statements: Iterable[str],
+    *,
+    label: str | None = None,
+    in_order: bool = False,
+    **settings: Unpack[TrackerSettings],
+) -> StatementResults[Handle]:
+    """Submit many statements, on the tracker that `wait_all` uses; see `Tracker.submit_all`."""
+    settings = hide_settings(settings)
+    with _lease(settings) as tracker:
+        return tracker.submit_all(statements, label=label, in_order=in_order)
+
+
+def execute(
+    statement: str,
+    *,
+    label: str | None = None,
+    timeout: float | None = None,
+    **settings: Unpack[TrackerSettings],
+) -> Result:
+    """Submit one statement and wait for its result; see `Tracker.execute`."""
+    settings = hide_settings(settings)
+    with _lease(settings) as tracker:
+        return tracker.execute(statement, label=label, timeout=timeout)
+
+
+def execute_all(
+    statements: Iterable[str],
+    *,
+    label: str | None = None,
+    max_running: int | None = None,
+    in_order: bool = False,
+    stop_on_failure: bool = False,
+    timeout: float | None = None,
+    on_result: OnResult | None = None,
+    **settings: Unpack[TrackerSettings],
+) -> StatementResults[Handle]:
+    """Submit many statements and wait for all; see `Tracker.execute_all`."""
+    settings = hide_settings(settings)
+    with _lease(settings) as tracker:
+        return tracker.execute_all(
+            statements,
+            label=label,
+            max_running=max_running,
+            in_order=in_order,
+            stop_on_failure=stop_on_failure,
+            timeout=timeout,
+            on_result=on_result,
+        )
+
+
+def status(
+    request_ids: Iterable[RequestLike],
+    *,
+    label: str | None = None,
+    **settings: Unpack[TrackerSettings],
+) -> dict[str, RequestStatus]:
+    """Poll each request once; see `Tracker.status`."""
+    settings = hide_settings(settings)
+    with _lease(settings) as tracker:
+        return tracker.status(request_ids, label=label)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ The blocking tracker: the asynchronous one on a private event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack, cast, final
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast, final
 
 from onehouse_tracker import tracker as _async
 from onehouse_tracker._engine.open_tracker.inside import refuse_inside
@@ -18,8 +19,9 @@ from onehouse_tracker.models import RequestLike, Result
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.protocols import StatusSource
-from onehouse_tracker.results import Results
+from onehouse_tracker.results import RequestStatus, Results
 from onehouse_tracker.settings import TrackerOptions, TrackerSettings
+from onehouse_tracker.statement_results import StatementResults, attach, statements_of
 from onehouse_tracker.stats import TrackerStats
 from onehouse_tracker.sync._calls import Calls
 from onehouse_tracker.sync._progress_bar import shown
@@ -146,7 +148,7 @@ class Tracker:
         progress: bool | None = None,
     ) -> Results:
         """
-        Wait until every request has an outcome.
+        Wait until every request has an outcome; see ``onehouse_tracker.Tracker.wait_all``.
 
         Several threads may wait for the same request; it is polled once.
 
@@ -158,29 +160,21 @@ class Tracker:
 
             default_label: The label of requests that have none of their own.
 
-            on_result: Called with each result as it is known.  What it raises is logged, kept
-                in `Results.callback_errors`, and disturbs nobody.
+            on_result: Called in another thread with each result as it is known.
 
             progress: Show how far it is.  `None` does so in a notebook, in the output of the
                 cell; `True` on a terminal too, on stderr, where rich is needed for it.
 
         Returns:
-            One result per request, in the order given.  What was still pending at the
-            deadline has the outcome `TIMED_OUT` and can be waited for again.  ``ack()`` of it
-            waits until the acknowledgment is on disk.
+            One result per request, in the order given.  ``ack()`` of it waits until the
+            acknowledgment is on disk.
 
         Raises:
-            InvalidRequestError: Something is not a request ID; nothing was asked yet.
+            InvalidRequestError: Something is not a request ID; nothing was polled yet.
 
-            AuthenticationError: The server refused our credentials.
+            ProjectError: As the asynchronous one raises it.
 
-            OutageError: Nothing answered for ``PollPolicy.patience`` seconds.
-
-            JournalError: Something could not be written down.
-
-            TrackerClosedError: The tracker was closed, or belongs to the parent process.
-
-            KeyboardInterrupt: Ctrl-C; nobody waits any more, the requests go on.
+            KeyboardInterrupt: Ctrl-C; nothing waits any more, the requests go on.
 
             ConfigError: The timeout makes no sense, or rich is missing for ``progress``.
 
@@ -210,54 +204,18 @@ class Tracker:
         """
         Iterate over the results in the order in which the requests end.
 
-        Following begins with this call, not with the first step of the iteration.
-
-        Args:
-            request_ids: What to wait for, as in `wait_all`.
-
-            timeout: Seconds from now; what is pending then comes as `TIMED_OUT`.
-
-            default_label: The label of requests that have none of their own.
-
-        Returns:
-            A plain iterator that is also a context manager.  It raises what `wait_all`
-            raises, after the results that were known before.
-
-        Raises:
-            InvalidRequestError: Something is not a request ID; nothing was asked yet.
-
-            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        Tracking begins with this call.  The arguments are those of `wait_all`; the iterator is
+        also a context manager, and raises what `wait_all` raises, after the results that were
+        known before.
         """
         requests = checked(request_ids)
-        return Completions(
-            self._calls,
-            self._calls.do(
-                partial(
-                    self._inner.as_completed,
-                    requests,
-                    timeout=timeout,
-                    default_label=default_label,
-                )
-            ),
+        work = partial(
+            self._inner.as_completed, requests, timeout=timeout, default_label=default_label
         )
+        return Completions(self._calls, self._calls.do(work))
 
     def resume(self, *, timeout: float | None = None) -> Completions:
-        """
-        Go on with everything that the journal holds and nobody acknowledged.
-
-        See ``onehouse_tracker.Tracker.resume``.
-
-        Args:
-            timeout: Seconds from now; what is pending then comes as `TIMED_OUT`, and stays
-                pending in the journal.
-
-        Raises:
-            ConfigError: The tracker has no journal.
-
-            TrackerClosedError: The tracker was closed, or belongs to the parent process.
-
-            JournalError: From the iterator: the journal cannot be read.
-        """
+        """Continue with what the journal holds; see ``onehouse_tracker.Tracker.resume``."""
         return Completions(
             self._calls, self._calls.do(partial(self._inner.resume, timeout=timeout))
         )
@@ -270,74 +228,122 @@ class Tracker:
         submitted_at: datetime | None = None,
     ) -> Handle:
         """
-        Follow one request from now on.
-
-        Args:
-            request_id: Its ID, or a `Request`, a `Handle` or a `Result`.
-
-            label: Your name for this kind of statement.
-
-            submitted_at: When it was submitted, time-zone aware.  `None` counts from now.
+        Track one request from now on; see ``onehouse_tracker.Tracker.track``.
 
         Returns:
             A handle: ``handle.result()`` waits for the result.
-
-        Raises:
-            InvalidRequestError: It is not a request ID, or the time has no zone.
-
-            TrackerClosedError: The tracker was closed, or belongs to the parent process.
         """
         track = partial(self._inner.track, request_id, label=label, submitted_at=submitted_at)
         return Handle(self._calls, self._calls.do(track))
 
+    def status(
+        self, request_ids: Iterable[RequestLike], *, label: str | None = None
+    ) -> dict[str, RequestStatus]:
+        """Poll each request once; see ``onehouse_tracker.Tracker.status``."""
+        requests = checked(request_ids)
+        return self._calls.call(partial(self._inner.status, requests, label=label))
+
+    # --- Statements --------------------------------------------------------------------
+
     def submit(self, statement: str, *, label: str | None = None) -> Handle:
         """
-        Submit one statement within the budget, and follow it.
+        Submit one statement, and track it; see ``onehouse_tracker.Tracker.submit``.
 
-        A statement is sent once, and again only after a 429.  Ctrl-C before the slot comes sends
-        nothing; Ctrl-C while the statement is on the wire leaves its fate unknown.
-
-        Args:
-            statement: One SQL statement.
-
-            label: Your name for this kind of statement.
+        Ctrl-C before the slot comes sends nothing; Ctrl-C while the statement is on the wire
+        leaves its fate unknown.
 
         Returns:
             A handle: ``handle.result()`` waits for the result.
-
-        Raises:
-            InvalidRequestError: There is no statement, or it has characters that cannot be SQL.
-
-            SubmissionError: It was refused, never sent, or its fate is unknown.
-
-            AuthenticationError: The server refused our credentials.
-
-            JournalError: It could not be written down.
-
-            TrackerClosedError: The tracker was closed, or belongs to the parent process.
         """
         return Handle(
             self._calls, self._calls.call(partial(self._inner.submit, statement, label=label))
+        )
+
+    def submit_all(
+        self, statements: Iterable[str], *, label: str | None = None, in_order: bool = False
+    ) -> StatementResults[Handle]:
+        """
+        Submit many statements; see ``onehouse_tracker.Tracker.submit_all``.
+
+        Of a Ctrl-C, too, `statements_of` says what became of each.
+        """
+        return self._told(
+            partial(self._inner.submit_all, _listed(statements), label=label, in_order=in_order)
+        )
+
+    def execute(
+        self, statement: str, *, label: str | None = None, timeout: float | None = None
+    ) -> Result:
+        """Submit one statement and wait for it; see ``onehouse_tracker.Tracker.execute``."""
+        return self._calls.call(
+            partial(self._inner.execute, statement, label=label, timeout=timeout)
+        )
+
+    def execute_all(
+        self,
+        statements: Iterable[str],
+        *,
+        label: str | None = None,
+        max_running: int | None = None,
+        in_order: bool = False,
+        stop_on_failure: bool = False,
+        timeout: float | None = None,
+        on_result: OnResult | None = None,
+    ) -> StatementResults[Handle]:
+        """
+        Submit many statements and wait for all; see ``onehouse_tracker.Tracker.execute_all``.
+
+        Of a Ctrl-C, too, `statements_of` says what became of each.
+        """
+        return self._told(
+            partial(
+                self._inner.execute_all,
+                _listed(statements),
+                label=label,
+                max_running=max_running,
+                in_order=in_order,
+                stop_on_failure=stop_on_failure,
+                timeout=timeout,
+                on_result=on_result,
+            )
+        )
+
+    def _told(
+        self, work: Callable[[], Coroutine[Any, Any, StatementResults[_async.Handle]]]
+    ) -> StatementResults[Handle]:
+        """Run *work*, and hand out what works in any thread, also in an error."""
+        found: list[StatementResults[Handle]] = []
+
+        async def noted() -> StatementResults[Handle]:
+            try:
+                return self._own(await work())
+            except BaseException as error:
+                if (statements := statements_of(error)) is not None:
+                    found.append(self._own(statements))
+                raise
+
+        try:
+            return self._calls.call(noted)
+        except BaseException as error:
+            if found:  # a Ctrl-C is another error than the one on the private loop
+                attach(error, found[0])
+            raise
+
+    def _own(self, told: StatementResults[_async.Handle]) -> StatementResults[Handle]:
+        return StatementResults(
+            (
+                replace(cast("Any", item), handle=item.handle and Handle(self._calls, item.handle))
+                for item in told
+            ),
+            results=self._calls.own(told.results),
         )
 
     def serve_page(self, port: int = 0, *, title: str = "onehouse-tracker") -> LivePage:
         """
         Show what happens on a page at ``http://127.0.0.1:port/``, live, for any browser.
 
-        See ``onehouse_tracker.Tracker.serve_page``.
-
-        Args:
-            port: Where; 0 takes one that is free, see ``url`` of what is returned.
-
-            title: Its heading.
-
-        Returns:
-            The page: close it earlier with ``close()``, or use it with ``with``.
-
-        Raises:
-            ConfigError: The port is taken, or may not be used; or Jinja2 is missing.
-
-            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        See ``onehouse_tracker.Tracker.serve_page``; close the page earlier with ``close()``, or
+        use it with ``with``.
         """
         from onehouse_tracker.sync.live_page import LivePage  # noqa: PLC0415 - a server, for few
 
@@ -358,3 +364,8 @@ class Tracker:
     def _credentials(self) -> Credentials:
         """Who we are to the server; of a tracker that `from_env` made."""
         return cast("OnehouseClient", self._inner._client).credentials  # noqa: SLF001
+
+
+def _listed(statements: Iterable[str]) -> Iterable[str]:
+    """Read *statements* in the caller's thread; one string is refused later."""
+    return statements if isinstance(statements, str | bytes) else list(statements)
