@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self, Unpack, final
 
 from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
+from onehouse_tracker._engine.open_tracker.batch import Statement
 from onehouse_tracker._engine.open_tracker.callbacks import OnResult
 from onehouse_tracker._engine.open_tracker.collecting import collect
 from onehouse_tracker._engine.open_tracker.polling_once import PollOnce
@@ -29,7 +30,7 @@ from onehouse_tracker._engine.open_tracker.resumption import Resumption
 from onehouse_tracker._engine.open_tracker.session import (
     Session,
 )
-from onehouse_tracker._engine.open_tracker.statements import Statements
+from onehouse_tracker._engine.open_tracker.statements import Label, Statements
 from onehouse_tracker._engine.open_tracker.submission import submit_once
 from onehouse_tracker._engine.open_tracker.teardown import release
 from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout, checked
@@ -494,7 +495,7 @@ class Tracker:
         return session.track(engine, request, first_look=self._policy.gap_min, statement=statement)
 
     async def submit_all(
-        self, statements: Iterable[str], *, label: str | None = None, in_order: bool = False
+        self, statements: Iterable[str], *, label: Label = None, in_order: bool = False
     ) -> StatementResults[Handle]:
         """
         Submit many statements within the rate limit, and track those that are accepted.
@@ -505,7 +506,8 @@ class Tracker:
         Args:
             statements: SQL statements.
 
-            label: Your name for this kind of statement, for all of them.
+            label: Your name for this kind of statement; or a function that gets a statement
+                and returns its label.
 
             in_order: Send each statement when the one before was accepted.  The first that is
                 not ends it: the rest is not sent.
@@ -558,7 +560,7 @@ class Tracker:
         self,
         statements: Iterable[str],
         *,
-        label: str | None = None,
+        label: Label = None,
         max_running: int | None = None,
         in_order: bool = False,
         stop_on_failure: bool = False,
@@ -575,7 +577,8 @@ class Tracker:
         Args:
             statements: SQL statements.
 
-            label: Your name for this kind of statement, for all of them.
+            label: Your name for this kind of statement; or a function that gets a statement
+                and returns its label.
 
             max_running: How many may be open at once, from being sent to their end; `None` is
                 any number.
@@ -646,12 +649,10 @@ class Tracker:
     def _statements(
         self,
         statements: Iterable[str],
-        label: str | None,
-        on_accepted: Callable[[int, str], None] | None = None,
+        label: Label,
+        known: Callable[[Statement], None] | None = None,
     ) -> Statements:
-        return Statements(
-            self._session, self._client, self._policy, statements, label, on_accepted
-        )
+        return Statements(self._session, self._client, self._policy, statements, label, known)
 
     def _accepted(self, label: str | None, request_id: str) -> None:
         # At once: a journal that fails, or a cancellation now, must not hide what runs.

@@ -130,6 +130,13 @@ def submit(
             "--keep-going", help="Go on with the next statement when one is not accepted."
         ),
     ] = False,
+    parallel: Annotated[
+        bool,
+        typer.Option(
+            "--parallel",
+            help="Send statements concurrently, instead of each when the one before was accepted.",
+        ),
+    ] = False,
     settings: CommandSettings,
 ) -> None:
     """
@@ -157,6 +164,7 @@ def submit(
             allow_empty=allow_empty,
             wait=wait,
             keep_going=keep_going,
+            parallel=parallel,
         ),
         quiet=settings.quiet,
     )

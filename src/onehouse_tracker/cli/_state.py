@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 
 from onehouse_tracker.models import Outcome, Request, Result
 
@@ -24,14 +24,26 @@ class CommandState:
     def __init__(self) -> None:
         self.complete = False
         """Whether no more requests will come."""
-        self.stopping = False
-        """Whether no more requests are wanted."""
+        self.stop_sending: Callable[[], None] | None = None
+        """Called when no more requests are wanted."""
+        self._stopping = False
         self.idle = asyncio.Event()
         """Set while nothing is on its way whose fate would be unknown if it were stopped."""
         self.idle.set()
         self._requests: dict[str, Request] = {}
         self._results: dict[str, Result] = {}
         self._outcomes: Counter[Outcome] = Counter()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more requests are wanted."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """No more requests are wanted."""
+        self._stopping = True
+        if self.stop_sending is not None:
+            self.stop_sending()
 
     def join(self, request: Request) -> None:
         """One more request; a second time it changes nothing."""

@@ -1,13 +1,17 @@
 """
-Submits statements one after the other, and tells the fate of each.
+Submits statements, in order or concurrently, and tells the fate of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 from onehouse_tracker._checks import check_label
+from onehouse_tracker._engine.open_tracker.batch import Statement as Sent
+from onehouse_tracker._engine.open_tracker.statements import Statements
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._output import Item
@@ -29,6 +33,7 @@ from onehouse_tracker.events import Event, StatementSubmitted
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request
 from onehouse_tracker.onehouse.labels import label_of
+from onehouse_tracker.statement_results import StatementState
 from onehouse_tracker.tracker import Tracker
 
 __all__ = ["submit"]
@@ -43,6 +48,7 @@ async def submit(
     allow_empty: bool,
     wait: bool,
     keep_going: bool,
+    parallel: bool = False,
 ) -> ExitCode:
     """
     Submit each of *arguments*, and each statement in *sources*, and print the request IDs.
@@ -62,6 +68,8 @@ async def submit(
 
         keep_going: Go on after a statement that was not accepted.
 
+        parallel: Send them concurrently, instead of each when the one before was accepted.
+
     Raises:
         CommandError: A file cannot be read, holds nothing, or cannot be cut into statements; or
             an argument is none.  Nothing was sent.
@@ -72,7 +80,8 @@ async def submit(
     """
     check_label(settings.label)
     statements = statements_from(arguments, sources, allow_empty=allow_empty)
-    run = _Submission(terminal, settings, statements, wait=wait, keep_going=keep_going)
+    kind = _Parallel if parallel else _Submission
+    run = kind(terminal, settings, statements, wait=wait, keep_going=keep_going)
     state = run.state
     if wait:
         try:
@@ -124,6 +133,7 @@ class _Submission:
         self._writer = writer_of(terminal, settings.output, columns)
         self._unprinted: dict[int, str] = {}
         self._tried = 0
+        self._told: set[int] = set()
         self._on_its_way = False
         self._accepted: str | None = None
         """The request ID of what is on its way, once the server has said it."""
@@ -153,20 +163,24 @@ class _Submission:
             finally:
                 self.state.idle.set()
             self._on_its_way = False
-            request = Request(handle.request_id, label=label)
-            if self._wait:
-                self._handles.append(handle)  # its result is remembered as long as it lives
-                self.state.join(request)
-            else:
-                handle.cancel()
-            self._unprinted[number] = request.request_id
-            try:
-                await self._print(number, request)
-            except (OSError, CommandError):
-                self.tell_unprinted()
-                raise
-            yield request
+            yield await self._take(number, handle)
         self.state.complete = True
+
+    async def _take(self, number: int, handle: Handle) -> Request:
+        """One was accepted: print it, and let its request be tracked if that is wanted."""
+        request = Request(handle)
+        if self._wait:
+            self._handles.append(handle)  # its result is remembered as long as it lives
+            self.state.join(request)
+        else:
+            handle.cancel()
+        self._unprinted[number] = request.request_id
+        try:
+            await self._print(number, request)
+        except (OSError, CommandError):
+            self.tell_unprinted()
+            raise
+        return request
 
     async def print_accepted(self) -> None:
         """Print what was accepted, where that was not done line by line."""
@@ -236,3 +250,87 @@ class _Submission:
             ExitCode.PROJECT if isinstance(error, SubmissionUnsentError) else ExitCode.NOT_OK
         )
         self._terminal.say(f"error: {what}")
+
+
+class _Parallel(_Submission):
+    """One run that sends concurrently, and prints in the order of the statements."""
+
+    _sending: Statements | None = None
+
+    async def accepted(self, tracker: Tracker) -> AsyncIterator[Request]:
+        """Submit all, and print and yield each request in the order of the statements."""
+        known: asyncio.Queue[Sent | None] = asyncio.Queue()
+        self._sending = sending = tracker._statements(  # noqa: SLF001 - submit_all, one by one
+            [statement.text for statement in self._statements],
+            lambda text: self._settings.label or label_of(text),
+            known.put_nowait,
+        )
+        self.state.stop_sending = sending.stop
+        self.state.idle.clear()
+        task = asyncio.create_task(
+            sending.submit(in_order=False, stop_on_failure=not self._keep_going)
+        )
+        task.add_done_callback(lambda _: known.put_nowait(None))
+        try:
+            while await known.get() is not None:
+                for item in self._in_order(sending):
+                    handle = sending.handle(item)
+                    if handle is not None:
+                        self._told.add(item.number)
+                        yield await self._take(item.number, handle)
+            await task
+            self.state.complete = True
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            self.state.idle.set()
+
+    def _in_order(self, sending: Statements) -> Iterator[Sent]:
+        """The accepted statements that come next; others are reported on the way."""
+        for item in sending.items[self._tried :]:
+            if item.state is None:
+                return
+            self._tried += 1
+            if item.state is StatementState.ACCEPTED:
+                yield item
+            else:
+                self._report(item)
+
+    def _report(self, item: Sent) -> None:
+        error = item.error
+        if item.was_stopped or (error is not None and isinstance(error.__cause__, ProjectError)):
+            return  # for a reason that is told once, and not with each
+        if isinstance(error, SubmissionError | InvalidRequestError):
+            self._told.add(item.number)
+            self._refused(item.number, item.label, error)
+
+    def tell_the_rest(self) -> None:
+        """Say which statements were not submitted, and whose fate is unknown."""
+        count = len(self._statements)
+        unsent: list[int] = []
+        for item in self._sending.items if self._sending is not None else ():
+            if item.number in self._told:
+                continue
+            if item.state is StatementState.ACCEPTED:
+                self._terminal.say(
+                    f"accepted but not followed: statement {item.number} {item.request_id}"
+                )
+            elif item.state is StatementState.UNKNOWN:
+                self._terminal.say(
+                    f"statement {item.number} of {count} may or may not have been submitted:"
+                    " look in the Onehouse console before you submit it again"
+                )
+            else:
+                unsent.append(item.number)
+        if self._sending is None:
+            unsent = list(range(1, count + 1))
+        for first, last in _ranges(unsent):
+            which = f"statement {first}" if first == last else f"statements {first} to {last}"
+            self._terminal.say(f"not submitted: {which} of {count}")
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of *numbers*, which are in order."""
+    for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        yield members[0], members[-1]

@@ -221,7 +221,7 @@ async def consume(
             failed = not result.ok and result.outcome != "TIMED_OUT"
             if settings.fail_fast and failed and not state.stopping:
                 terminal.say(f"stopped: {result.request_id} ended {result.outcome}")
-                state.stopping = True
+                state.stop()
                 await state.idle.wait()
                 # No break: what has arrived by now is known too, and to ask for more
                 # acknowledges what was printed.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Unpack
 
+from onehouse_tracker._engine.open_tracker.statements import Label
 from onehouse_tracker.models import RequestLike, Result
 from onehouse_tracker.onehouse._credential_sources.fields import BY_NAME
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
@@ -120,7 +121,7 @@ def submit(
 def submit_all(
     statements: Iterable[str],
     *,
-    label: str | None = None,
+    label: Label = None,
     in_order: bool = False,
     **settings: Unpack[TrackerSettings],
 ) -> StatementResults[Handle]:
@@ -146,7 +147,7 @@ def execute(
 def execute_all(
     statements: Iterable[str],
     *,
-    label: str | None = None,
+    label: Label = None,
     max_running: int | None = None,
     in_order: bool = False,
     stop_on_failure: bool = False,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast, final
 
 from onehouse_tracker import tracker as _async
 from onehouse_tracker._engine.open_tracker.inside import refuse_inside
+from onehouse_tracker._engine.open_tracker.statements import Label
 from onehouse_tracker._engine.open_tracker.validation import checked, ids_of
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import RequestLike, Result
@@ -260,7 +261,7 @@ class Tracker:
         )
 
     def submit_all(
-        self, statements: Iterable[str], *, label: str | None = None, in_order: bool = False
+        self, statements: Iterable[str], *, label: Label = None, in_order: bool = False
     ) -> StatementResults[Handle]:
         """
         Submit many statements; see ``onehouse_tracker.Tracker.submit_all``.
@@ -283,7 +284,7 @@ class Tracker:
         self,
         statements: Iterable[str],
         *,
-        label: str | None = None,
+        label: Label = None,
         max_running: int | None = None,
         in_order: bool = False,
         stop_on_failure: bool = False,

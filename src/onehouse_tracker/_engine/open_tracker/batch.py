@@ -63,6 +63,8 @@ class Statement:
     state: StatementState | None = None
     """`None` while it is waiting or being sent."""
     error: TrackerError | None = None
+    was_stopped: bool = False
+    """Whether it is unsent only because sending was stopped."""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -90,6 +92,8 @@ class Batch:
         stop_on_failure: Whether nothing further is sent once one was not accepted, or ended
             other than ok.
 
+        known: Told of each statement whose state is known; it must not block.
+
     Attributes:
         failure: What failed all of them; `None` if nothing did.
     """
@@ -102,6 +106,7 @@ class Batch:
         accepted: Callable[[Statement], None],
         max_running: int | None = None,
         stop_on_failure: bool = False,
+        known: Callable[[Statement], None] | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self._waiting = deque(statements)
@@ -109,6 +114,7 @@ class Batch:
         self._accepted = accepted
         self._max_running = math.inf if max_running is None else max_running
         self._stop_on_failure = stop_on_failure
+        self._known = known or _nothing
         self._open: set[Statement] = set()
         self._sending: dict[Statement, asyncio.Task[object]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -156,6 +162,8 @@ class Batch:
             statement = self._waiting.popleft()
             statement.state = StatementState.UNSENT
             statement.error = SubmissionUnsentError(self._stopped_by)
+            statement.was_stopped = True
+            self._known(statement)
         for statement, task in self._sending.items():
             if not statement.progress.on_the_wire:
                 task.cancel()
@@ -201,6 +209,7 @@ class Batch:
             self._accepted(statement)
         else:
             self.ended(statement, ok=False)
+        self._known(statement)
         self._news.set()
 
     def _settle(self, statement: Statement, error: BaseException) -> None:
@@ -214,5 +223,10 @@ class Batch:
             reason = "the call was cancelled while it was on the wire"
             if fate == "unsent":
                 reason = self._stopped_by or "its task was cancelled"
+                statement.was_stopped = True
         statement.error = kind(reason)
         statement.error.__cause__ = error
+
+
+def _nothing(_statement: Statement) -> None:
+    """Where nobody wants to know."""

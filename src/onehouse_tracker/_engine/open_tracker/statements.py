@@ -9,7 +9,7 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from onehouse_tracker import events
 from onehouse_tracker._checks import check_label, check_statement
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.protocols import StatusSource
 
-__all__ = ["Statements"]
+__all__ = ["Label", "Statements"]
+
+Label: TypeAlias = str | Callable[[str], str | None] | None
 
 
 class Statements:
@@ -56,10 +58,9 @@ class Statements:
 
         statements: In the order in which they are sent.
 
-        label: Their label.
+        label: Their label, or a function that returns the label of one.
 
-        on_accepted: Called with each that was accepted, as soon as the server has named its
-            request; it must not block.
+        known: Told of each statement whose state is known; it must not block.
 
     Raises:
         ConfigError: The client cannot submit statements.
@@ -76,24 +77,43 @@ class Statements:
         client: StatusSource,
         policy: PollPolicy,
         statements: Iterable[str],
-        label: str | None,
-        on_accepted: Callable[[int, str], None] | None = None,
+        label: Label,
+        known: Callable[[Statement], None] | None = None,
     ) -> None:
         self._session = session
         self._engine: Engine = session.opened()
         self._client = client
         self._policy = policy
-        self._on_accepted = on_accepted
+        self._known = known
+        self._batch: Batch | None = None
         if not isinstance(client, SubmissionSource):
             raise ConfigError(f"{type(client).__name__} cannot submit statements")
-        check_label(label)
         self._all = [
-            Statement(number, text, label) for number, text in enumerate(_checked(statements), 1)
+            Statement(number, text, label(text) if callable(label) else label)
+            for number, text in enumerate(_checked(statements), 1)
         ]
+        for item in self._all or [Statement(0, "", None if callable(label) else label)]:
+            check_label(item.label)
         self._handles: dict[Statement, Handle] = {}
         self._results: dict[str, Result] = {}
 
-    async def submit(self, *, in_order: bool) -> StatementResults[Handle]:
+    @property
+    def items(self) -> list[Statement]:
+        """What is known of each so far."""
+        return self._all
+
+    def handle(self, statement: Statement) -> Handle | None:
+        """The handle of one that `submit` had accepted."""
+        return self._handles.get(statement)
+
+    def stop(self) -> None:
+        """Send nothing further.  What is on the wire gets its answer."""
+        if self._batch is not None:
+            self._batch.stop("it was not sent, because sending was stopped")
+
+    async def submit(
+        self, *, in_order: bool, stop_on_failure: bool = False
+    ) -> StatementResults[Handle]:
         """Submit all; see `Tracker.submit_all`."""
 
         def accepted(statement: Statement) -> None:
@@ -112,8 +132,10 @@ class Statements:
             self._send,
             accepted=accepted,
             max_running=1 if in_order else None,
-            stop_on_failure=in_order,
+            stop_on_failure=in_order or stop_on_failure,
+            known=self._known,
         )
+        self._batch = batch
         try:
             await batch.run()
             if (closed_by := self._engine.closed_by) is not None:
@@ -165,6 +187,7 @@ class Statements:
             accepted=accepted,
             max_running=1 if in_order else max_running,
             stop_on_failure=in_order or stop_on_failure,
+            known=self._known,
         )
         wait_of: list[Wait] = []
 
@@ -246,8 +269,6 @@ class Statements:
         if emit:
             now = asyncio.get_running_loop().time()
             emit(events.StatementSubmitted(at=now, request_id=request_id, label=statement.label))
-        if self._on_accepted is not None:
-            self._on_accepted(statement.number, request_id)
 
     def _told(self, results: Results | None = None) -> StatementResults[Handle]:
         return StatementResults(
