@@ -35,7 +35,7 @@ export ONE_IN
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-js test-all test-long test-unmeasured worlds demo bench lint lint-js format types \
+.PHONY: help install test test-js test-all test-long test-tenth worlds demo bench lint lint-js format types \
 	imports cover check bench-isolation \
 	docs test-pythons test-newest install-newest test-lowest install-lowest test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
@@ -179,9 +179,9 @@ cover: $(READY)  ## Run most tests, measure coverage and require its minimum
 	@$(BIN)/coverage html --quiet --directory build/coverage --fail-under 0
 	@$(BIN)/coverage report
 
-# Some of them ten times as often as `make test` runs them, which is a tenth of `make test-long`.
-test-unmeasured: $(READY)  ## Run the tests that `make cover` leaves out
-	@SOAK_IDS=10000 ISOLATED_WORLDS=100 $(MAKE) -s test ARGS='-q $(UNMEASURED)'
+test-tenth: $(READY)  ## A tenth of `make test-long`, beside the worlds
+	@SOAK_IDS=10000 ISOLATED_WORLDS=100 $(MAKE) -s test \
+		ARGS='-q tests/test_soak.py tests/engine/test_isolated_worlds.py'
 
 docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an error
 	@# Not --quiet: it would hide warnings from --strict too.
