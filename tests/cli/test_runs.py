@@ -66,9 +66,9 @@ class Ends:
         asyncio.run(self._all())
 
     async def _all(self) -> None:
-        await asyncio.gather(
-            self._of_run(), self._of_runs(), self._of_timeouts(), self._of_ctrl_c()
-        )
+        async with asyncio.TaskGroup() as group:  # one that fails leaves no process behind
+            for part in (self._of_run, self._of_runs, self._of_timeouts, self._of_ctrl_c):
+                group.create_task(part())
 
     async def _of_run(self) -> None:
         wanted = "RUN JOB good", "RUN JOB bad", "RUN JOB broken", "SHOW X", "RUN JOB nameless"
@@ -125,9 +125,10 @@ class Ends:
 
     async def _of_ctrl_c(self) -> None:
         wanted = "RUN JOB long_a", "RUN JOB long_b", "RUN JOB long_c"
+        journal = "--journal", str(self._directory / "runs.db")
         async with SimulatorServer(project()) as server:
             process = await start(
-                ["run", *wanted, "--max-running", "2", *FAST, "--output", "json"],
+                ["run", *wanted, *journal, "--max-running", "2", *FAST, "--output", "json"],
                 server.environment(),
             )
             async with asyncio.timeout(PATIENCE):
@@ -138,6 +139,12 @@ class Ends:
             self.interrupted = await end(process)
             self.left_running = {each.job: each.run_id for each in server.project.runs.values()}
             self.words_after_ctrl_c = set(words(server).values())
+            self.resumed = await run(
+                *("run", *wanted, *journal, "--resume", "--output", "csv"),
+                *(*FAST, "--timeout", "3", "--cancel-on-timeout"),
+                variables=server.environment(),
+            )
+            self.started_in_the_end = sorted(each.job for each in server.project.runs.values())
 
 
 @pytest.fixture(scope="module")
@@ -223,15 +230,30 @@ def test_ctrl_c_leaves_runs_running_and_says_so(ends: Ends) -> None:
         ("long_a", runs["long_a"], None),
         ("long_b", runs["long_b"], None),
     ]
-    told = ends.interrupted.err.splitlines()
-    assert told[:3] == [
+    *told, cancel, advice = ends.interrupted.err.splitlines()
+    assert told == [
         "interrupted: 0 of 3 known",
         "not submitted: 1 of 3, the last ones",
         "2 still running",
     ]
-    for line, beginning in zip(told[3:], ("follow with: ", "cancel with: "), strict=True):
-        assert line.startswith(beginning)
-        assert all(f"{job},{run_id}" in line for job, run_id in runs.items())
+    assert cancel.startswith("cancel with: ")
+    assert all(f"{job},{run_id}" in cancel for job, run_id in runs.items())
+    assert "--resume" in advice
+
+
+def test_resume_sends_only_what_was_never_sent(ends: Ends) -> None:
+    """
+    Each job of the interrupted command runs once, and all of them are followed.
+    """
+    assert ends.started_in_the_end == ["long_a", "long_b", "long_c"]
+    assert ends.resumed.code == 124, ends.resumed
+    rows = [row.split(",") for row in ends.resumed.out.splitlines()[1:]]
+    assert [(row[2], row[5]) for row in rows] == [
+        ("long_a", "CANCELED"),
+        ("long_b", "CANCELED"),
+        ("long_c", "CANCELED"),
+    ]
+    assert {row[2]: row[3] for row in rows[:2]} == ends.left_running
 
 
 def test_nothing_is_sent_after_a_failure_if_so_wished(ends: Ends) -> None:
@@ -253,6 +275,7 @@ def test_nothing_is_sent_after_a_failure_if_so_wished(ends: Ends) -> None:
         (["runs"], "", "give run IDs, or --from FILE"),
         (["run"], "", "give statements, or --from FILE"),
         (["run", "RUN JOB a", "--cancel-on-timeout"], "", "--cancel-on-timeout needs --timeout"),
+        (["run", "RUN JOB a", "--resume"], "", "--resume needs the --journal FILE"),
         (["runs", "r1"], "", "argument: no job: give --job NAME"),
         (["cancel", "--from", "FILE"], "run_id\nr1\n", "FILE, line 2: no job: give --job NAME"),
         (["runs", "--from", "FILE"], "job,run_id\na,\n", "FILE, line 2: no run ID in 'run_id'"),

@@ -80,6 +80,7 @@ async def run(
             on_result=on_result,
             max_running=plan.max_running,
             stop_on_failure=plan.stop_on_failure,
+            resume=plan.resume,
         )
 
     return await following.follow(work)
@@ -265,8 +266,13 @@ class _Following:
             running += [each for each in self.state.open_runs() if each.run_id not in ended]
             for line in self.state.untold():
                 say(line)
-        for line in how_to_follow(list(dict.fromkeys(running)), self._settings):
+        journal = self._settings.journal
+        for line in how_to_follow(
+            list(dict.fromkeys(running)), self._settings, journal=journal is not None
+        ):
             say(line)
+        if journal is not None and (running or self.state.done < self.state.total):
+            say("continue with: the same command and --resume, which sends nothing twice")
         unknown = sum(result.outcome is RunOutcome.START_UNKNOWN for result in results)
         if unknown:
             say(f"{unknown} of unknown fate: look in the Onehouse console before you submit again")

@@ -32,6 +32,8 @@ def start_runs(
     """
     if not statements and not sources:
         context.fail("give statements, or --from FILE")
+    if plan.resume and settings.journal is None:
+        context.fail("--resume needs the --journal FILE of the first time")
     _check_timeout(context, settings, cancel_on_timeout=plan.cancel_on_timeout)
     from onehouse_tracker.cli import _follow_runs  # noqa: PLC0415 - loads the tracker
 

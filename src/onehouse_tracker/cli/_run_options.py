@@ -78,3 +78,11 @@ class RunPlan:
         ),
     ] = False
     cancel_on_timeout: CancelOnTimeout = False
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="The same command again, with the --journal of the first time: send only what was"
+            " never sent, and follow everything else.",
+        ),
+    ] = False

@@ -60,13 +60,20 @@ def run_item(result: RunResult) -> Item:
     return Item(result.to_dict(), {column.title: column.cell(result) for column in RUN_TABLE})
 
 
-def how_to_follow(runs: Sequence[JobRun], settings: CommandSettings) -> list[str]:
-    """The commands that follow *runs* from now on, and those that cancel them."""
+def how_to_follow(
+    runs: Sequence[JobRun], settings: CommandSettings, *, journal: bool
+) -> list[str]:
+    """
+    The command that cancels *runs*, and the one that follows them.
+
+    With a *journal* the same command with --resume does that and more.
+    """
     if not runs:
         return []
+    follow = _command("runs", runs, settings.arguments(without={"journal"}))
     return [
         f"{len(runs)} still running",
-        f"follow with: {_command('runs', runs, settings.arguments(without={'journal'}))}",
+        *([] if journal else [f"follow with: {follow}"]),
         f"cancel with: {_command('cancel', runs, _connecting(settings))}",
     ]
 

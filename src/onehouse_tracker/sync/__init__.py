@@ -13,6 +13,7 @@ build anew.  Processes that poll at the same time need a limiter that they share
 
 from __future__ import annotations
 
+from onehouse_tracker.sync import runs
 from onehouse_tracker.sync._shared_tracker import (
     execute,
     execute_all,
@@ -31,6 +32,7 @@ __all__ = [
     "Tracker",
     "execute",
     "execute_all",
+    "runs",
     "status",
     "submit",
     "submit_all",

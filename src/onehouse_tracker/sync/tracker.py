@@ -30,6 +30,7 @@ from onehouse_tracker.sync.handles import Completions, Handle
 
 if TYPE_CHECKING:
     from onehouse_tracker.onehouse.client import OnehouseClient
+    from onehouse_tracker.sync._runs import Runs
     from onehouse_tracker.sync.live_page import LivePage
 
 __all__ = ["OnResult", "Tracker"]
@@ -92,6 +93,13 @@ class Tracker:
     def closed(self) -> bool:
         """Whether every call raises `TrackerClosedError`: closed, failed, or inherited."""
         return self._calls.closed
+
+    @property
+    def runs(self) -> Runs:
+        """Starts runs of jobs, and follows them to their real end."""
+        from onehouse_tracker.sync._runs import Runs  # noqa: PLC0415 - not everyone has runs
+
+        return Runs(self._calls)
 
     # --- Life cycle --------------------------------------------------------------------
 

@@ -1,0 +1,112 @@
+"""
+Runs for code that blocks: the same ends, the same errors, and nothing left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onehouse_tracker import JobRun, SqliteJournal, TrackerPool, sync
+from onehouse_tracker.errors import InvalidRequestError, RunFailedError
+from onehouse_tracker.onehouse.credentials import Credentials
+from onehouse_tracker.run_results import RunOutcome, RunResult
+from onehouse_tracker.sync import _shared_tracker
+from onehouse_tracker.testing import (
+    Kind,
+    RunKind,
+    RunningSimulator,
+    SimulatedJobs,
+    SimulatedProject,
+    SimulatorServer,
+)
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    """Requests take no time, runs half a second; those of a job called long never end."""
+    project = SimulatedProject(
+        kinds=[Kind(label="", duration=0)],
+        jobs=SimulatedJobs(
+            kinds=[RunKind(job="long", queued=0, duration=1e6), RunKind(queued=0, duration=0.5)],
+            cancel_takes=0.1,
+        ),
+    )
+    project.force("RUN JOB bad", "run-failed")
+    project.add_run("old", "r1", 0)
+    project.add_run("old", "r2", 0, "FAILED")
+    with RunningSimulator(SimulatorServer(project)) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(simulator: RunningSimulator) -> Iterator[dict[str, Any]]:
+    """What leads to the simulator; afterwards no shared tracker is left."""
+    yield {"environ": simulator.environ, "limit": 30.0}
+    for shared in tuple(_shared_tracker._trackers.values()):
+        shared.tracker.close()
+    _shared_tracker._trackers.clear()
+
+
+def test_a_script_learns_how_runs_ended(settings: dict[str, Any], tmp_path: Path) -> None:
+    """
+    Handles, iterators, callbacks and cancellations, all from plain code.
+    """
+    seen: list[tuple[str | None, bool]] = []
+
+    def save(result: RunResult) -> None:
+        seen.append((result.job, threading.current_thread() is threading.main_thread()))
+
+    journal = SqliteJournal(tmp_path / "runs.db")
+    with sync.Tracker.from_env(**settings, journal=journal) as tracker:
+        long = tracker.runs.submit("RUN JOB long", label="endless")
+        old = tracker.runs.track(JobRun("old", "r1"))
+        results = tracker.runs.execute_all(["RUN JOB good", "RUN JOB bad"], on_result=save)
+        with pytest.raises(TimeoutError):
+            long.result(timeout=0)
+        with tracker.runs.as_completed([old, JobRun("old", "r2"), long]) as completed:
+            first = {next(completed).run_id, next(completed).run_id}
+            assert (long.job, long.label, long.done()) == ("long", "endless", False)
+            stopped = long.cancel_run()
+            rest = [result.run_id for result in completed]
+
+    assert [result.outcome for result in results] == [RunOutcome.SUCCEEDED, RunOutcome.FAILED]
+    assert sorted(seen) == [("bad", False), ("good", False)]
+    with pytest.raises(ExceptionGroup) as raised:
+        results.raise_for_failures()
+    assert [type(error) for error in raised.value.exceptions] == [RunFailedError]
+    assert first == {"r1", "r2"}
+    assert old.done()
+    assert stopped.outcome is RunOutcome.CANCELED
+    assert rest == [long.run_id]
+
+
+def test_the_functions_share_the_tracker_of_requests(settings: dict[str, Any]) -> None:
+    """
+    Two trackers of one project would spend its rate limit twice.
+    """
+    sync.wait_all([], **settings)
+    handle = sync.runs.submit("RUN JOB long", **settings)
+    results = sync.runs.wait_all([JobRun("old", "r1"), JobRun("old", "r2")], **settings)
+
+    assert handle.request_id is not None
+    assert [result.outcome for result in results] == [RunOutcome.SUCCEEDED, RunOutcome.FAILED]
+    assert len(_shared_tracker._trackers) == 1
+    with pytest.raises(InvalidRequestError):
+        sync.runs.execute_all(["RUN JOB ''"], **settings)
+
+
+async def test_each_tracker_of_a_pool_follows_runs(simulator: RunningSimulator) -> None:
+    """
+    A project of a pool has what a tracker alone has.
+    """
+    async with TrackerPool() as pool:
+        pool.add("p", Credentials.from_env(environ=simulator.environ))
+        tracker = await pool.tracker("p")
+        results = await tracker.runs.wait_all([JobRun("old", "r1")])
+
+    assert results.ok
