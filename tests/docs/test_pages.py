@@ -12,7 +12,14 @@ from typing import TypeAlias
 
 import pytest
 
-from onehouse_tracker.testing import Kind, RunningSimulator, SimulatedProject, SimulatorServer
+from onehouse_tracker.testing import (
+    Kind,
+    RunKind,
+    RunningSimulator,
+    SimulatedJobs,
+    SimulatedProject,
+    SimulatorServer,
+)
 from tests.docs.pages import PAGES, Block, blocks_of
 from tests.docs.visit import Visit
 
@@ -26,7 +33,10 @@ def visit_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VisitOf]:
     """
     A reader for each page, and one service for all: what they submit ends soon.
     """
-    project = SimulatedProject(kinds=[Kind(label="", duration=0.1)])
+    project = SimulatedProject(
+        kinds=[Kind(label="", duration=0.1)],
+        jobs=SimulatedJobs(kinds=[RunKind(queued=0, duration=0.5)], cancel_takes=0.1),
+    )
     with RunningSimulator(SimulatorServer(project)) as simulator, ExitStack() as readers:
 
         @cache

@@ -10,7 +10,8 @@ from typing import Unpack
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.settings import TrackerSettings
-from onehouse_tracker.sync._runs import OnRunResult, RunCompletions, RunHandle, Runs
+from onehouse_tracker.sync._run_handles import RunCompletions, RunHandle
+from onehouse_tracker.sync._runs import OnRunResult, Runs
 from onehouse_tracker.sync._shared_tracker import _lease
 
 __all__ = [
