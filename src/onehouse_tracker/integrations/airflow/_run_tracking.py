@@ -185,7 +185,7 @@ class RunTrackingOperator(TrackingOperator):
         try:
             payload = wait_for_runs(self._project, runs, deadline=deadline, log=self.log)
         finally:
-            # What ends the wait from inside, as a time-out does, is no kill by a user.
+            # What ends the wait from inside, as a timeout does, is no kill by a user.
             self._running = []
         return self.execute_ended(context, payload, started=items)
 
