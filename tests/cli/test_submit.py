@@ -217,3 +217,20 @@ async def test_a_file_without_statements_is_wrong_usage() -> None:
         2,
         "error: no statements in stdin; if that is well, give --allow-empty\n",
     )
+
+
+async def test_success_of_run_job_is_told_as_a_start() -> None:
+    """
+    The run may fail hours later: nobody may take the success of its request for its own.
+    """
+    project = SimulatedProject(kinds=[Kind(label="", duration=0)])
+    async with SimulatorServer(project) as server:
+        ended = await run(
+            "submit", "RUN JOB nightly", "SHOW A", "--wait", *FAST, variables=server.environment()
+        )
+        (run_id,) = project.runs
+
+    assert ended.code == 0
+    assert f"started run {run_id}" in ended.out
+    assert ended.out.count("started run") == 1
+    assert "2 succeeded\n1 of them only started a run" in ended.err

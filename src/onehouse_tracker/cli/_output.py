@@ -4,12 +4,13 @@ What is printed about requests: as data for programs, as a row of a table for pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from onehouse_tracker.cli._terminal import clean
-from onehouse_tracker.models import Outcome, Request, Result
+from onehouse_tracker.models import Outcome, Request, Result, response_of
 from onehouse_tracker.observers._progress import Counts, duration, in_order
+from onehouse_tracker.runs._kinds import JOB_RUNS, value_at
 
 __all__ = [
     "PENDING",
@@ -18,11 +19,13 @@ __all__ = [
     "Item",
     "Row",
     "TableColumn",
+    "only_started",
     "open_item",
     "request_data",
     "request_row",
     "result_item",
     "result_row",
+    "started_run",
     "summary",
 ]
 
@@ -64,8 +67,29 @@ class TableColumn(NamedTuple):
     """Narrow terminals do without it: those with the highest number first, with 0 never."""
 
 
+def started_run(result: Result) -> str | None:
+    """The ID of the run that a request has started: its success is not the success of the run."""
+    response = response_of(result) if result.ok else None
+    if response is None:
+        return None
+    return next(filter(None, (value_at(response, path) for path in JOB_RUNS.identity_at)), None)
+
+
+def only_started(results: Iterable[Result]) -> str | None:
+    """What has to be said where requests succeeded that only started runs, for people."""
+    count = sum(started_run(result) is not None for result in results)
+    if not count:
+        return None
+    return (
+        f"{count} of them only started a run, which may still run: follow it with"
+        " 'onehouse-tracker runs --job NAME RUN_ID'"
+    )
+
+
 def _reason(result: Result) -> str:
     """The reason, where it says more than the outcome does."""
+    if (run_id := started_run(result)) is not None:
+        return f"started run {clean(run_id)}"
     if result.error is None and result.reason == result.status:
         word = result.reason.removeprefix("API_OPERATION_STATUS_")
         return "" if word == result.outcome else clean(word)

@@ -19,7 +19,13 @@ from onehouse_tracker.cli._groups import arguments_of
 from onehouse_tracker.cli._html_report import recorded, served
 from onehouse_tracker.cli._logging import configure
 from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._output import open_item, request_data, result_item, summary
+from onehouse_tracker.cli._output import (
+    only_started,
+    open_item,
+    request_data,
+    result_item,
+    summary,
+)
 from onehouse_tracker.cli._request_file import list_line
 from onehouse_tracker.cli._silence import Silence
 from onehouse_tracker.cli._sources import STDIN, requests_from
@@ -161,6 +167,8 @@ async def follow(
         await break_off(f"error: {error}", settings)
         return code_of_error(error)
     terminal.note(summary(state.outcomes()))
+    if (started := only_started(state.results())) is not None:
+        terminal.note(started)
     _say_how_to_continue(terminal, settings, state, again)
 
     return code_of_results(state.results())
