@@ -14,10 +14,22 @@ vendor_many   100 tasks on 100 slots, so that all can run at once: measured; it 
 
 They run at the same time, which takes two to three minutes.
 
-    python benchmarks/airflow.py            a table
-    python benchmarks/airflow.py --json     one JSON object
+With --jobs, 50 jobs are run to the end of their runs, which take 60 seconds each:
 
-It needs `make install-airflow2 install-vendor-airflow`.
+one_task      one operator of ours, that defers: measured
+sensors       the vendor's operator and sensor for each of 8 jobs, on 4 slots: measured; 50 jobs
+              are derived from these
+
+With --deferrals, 200 mapped tasks with statements of 1 to 20 seconds run without retries in
+Airflow 3, with its scheduler, API server and triggerer: how many of them fail with a given
+shortest deferral.  That takes ten minutes or so for each of the numbers.
+
+    python benchmarks/airflow.py                      a table
+    python benchmarks/airflow.py --json               one JSON object
+    python benchmarks/airflow.py --jobs               the same two for runs of jobs
+    python benchmarks/airflow.py --deferrals 0 4 8    a line for each number of seconds
+
+It needs `make install-airflow2 install-vendor-airflow`; --deferrals needs `make install-airflow3`.
 """
 
 from __future__ import annotations
@@ -32,11 +44,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onehouse_tracker.testing import Kind, SimulatedProject, SimulatorServer, make_enforcer
+from onehouse_tracker.testing import (
+    Kind,
+    RunKind,
+    SimulatedJobs,
+    SimulatedProject,
+    SimulatorServer,
+    make_enforcer,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = Path(__file__).resolve().parent / "clients"
 OURS = ROOT / ".venv-airflow2" / "bin"
+AIRFLOW_3 = ROOT / ".venv-airflow3" / "bin"
 THEIRS = ROOT / ".venv-vendor-airflow" / "bin"
 
 LIMIT = 10.0  # requests per second
@@ -44,6 +64,9 @@ TASKS = 100
 SLOTS = 4
 DURATION = 60.0  # seconds that each request takes
 FEW = 8  # tasks that the vendor's operators are measured with: two rounds
+JOBS = 50
+RUN = 60.0  # seconds that each run takes
+MAPPED = 200  # tasks of --deferrals
 PATIENCE = 420.0  # seconds after which a contestant is stopped
 
 
@@ -61,7 +84,9 @@ def _connection(url: str, limiter: str) -> dict[str, Any]:
     return {"conn_type": "generic", "host": url, "extra": json.dumps(extra)}
 
 
-async def _call(command: Sequence[str | Path], environment: dict[str, str]) -> str:
+async def _call(
+    command: Sequence[str | Path], environment: dict[str, str], patience: float = PATIENCE
+) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment,
@@ -70,7 +95,7 @@ async def _call(command: Sequence[str | Path], environment: dict[str, str]) -> s
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
@@ -81,12 +106,16 @@ async def _call(command: Sequence[str | Path], environment: dict[str, str]) -> s
     return out.decode()
 
 
-async def measure(name: str, home: Path, tasks: int, slots: int) -> dict[str, Any]:
+async def measure(
+    name: str, home: Path, tasks: int, slots: int, *, jobs: bool = False
+) -> dict[str, Any]:
     """Run one contestant against a project of its own, and return its figures."""
-    ours = name == "tracker"
+    ours = name in {"tracker", "one_task"}
+    quick = [Kind(label=label, duration=1.0) for label in ("RUN JOB", "SHOW", "DESCRIBE")]
     project = SimulatedProject(
         enforcer=make_enforcer("sliding", LIMIT),
-        kinds=[Kind(label="RUN JOB", duration=DURATION)],
+        kinds=quick if jobs else [Kind(label="RUN JOB", duration=DURATION)],
+        jobs=SimulatedJobs(kinds=[RunKind(queued=1.0, duration=RUN)]),
     )
     home = home / name
     home.mkdir()
@@ -103,10 +132,12 @@ async def measure(name: str, home: Path, tasks: int, slots: int) -> dict[str, An
         if ours:
             # Where tasks write down what they submit.
             await _call([OURS / "airflow", "db", "migrate"], environment)
-            program: list[str | Path] = [OURS / "python", CLIENTS / "airflow_tracker.py"]
+            script = "airflow_jobs.py" if jobs else "airflow_tracker.py"
+            program: list[str | Path] = [OURS / "python", CLIENTS / script]
         else:
             program = [THEIRS / "python", CLIENTS / "airflow_vendor.py"]
         command = [*program, str(tasks), str(slots), json.dumps(connection)]
+        command += ["jobs"] if jobs else []
         out = await _call(command, environment)
     line = next(line for line in out.splitlines() if line.startswith("RESULT "))
     told = json.loads(line.removeprefix("RESULT "))
@@ -124,18 +155,18 @@ async def measure(name: str, home: Path, tasks: int, slots: int) -> dict[str, An
     }
 
 
-def derive(measured: dict[str, Any]) -> dict[str, Any]:
+def derive(measured: dict[str, Any], tasks: int = TASKS) -> dict[str, Any]:
     """What the vendor's operators need for all tasks, of what they needed for a few."""
-    rounds = -(-TASKS // SLOTS) / (measured["tasks"] / measured["slots"])
+    rounds = -(-tasks // SLOTS) / (measured["tasks"] / measured["slots"])
     return {
         **measured,
-        "tasks": TASKS,
+        "tasks": tasks,
         "wall_s": round(measured["wall_s"] * rounds, 1),
-        "slot_s": round(measured["slot_s"] * TASKS / measured["tasks"], 1),
+        "slot_s": round(measured["slot_s"] * tasks / measured["tasks"], 1),
         # Whether a burst is refused depends on chance: what a few lost says little of many.
         "lost": None,
         "refused": None,
-        "requests": round(measured["requests"] * TASKS / measured["tasks"]),
+        "requests": round(measured["requests"] * tasks / measured["tasks"]),
         "derived": True,
     }
 
@@ -157,17 +188,48 @@ async def main() -> dict[str, Any]:
     }
 
 
+async def main_jobs() -> dict[str, Any]:
+    """Measure how jobs are run to their end."""
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        ours, theirs = await asyncio.gather(
+            measure("one_task", home, JOBS, SLOTS, jobs=True),
+            measure("sensors", home, FEW, SLOTS, jobs=True),
+        )
+    return {"one_task": ours, "sensors_measured": theirs, "sensors": derive(theirs, JOBS)}
+
+
+async def deferrals(seconds: Sequence[float]) -> list[dict[str, Any]]:
+    """Count, for each of *seconds*, how many mapped tasks Airflow 3 fails."""
+    found = []
+    for one in seconds:
+        with tempfile.TemporaryDirectory() as directory:
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": directory}
+            command: list[str | Path] = [
+                AIRFLOW_3 / "python",
+                CLIENTS / "airflow_mapped.py",
+                str(MAPPED),
+                str(one),
+            ]
+            out = await _call([*command, directory], environment, patience=2400.0)
+        line = next(line for line in out.splitlines() if line.startswith("RESULT "))
+        found.append(json.loads(line.removeprefix("RESULT ")))
+        print(json.dumps(found[-1]), flush=True)
+    return found
+
+
 def _told(number: int | None) -> str:
     return "-" if number is None else str(number)
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures for people."""
-    lines = [f"{'':18}{'tasks':>7}{'slots':>7}{'wall s':>9}{'slot s':>9}{'lost':>6}{'refused':>9}"]
+    heads = ("tasks", "slots", "wall s", "slot s", "lost", "refused", "requests")
+    lines = [f"{'':18}" + "".join(f"{head:>9}" for head in heads)]
     for name, of in figures.items():
         lines.append(
-            f"{name:18}{of['tasks']:>7}{of['slots']:>7}{of['wall_s']:>9}{of['slot_s']:>9}"
-            f"{_told(of['lost']):>6}{_told(of['refused']):>9}"
+            f"{name:18}{of['tasks']:>9}{of['slots']:>9}{of['wall_s']:>9}{of['slot_s']:>9}"
+            f"{_told(of['lost']):>9}{_told(of['refused']):>9}{of['requests']:>9}"
             f"{'   derived' if of['derived'] else ''}"
         )
     return "\n".join(lines)
@@ -176,11 +238,18 @@ def table(figures: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Our operators for Airflow beside the vendor's.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--jobs", action="store_true", help="run jobs to the end of their runs")
+    parser.add_argument("--deferrals", nargs="+", type=float, help="shortest deferrals to try")
     arguments = parser.parse_args()
+    if arguments.deferrals:
+        if not (AIRFLOW_3 / "python").exists():
+            sys.exit(".venv-airflow3 is missing: make install-airflow3")
+        asyncio.run(deferrals(arguments.deferrals))
+        sys.exit()
     for place in (OURS, THEIRS):
         if not (place / "python").exists():
             sys.exit(
                 f"{place.parent.name} is missing: make install-airflow2 install-vendor-airflow"
             )
-    result = asyncio.run(main())
+    result = asyncio.run(main_jobs() if arguments.jobs else main())
     print(json.dumps(result, indent=2) if arguments.json else table(result))

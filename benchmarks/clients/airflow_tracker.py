@@ -38,7 +38,9 @@ def context_of(number: int) -> dict[str, Any]:
 
 def operator_of(number: int) -> OnehouseSqlOperator:
     """The task."""
-    return OnehouseSqlOperator(task_id=f"task-{number}", statement=f"RUN JOB job_{number}")
+    return OnehouseSqlOperator(
+        task_id=f"task-{number}", statement=f"RUN JOB job_{number}", deferrable=True
+    )
 
 
 def submit(number: int) -> tuple[float, dict[str, Any] | None, str | None]:

@@ -1,8 +1,9 @@
 """
 Run tasks of the vendor's Airflow provider on so many worker slots; print one JSON object.
 
-Runs in the vendor's environment, so it knows nothing of ours: ``airflow_vendor.py TASKS SLOTS``.
-A slot is a thread that runs one task's operator after the other, as a worker does.
+Runs in the vendor's environment, so it knows nothing of ours: ``airflow_vendor.py TASKS SLOTS
+CONNECTION [jobs]``.  A slot is a thread that runs one task's operator after the other, as a worker
+does.  With ``jobs``, a sensor follows each operator, and waits for the end of the run.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 from airflow.models.baseoperator import ExecutorSafeguard
 from airflow_providers_onehouse.operators.jobs import OnehouseRunJobOperator
+from airflow_providers_onehouse.sensors.jobs import OnehouseJobRunSensor
 
 
 def prepare() -> None:
@@ -25,7 +27,12 @@ def run(number: int) -> dict[str, Any]:
     """Run one task from its start to its end; it fills its slot as long as that takes."""
     began = time.monotonic()
     try:
-        OnehouseRunJobOperator(task_id=f"task-{number}", job_name=f"job_{number}").execute({})
+        job = f"job_{number}"
+        run_id = OnehouseRunJobOperator(task_id=f"task-{number}", job_name=job).execute({})
+        if "jobs" in sys.argv:
+            OnehouseJobRunSensor(
+                task_id=f"sensor-{number}", job_name=job, job_run_id=run_id
+            ).execute({})
     except Exception as error:  # noqa: BLE001 - what a task raises fails it
         failure: str | None = f"{type(error).__name__}: {error}"[:200]
     else:
