@@ -1,5 +1,7 @@
 """
-Put the tasks of the DAG `many` into the state in which a worker leaves them, or tell their end.
+Put the tasks of the DAG `many` into the state in which a worker leaves them, or print their end.
+
+A tenth of them wait for a run of a job, and the others for a request.
 
 A program of its own, in a home of Airflow's: ``python deferred.py defer`` or ``outcomes``.
 """
@@ -15,6 +17,7 @@ from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
+from onehouse_tracker.integrations.airflow.run_trigger import OnehouseRunsTrigger
 from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 
 
@@ -27,7 +30,12 @@ def defer() -> None:
     with create_session() as session:
         for ti in _instances(session):
             number = ti.task_id.removeprefix("task-")
-            classpath, kwargs = OnehouseTrackTrigger([f"request-{number}"]).serialize()
+            made = (
+                OnehouseRunsTrigger({"nightly": [f"run-{number}"]})
+                if int(number) % 10 == 9
+                else OnehouseTrackTrigger([f"request-{number}"])
+            )
+            classpath, kwargs = made.serialize()
             trigger = Trigger(classpath=classpath, kwargs=kwargs)
             session.add(trigger)
             session.flush()

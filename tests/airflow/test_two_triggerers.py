@@ -65,8 +65,8 @@ def test_one_of_two_triggerers_is_killed(
     airflow: Airflow, simulator: RunningSimulator, limiter: str, tmp_path: Path
 ) -> None:
     """
-    The other one goes on with its triggers: every outcome arrives, nothing is submitted again,
-    and what both ask together stays within the limit.
+    The other one continues with its triggers: every outcome arrives, of requests and of runs,
+    nothing is submitted but checks of runs, and both together stay within the limit.
     """
     # A quarter less than the server lets in: starting and killing triggerers stalls a machine of
     # two cores for more than a tenth of a second, and what was sent meanwhile arrives at once.
@@ -84,7 +84,11 @@ def test_one_of_two_triggerers_is_killed(
     assert _pending(airflow) == COUNT
     for number in range(COUNT):
         # A first half that ends while both live, and a second one that ends afterwards.
-        simulator.project.add(f"request-{number}", 2 if number % 3 == 0 else 45)
+        seconds = 2 if number % 3 == 0 else 45
+        if number % 10 == 9:
+            simulator.project.add_run("nightly", f"run-{number}", seconds)
+        else:
+            simulator.project.add(f"request-{number}", seconds)
     triggerer = ("triggerer", "--skip-serve-logs", "--capacity", "200")
 
     with airflow.running(*triggerer) as first, airflow.running(*triggerer) as second:
@@ -103,9 +107,13 @@ def test_one_of_two_triggerers_is_killed(
     for number in range(COUNT):
         state, event = told[f"task-{number}"]
         assert state == "scheduled"
-        assert f"request-{number}" in event
+        assert f"{'run' if number % 10 == 9 else 'request'}-{number}" in event
         assert "SUCCEEDED" in event
-    assert {one.kind for one in simulator.project.arrivals} == {"status"}
+    checks = {one.statement for one in simulator.project.requests.values() if one.statement}
+    assert checks
+    assert all(one.startswith(("SHOW RUNS", "DESCRIBE JOB_RUN", "SHOW JOBS")) for one in checks)
+    # Both list the runs together: not each of them alone, again and again.
+    assert sum(one.kind == "submit" for one in simulator.project.arrivals) < 100
     refused = [one.at - killed for one in simulator.project.arrivals if one.verdict == "refused"]
     assert refused == []
     assert simulator.project.peak_in_any_second() <= LIMIT
