@@ -26,6 +26,8 @@ FUZZ_READY := $(FUZZ)/.ready
 NEWEST_READY := .venv-newest/.ready
 LOWEST_READY := .venv-lowest/.ready
 NODE := .node
+PYRIGHT := .venv-pyright
+PYRIGHT_READY := $(PYRIGHT)/.ready
 NODE_READY := $(NODE)/.ready
 NEWER_PYTHONS := 3.12 3.13 3.14
 
@@ -35,7 +37,7 @@ export ONE_IN
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-js test-all test-long test-tenth worlds demo bench lint lint-js format types \
+.PHONY: help install test test-js test-all test-long test-tenth worlds demo bench lint lint-js format types types-pyright \
 	imports cover check bench-isolation \
 	docs test-pythons test-newest install-newest test-lowest install-lowest test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
@@ -164,6 +166,14 @@ format: $(READY)  ## Format the code
 
 types: $(READY)  ## Check types
 	@$(BIN)/mypy --strict src tests benchmarks
+
+types-pyright: $(PYRIGHT_READY)  ## Check the public names with pyright as well (a build of it from PyPI)
+	@$(PYRIGHT)/bin/basedpyright --project tests/typing
+
+$(PYRIGHT_READY): $(READY)
+	@$(BIN)/python -m venv $(PYRIGHT)
+	@$(PYRIGHT)/bin/pip install -q basedpyright==1.40.2
+	@touch $@
 
 imports: $(READY)  ## Check that imports point down only
 	@$(BIN)/lint-imports

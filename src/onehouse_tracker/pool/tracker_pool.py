@@ -20,6 +20,7 @@ from onehouse_tracker.limiters import RateLimiter
 from onehouse_tracker.models import Result
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy
+from onehouse_tracker.pool._by_name import ByName
 from onehouse_tracker.pool._pooled_project import Pooled, Settings, close_all, credentials_of
 from onehouse_tracker.protocols import StatusSource
 from onehouse_tracker.results import PoolResults, Results
@@ -40,7 +41,7 @@ OnPoolResult = Callable[[str, Result], object] | Callable[[str, Result], Awaitab
 
 
 @final
-class TrackerPool:
+class TrackerPool(ByName):
     """
     Trackers of many Onehouse projects, in one process and on one event loop.
 
@@ -148,8 +149,7 @@ class TrackerPool:
         Args:
             name: What you call it.
 
-            client: Its credentials, or the API to poll, as in `Tracker`.  `None` takes its
-                profile from the credentials file, and nothing from the environment.
+            client: Its credentials, or the API to poll.  `None` takes its profile of this name.
 
             limit: Requests per second of the whole project [vendor documentation: 10].
 
