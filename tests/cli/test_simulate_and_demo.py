@@ -204,6 +204,7 @@ async def test_the_demo_follows_every_statement_and_judges_by_the_server() -> No
     assert re.search(r"^all +6 ", ended.out, re.MULTILINE)
     assert re.search(r"p50 \d\.\d\d s, p99 \d\.\d\d s, max \d\.\d\d s", ended.out)
     assert "refused by the server  0\nlost                   0\n" in ended.out
+    assert "\nruns of jobs           " in ended.out
     assert ended.out.endswith("exit code 0\n")
     assert "mine" not in ended.out + ended.err
 

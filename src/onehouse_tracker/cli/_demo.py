@@ -14,6 +14,7 @@ from onehouse_tracker import events
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._html_report import recorded, served
+from onehouse_tracker.cli._output import summary
 from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
@@ -24,8 +25,11 @@ from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.onehouse.client import OnehouseClient
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.onehouse.labels import label_of
+from onehouse_tracker.run_results import JobRun
 from onehouse_tracker.testing.enforcers import SlidingLog
 from onehouse_tracker.testing.faults import Draw
+from onehouse_tracker.testing.job_runs import RunKind
+from onehouse_tracker.testing.jobs import SimulatedJobs
 from onehouse_tracker.testing.server import SimulatorServer
 from onehouse_tracker.testing.simulated_project import SimulatedProject
 from onehouse_tracker.testing.statements import Kind
@@ -59,6 +63,8 @@ _KINDS = (
         reason="quota of clusters exceeded",
     ),
 )
+_RUNS = (RunKind(queued=_between(0.5, 2), duration=_between(4, 20), failed=0.15),)
+_FEW_RUNS = 10
 _STATEMENTS = (
     "SHOW TABLES IN lake_{0}",
     "DESCRIBE TABLE orders_{0}",
@@ -102,7 +108,13 @@ async def demo(
     """
     rng = Random(f"{seed} demo")
     statements = [rng.choice(_STATEMENTS).format(number) for number in range(1, count + 1)]
-    project = SimulatedProject(enforcer=SlidingLog(_LIMIT), kinds=_KINDS, seed=seed, speed=speed)
+    project = SimulatedProject(
+        enforcer=SlidingLog(_LIMIT),
+        kinds=_KINDS,
+        jobs=SimulatedJobs(kinds=_RUNS),
+        seed=seed,
+        speed=speed,
+    )
     state = CommandState()
     known_at: dict[str, float] = {}
 
@@ -136,11 +148,24 @@ async def demo(
             ):
                 requests = _submitted(tracker, statements, state)
                 await consume(terminal, CommandSettings(), state, tracker, requests)
-            took = loop.time() - began
-    for line in _summary(project, state, known_at, took):
+                lines = _summary(project, state, known_at, loop.time() - began)
+                lines[-2:-2] = await _runs_followed(terminal, tracker, project)
+    for line in lines:
         await terminal.emit(line)
 
     return ExitCode.OK
+
+
+async def _runs_followed(
+    terminal: Terminal, tracker: Tracker, project: SimulatedProject
+) -> list[str]:
+    """Follow some of the runs that the statements have started to their real end."""
+    runs = [JobRun(each.job, each.run_id) for each in project.runs.values()][:_FEW_RUNS]
+    if not runs:
+        return []
+    terminal.note(f"following {len(runs)} of the job runs that they started to their real end ...")
+    results = await tracker.runs.wait_all(runs)
+    return [f"runs of jobs           {summary(Counter(each.outcome for each in results))}"]
 
 
 async def _submitted(
