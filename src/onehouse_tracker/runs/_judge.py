@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from onehouse_tracker._engine.retry import backoff
 from onehouse_tracker.run_results import RunOutcome
-from onehouse_tracker.runs._run import GONE_AFTER, Ended
+from onehouse_tracker.runs._kinds import Meaning
+from onehouse_tracker.runs._run import FIRST_AUDIT, GONE_AFTER, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,17 @@ MISSING_AFTER = 2
 BLANK_AFTER = 2
 """Listings in a row that are of no use, after which the job is not listed any more."""
 
+AUDIT_EVERY = 25
+"""Listings of a job, after which one of its runs is checked alone, to compare."""
+
+LATE_AFTER = 2
+"""Such runs in a row that had ended unseen, after which the job is not listed any more."""
+
 LARGE = 1 << 20
 FEW = 20
 """A listing of so many bytes is not asked for again, for fewer runs than this."""
+
+_NOT_OVER = frozenset({Meaning.QUEUED, Meaning.RUNNING, Meaning.NOT_YET})
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +114,16 @@ class Judge:
             )
         elif listing.size > LARGE and len(group.runs) < FEW:
             self._distrust(group, f"a listing has {listing.size / LARGE:.1f} MiB", now)
+        else:
+            self._audit(group, now)
         self._plan.done(unit, now)
+
+    def _audit(self, group: Group, now: float) -> None:
+        """Now and then, see whether listings show what has ended: they may be misread for good."""
+        group.audit_in -= 1
+        if group.audit_in <= 0 and group.auditing is None:
+            group.audit_in = AUDIT_EVERY
+            self._plan.audit(group, now)
 
     def _claimed(
         self, run: Run, sighting: Sighting, listing: Listing, sent_at: float, now: float
@@ -132,8 +150,10 @@ class Judge:
             self._plan.done(unit, now)
             return
         group = run.group
+        word = None if sighting is None else sighting.word
+        if group.auditing is run:
+            self._audited(run, word, now)
         if group.confirming is run:
-            word = None if sighting is None else sighting.word
             self._confirmed(run, word, unit.sent_at, now)
         if sighting is None:
             self._gone(run, "", unit, now)
@@ -141,6 +161,18 @@ class Judge:
         self._plan.answered(run, unit.sent_at)
         self._saw(run, sighting.word, sighting.row, unit.sent_at, now)
         self._plan.done(unit, now)
+
+    def _audited(self, run: Run, word: str | None, now: float) -> None:
+        group = run.group
+        group.auditing = None
+        # The listing says that it is not over, or it would be known to be.
+        if run.kind.meaning(word) in _NOT_OVER or run.run_id in group.claims:
+            group.late = 0
+            return
+        group.late += 1
+        group.audit_in = FIRST_AUDIT
+        if group.late >= LATE_AFTER:
+            self._distrust(group, "listings do not show that its runs have ended", now)
 
     def _confirmed(self, run: Run, word: str | None, sent_at: float, now: float) -> None:
         group = run.group
@@ -163,6 +195,8 @@ class Judge:
         """The server failed or refused the statement: an answer, but not the one we want."""
         run = self._run_of(unit)
         if run is not None:
+            if run.group.auditing is run:
+                self._audited(run, None, now)
             if run.group.confirming is run:
                 self._confirmed(run, None, unit.sent_at, now)
             self._gone(run, words, unit, now)

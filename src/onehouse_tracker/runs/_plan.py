@@ -91,6 +91,8 @@ class Plan:
         group.claims.pop(run.run_id, None)
         if group.confirming is run:
             group.confirming = None
+        if group.auditing is run:
+            group.auditing = None
         self._stop(run.unit)
         self.arrange(group, now)
         if not group.runs and not (group.confirmed or group.alone_because):
@@ -104,7 +106,7 @@ class Plan:
             for run in group.runs.values():
                 self._stop(run.unit)
             group.runs, group.listed, group.claims = {}, {}, {}
-            group.confirming = None
+            group.confirming = group.auditing = None
         for unit in self._witnesses.values():
             self._stop(unit)
             unit.busy = False
@@ -123,12 +125,24 @@ class Plan:
         group.alone_because = group.alone_because or because
         for run in group.runs.values():
             run.alone = True
-        group.listed, group.claims, group.confirming = {}, {}, None
+        group.listed, group.claims = {}, {}
+        group.confirming = group.auditing = None
         self.arrange(group, now)
 
     def confirm(self, run: Run, now: float) -> None:
         """Check this run alone at once: a listing says that it has ended."""
         run.group.confirming = run
+        self._alone_at_once(run, now)
+
+    def audit(self, group: Group, now: float) -> None:
+        """Check the run alone at once that has most probably ended, to compare."""
+        chances = self._chances
+        run = max(group.listed.values(), key=lambda each: chances.of(each, now), default=None)
+        if run is not None and run is not group.confirming:
+            group.auditing = run
+            self._alone_at_once(run, now)
+
+    def _alone_at_once(self, run: Run, now: float) -> None:
         run.unit.sent_at = run.unit.not_before = -math.inf
         self.arrange(run.group, now)
 
@@ -145,7 +159,7 @@ class Plan:
         if together and not group.listing.ticket and not group.listing.busy:
             listing = group.listing
             for run in group.listed.values():
-                if run is group.confirming:
+                if run is group.confirming or run is group.auditing:
                     continue
                 # What was just checked alone need not be checked again at once.
                 listing.sent_at = max(listing.sent_at, run.unit.sent_at)
@@ -159,16 +173,19 @@ class Plan:
             if not run.unit.ticket:
                 run.unit.sent_at = max(
                     run.unit.sent_at,
-                    -math.inf if run.alone or run is group.confirming else group.listing.sent_at,
+                    -math.inf if self._is_alone(run) else group.listing.sent_at,
                 )
                 self._wait(run.unit, now)
 
     @staticmethod
     def _alone_in(group: Group) -> list[Run]:
         alone = [run for run in group.runs.values() if run.alone]
-        if group.confirming is not None and not group.confirming.alone:
-            alone.append(group.confirming)
-        return alone
+        compared = dict.fromkeys((group.confirming, group.auditing))  # in order, and each once
+        return alone + [run for run in compared if run is not None and not run.alone]
+
+    @staticmethod
+    def _is_alone(run: Run) -> bool:
+        return run.alone or run is run.group.confirming or run is run.group.auditing
 
     # --- When, and which ----------------------------------------------------------------------
 
@@ -225,8 +242,8 @@ class Plan:
         return best
 
     def _score(self, unit: Unit, now: float) -> None:
-        confirms = unit.group is not None and unit.run is unit.group.confirming
-        if unit.group is None or (confirms and unit.run is not None):
+        run, group = unit.run, unit.group
+        if group is None or (run is not None and run in {group.confirming, group.auditing}):
             unit.score, unit.score_until = math.inf, math.inf
             return
         unit.score = sum(self._chances.of(run, now) * (now - run.looked) for run in unit.members)

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._reading import Steps
 
-__all__ = ["GONE_AFTER", "Ended", "Group", "Run", "Unit"]
+__all__ = ["FIRST_AUDIT", "GONE_AFTER", "Ended", "Group", "Run", "Unit"]
 
 UNRECOGNIZED_AFTER = 3
 """Checks in a row without a word that we know."""
 
 GONE_AFTER = 3
 """Questions about one run that were answered without it, at least, before it is lost."""
+
+FIRST_AUDIT = 5
+"""Listings of a job until one of its runs is checked alone, to compare."""
 
 LOST_AFTER = 600.0
 """Seconds between the first and the last of them, at least."""
@@ -274,12 +277,15 @@ class Group:
 
     __slots__ = (
         "alone_because",
+        "audit_in",
+        "auditing",
         "blank",
         "claims",
         "confirmed",
         "confirming",
         "job",
         "kind",
+        "late",
         "listed",
         "listing",
         "paths",
@@ -302,6 +308,12 @@ class Group:
         """Whether a word of a listing, that a run had ended, proved right."""
         self.confirming: Run | None = None
         """The run that is checked alone to find out."""
+        self.auditing: Run | None = None
+        """The run that is checked alone to find out whether listings show what has ended."""
+        self.audit_in = FIRST_AUDIT
+        """Listings until that is done again."""
+        self.late = 0
+        """Runs that had ended, as was found out so, while listings said otherwise."""
         self.claims: dict[str, tuple[str, object]] = {}
         """What listings said of runs that have ended, until that is found out."""
         self.paths: frozenset[Steps] = frozenset()
