@@ -39,7 +39,7 @@ export ONE_IN
 .DELETE_ON_ERROR:
 .PHONY: help install test test-js test-all test-long test-tenth worlds demo bench lint lint-js format types types-pyright \
 	imports cover check bench-isolation \
-	docs test-pythons test-newest install-newest test-lowest install-lowest test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
+	docs dist test-pythons test-newest install-newest test-lowest install-lowest test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
 
@@ -192,6 +192,12 @@ cover: $(READY)  ## Run most tests, measure coverage and require its minimum
 test-tenth: $(READY)  ## A tenth of `make test-long`, beside the worlds
 	@SOAK_IDS=10000 ISOLATED_WORLDS=100 $(MAKE) -s test \
 		ARGS='-q tests/test_soak.py tests/engine/test_isolated_worlds.py'
+
+dist: $(READY)  ## Build wheel and source archive, and try both as a user would
+	@rm -rf dist
+	@$(BIN)/uv build -q --python $(BIN)/python
+	@$(BIN)/uv tool run -q twine@7.0.0 check --strict dist/*
+	@$(BIN)/pytest -q -o faulthandler_timeout=600 tests/dist
 
 docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an error
 	@# Not --quiet: it would hide warnings from --strict too.
