@@ -197,7 +197,7 @@ dist: $(READY)  ## Build wheel and source archive, and try both as a user would
 	@rm -rf dist
 	@$(BIN)/uv build -q --python $(BIN)/python
 	@$(BIN)/uv tool run -q twine@7.0.0 check --strict dist/*
-	@$(BIN)/pytest -q -o faulthandler_timeout=600 tests/dist
+	@$(BIN)/pytest -q -o faulthandler_timeout=600 tests/built
 
 docs: $(DOCS_READY)  ## Build the documentation into build/site; a warning is an error
 	@# Not --quiet: it would hide warnings from --strict too.

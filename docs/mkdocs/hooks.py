@@ -24,18 +24,38 @@ SECTIONS = {
     "Explanations": "explanations",
     "Reference": "reference",
 }
+BOOST = 10.0
 _COMMENT = re.compile(r"^<!--.*?-->\n?", flags=re.DOTALL | re.MULTILINE)
+
+
+def in_reading_order(pages: list[str], readme: str) -> list[str]:
+    """
+    The pages as the README names them; then the package's own, and the others by their names.
+    """
+
+    def place(page: str) -> tuple[int, bool, str]:
+        named = readme.find(f"(docs/{page})")
+        return (named if named >= 0 else len(readme), Path(page).stem != PACKAGE, page)
+
+    return sorted(pages, key=place)
+
+
+def boost(page: str) -> float:
+    """
+    How much more a page counts in the search.
+
+    A word such as "retry" names attributes in the reference, and a subject elsewhere.
+    """
+    return 1.0 if page.startswith("reference/") else BOOST
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Let the navigation follow the folders."""
     nav: list[object] = [{"Home": "index.md"}, "quickstart.md"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for title, folder in SECTIONS.items():
-        # What is imported first stands first; else the file names decide.
-        pages = sorted(
-            DOCS.glob(f"{folder}/**/*.md"), key=lambda page: (page.stem != PACKAGE, page)
-        )
-        nav.append({title: [page.relative_to(DOCS).as_posix() for page in pages]})
+        pages = [page.relative_to(DOCS).as_posix() for page in DOCS.glob(f"{folder}/**/*.md")]
+        nav.append({title: in_reading_order(pages, readme)})
     nav.append({"Project": ["CONTRIBUTING.md", "CHANGELOG.md"]})
     config.nav = nav
 
@@ -58,7 +78,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Leave out comments: they are markers for the tests, and what only the tests need."""
+    """Leave out comments, which are for the tests, and say how much the page counts."""
+    page.meta["search"] = {"boost": boost(page.file.src_uri), **page.meta.get("search", {})}
     return _COMMENT.sub("", markdown)
 
 
