@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from site_check import loaded_from_elsewhere
+from site_order import boost, in_reading_order
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -17,36 +18,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PACKAGE = "onehouse_tracker"
 
 SECTIONS = {
     "How to": "how-to",
     "Explanations": "explanations",
     "Reference": "reference",
 }
-BOOST = 10.0
 _COMMENT = re.compile(r"^<!--.*?-->\n?", flags=re.DOTALL | re.MULTILINE)
-
-
-def in_reading_order(pages: list[str], readme: str) -> list[str]:
-    """
-    The pages as the README names them; then the package's own, and the others by their names.
-    """
-
-    def place(page: str) -> tuple[int, bool, str]:
-        named = readme.find(f"(docs/{page})")
-        return (named if named >= 0 else len(readme), Path(page).stem != PACKAGE, page)
-
-    return sorted(pages, key=place)
-
-
-def boost(page: str) -> float:
-    """
-    How much more a page counts in the search.
-
-    A word such as "retry" names attributes in the reference, and a subject elsewhere.
-    """
-    return 1.0 if page.startswith("reference/") else BOOST
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -4,15 +4,10 @@ The order of the pages, and which of them a search shows first.
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
+from docs.mkdocs.site_order import boost, in_reading_order
 from tests.docs.pages import ROOT
-
-sys.path.append(str(ROOT / "docs/mkdocs"))  # as mkdocs does for its hooks
-
-from docs.mkdocs.hooks import boost, in_reading_order
 
 
 def test_pages_stand_in_the_order_of_the_readme() -> None:
