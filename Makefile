@@ -142,7 +142,7 @@ $(LOWEST_READY): pyproject.toml constraints.txt $(READY)
 	@$(BIN)/uv venv -q --allow-existing --python $(PYTHON) .venv-lowest
 	@$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct \
 		-e '.[cli,otel,redis,report]'
-	@$(BIN)/uv pip install -q --python .venv-lowest -e '.[otel,test]'
+	@$(BIN)/uv pip install -q --python .venv-lowest -e '.[otel,test]' opentelemetry-sdk
 	@touch $@
 
 demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials
