@@ -37,7 +37,7 @@ def test_the_fields_of_a_group_are_options_of_the_command() -> None:
     Help, short names and defaults come from the group, values arrive as the group.
     """
     assert invoke(["hi"]) == (0, f"hi {Group()}\n")
-    assert invoke(["hi", "-l", "--colour", "red"]) == (0, f"hi {Group('red', loud=True)}\n")
+    assert invoke(["hi", "-l", "--color", "red"]) == (0, f"hi {Group('red', loud=True)}\n")
     assert "Which color." in invoke(["--help"])[1]
 
 
