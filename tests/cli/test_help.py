@@ -111,7 +111,8 @@ def test_no_command_is_missing_here() -> None:
 
 def test_help_is_there_at_once() -> None:
     """
-    At most twelve times what Python needs to do nothing, measured side by side.
+    At most fifteen times what Python needs to do nothing, measured side by side; ten on an idle
+    machine.
     """
     took: dict[str, list[float]] = {"pass": [], "help": []}
     for _ in range(5):
@@ -123,7 +124,7 @@ def test_help_is_there_at_once() -> None:
             assert python(*arguments).returncode == 0
             took[what].append(time.perf_counter() - began)
 
-    assert min(took["help"]) <= 12 * min(took["pass"])
+    assert min(took["help"]) <= 15 * min(took["pass"])
 
 
 def bash(script: str) -> list[str]:
