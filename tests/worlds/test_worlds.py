@@ -17,6 +17,7 @@ from onehouse_tracker._engine import roster
 from onehouse_tracker._engine.engine import Engine
 from onehouse_tracker._engine.journal_queue import JournalQueue
 from onehouse_tracker._engine.roster import Roster
+from onehouse_tracker._engine.sleeper import Sleeper
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._engine.writer import Then
 from onehouse_tracker.events import Event, Observer
@@ -97,7 +98,7 @@ def test_lost_wake_up_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A dispatcher that nobody wakes would leave new requests unasked until the next timer.
     """
-    monkeypatch.setattr(Engine, "_wake", lambda _: None)
+    monkeypatch.setattr(Sleeper, "wake", lambda _: None)
 
     assert_seen("lost wake-up")
 
