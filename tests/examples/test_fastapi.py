@@ -59,7 +59,7 @@ async def test_twenty_callers_share_one_tracker(
     assert late == (200, {"slow": {"outcome": "TIMED_OUT", "ok": False, "reason": ""}}) or (
         late[1]["slow"]["outcome"] == "TIMED_OUT"
     )
-    assert project.peak_in_any_second() <= 11  # a busy machine delays one
+    assert project.peak_in_any_second() <= 10
     # Once per turn, whoever waits: twenty callers do not ask twenty times.
     assert project.requests["r0"].polls < 10
     assert {project.requests[name].final_replies for name in ids} == {1}

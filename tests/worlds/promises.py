@@ -214,7 +214,7 @@ class Promises:
             Outcome.NOT_FOUND: bool(verdicts["unknown"]),
             Outcome.REJECTED: bool(verdicts["fault:refuse"]),
             Outcome.UNREACHABLE: faults >= UNREACHABLE_AFTER
-            or (result.polls > 1 and result.waited >= self.patience),
+            or (faults + verdicts["refused"] > 1 and result.waited >= self.patience),
         }
         if not explained.get(outcome, False):
             self.complain(f"{result!r}, but the server says {request.status}")
