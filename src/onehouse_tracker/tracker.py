@@ -25,7 +25,7 @@ from onehouse_tracker._checks import check_label, check_statement
 from onehouse_tracker._engine.open_tracker.batch import Statement
 from onehouse_tracker._engine.open_tracker.callbacks import OnResult
 from onehouse_tracker._engine.open_tracker.collecting import collect
-from onehouse_tracker._engine.open_tracker.polling_once import PollOnce
+from onehouse_tracker._engine.open_tracker.polling_once import PollOnce, Show
 from onehouse_tracker._engine.open_tracker.resumption import Resumption
 from onehouse_tracker._engine.open_tracker.session import (
     Session,
@@ -642,9 +642,18 @@ class Tracker:
 
             TrackerClosedError: The tracker is not open, or was closed first.
         """
-        polling = PollOnce(self._session, self._client, self._limiter, self._policy)
         check_label(label)
-        return await polling.run(checked(request_ids), label)
+        return await self._status(checked(request_ids), label)
+
+    async def _status(
+        self,
+        requests: Iterable[str | Request] | AsyncIterable[Request],
+        label: str | None,
+        show: Show | None = None,
+    ) -> dict[str, RequestStatus]:
+        """Poll each once as `status` does; *show* gets each status as soon as it is known."""
+        polling = PollOnce(self._session, self._client, self._limiter, self._policy, show)
+        return await polling.run(requests, label)
 
     def _statements(
         self,

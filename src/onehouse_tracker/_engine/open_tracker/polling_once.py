@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onehouse_tracker._engine.open_tracker.session import until_ended
 from onehouse_tracker._engine.source import Source
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.protocols import StatusSource
 
-__all__ = ["PollOnce"]
+__all__ = ["PollOnce", "Show"]
+
+Show: TypeAlias = Callable[[RequestStatus], Awaitable[object]]
+"""Gets each status as soon as it is known; its poll has not ended before it returns."""
 
 _AT_ONCE = 100
 """Polls that are on the wire at one time, at most."""
@@ -58,45 +62,43 @@ class PollOnce:
         limiter: Is told of refusals.
 
         policy: How long a poll may take.
+
+        show: Gets each status.  What it raises ends everything.
     """
 
     def __init__(
-        self, session: Session, client: StatusSource, limiter: RateLimiter, policy: PollPolicy
+        self,
+        session: Session,
+        client: StatusSource,
+        limiter: RateLimiter,
+        policy: PollPolicy,
+        show: Show | None = None,
     ) -> None:
         self._session = session
         self._engine = session.opened()
         self._source = Source(client, policy)
         self._limiter = limiter
+        self._show = show
         self._has_answered = False
         self._failures = 0
         self._last_error: StatusError | None = None
         self._found: dict[str, RequestStatus] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
-        self._failure: ProjectError | None = None
+        self._failure: Exception | None = None
 
     async def run(
-        self, requests: Iterable[str | Request], label: str | None
+        self, requests: Iterable[str | Request] | AsyncIterable[Request], label: str | None
     ) -> dict[str, RequestStatus]:
         """Poll all, in order; see `Tracker.status`."""
-        each: dict[str, Request] = {}
-        for item in requests:
-            request = item if isinstance(item, Request) else Request(item)
-            each.setdefault(request.request_id, request)
+        order: dict[str, None] = {}
         try:
-            for request in each.values():
-                await self._engine.slot()
-                task = self._session.start(
-                    self._poll(request, request.label or label),
-                    f"onehouse-tracker status of {request.request_id}",
-                )
-                self._tasks[task] = None
-                task.add_done_callback(self._tasks.pop)
-                if not self._has_answered:
-                    await asyncio.wait([task])
-                while len(self._tasks) >= _AT_ONCE:
-                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                if self._failure is not None:
-                    break
+            async with aclosing(_each(requests)) as each:
+                async for request in each:
+                    if request.request_id not in order:
+                        order[request.request_id] = None
+                        await self._start(request, request.label or label)
+                    if self._failure is not None:
+                        break
             if self._tasks and self._failure is None:
                 await asyncio.wait(self._tasks)
         finally:
@@ -111,8 +113,21 @@ class PollOnce:
             raise self._failure
         return {
             request_id: self._found.get(request_id) or _cancelled(request_id)
-            for request_id in each
+            for request_id in order
         }
+
+    async def _start(self, request: Request, label: str | None) -> None:
+        """Poll one, and return when the next one may be polled."""
+        await self._engine.slot()
+        task = self._session.start(
+            self._poll(request, label), f"onehouse-tracker status of {request.request_id}"
+        )
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+        if not self._has_answered:
+            await asyncio.wait([task])
+        while len(self._tasks) >= _AT_ONCE:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _poll(self, request: Request, label: str | None) -> None:
         loop = asyncio.get_running_loop()
@@ -138,7 +153,7 @@ class PollOnce:
             return
         error = None if isinstance(answer, StatusReply) else answer
         reply = answer if isinstance(answer, StatusReply) else StatusReply(None)
-        self._found[request.request_id] = RequestStatus(
+        status = RequestStatus(
             request_id=request.request_id,
             label=label,
             status=reply.status,
@@ -147,6 +162,12 @@ class PollOnce:
             polls=polls,
             took=loop.time() - began,
         )
+        self._found[request.request_id] = status
+        if self._show is not None:
+            try:
+                await self._show(status)
+            except Exception as failure:  # noqa: BLE001 - raised by `run`
+                self._fail(failure)
         self._judge(error)
 
     def _judge(self, error: StatusError | None) -> None:
@@ -167,9 +188,20 @@ class PollOnce:
         reason = "" if self._last_error is None else f": {self._last_error.reason}"
         return OutageError(f"no answer from the server{reason}")
 
-    def _fail(self, error: ProjectError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error
+
+
+async def _each(
+    requests: Iterable[str | Request] | AsyncIterable[Request],
+) -> AsyncGenerator[Request, None]:
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield request
+        return
+    for item in requests:
+        yield item if isinstance(item, Request) else Request(item)
 
 
 def _cancelled(request_id: str) -> RequestStatus:
