@@ -16,7 +16,7 @@ from onehouse_tracker.errors import ProjectError, TrackerError
 from onehouse_tracker.models import Result, relabelled
 from onehouse_tracker.results import Results
 
-__all__ = ["Wait"]
+__all__ = ["Changing", "Wait"]
 
 REMEMBERED = 10_000
 """Requests of an endless stream that are known to have been delivered: the latest."""
@@ -24,7 +24,59 @@ REMEMBERED = 10_000
 _Entry = str | Result | Literal[True] | None
 
 
-class Wait:
+class Changing:
+    """
+    Something that changes until it is over, and the tasks that wait for the next change.
+
+    Over is final: by itself, or by an error.
+    """
+
+    __slots__ = ("_futures", "error")
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self._futures: dict[asyncio.Future[None], None] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.error is not None
+
+    def fail(self, error: BaseException) -> None:
+        """End all waiting with an error; the first one counts."""
+        if not self.over:
+            self.error = error
+            self.notify()
+
+    def change(self) -> asyncio.Future[None]:
+        """A future that is done with the next change."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._futures[future] = None
+        return future
+
+    async def changed(self) -> None:
+        """Wait for a change.  Any number of tasks may; cancelling one disturbs no other."""
+        future = self.change()
+        try:
+            await future
+        finally:
+            # A cancelled one may be gone already: woken and cancelled in one turn of the loop.
+            self._futures.pop(future, None)
+
+    async def until_over(self) -> None:
+        """Wait until nothing more will happen.  Raises nothing."""
+        while not self.over:
+            await self.changed()
+
+    def notify(self) -> None:
+        """Wake everyone in `changed`."""
+        futures, self._futures = self._futures, {}
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+
+
+class Wait(Changing):
     """
     What one call of ``wait_all``, one iterator, or one handle waits for.
 
@@ -48,11 +100,9 @@ class Wait:
         "_delivered",
         "_ended",
         "_entries",
-        "_futures",
         "_on_each",
         "_open",
         "alone",
-        "error",
         "expired",
         "feeding",
         "overdue",
@@ -66,10 +116,10 @@ class Wait:
         on_each: Callable[[Result], None] | None = None,
         acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None,
     ) -> None:
+        super().__init__()
         self.alone = (self,)
         self.feeding = True
         """Whether more requests may come."""
-        self.error: BaseException | None = None
         self.expired = False
         """Whether its deadline has passed: only what the journal may know is waited for."""
         self.overdue = False
@@ -83,7 +133,6 @@ class Wait:
         self._entries: dict[str, _Entry] = {}
         self._open = 0
         self._ended = False
-        self._futures: dict[asyncio.Future[None], None] = {}
 
     @property
     def over(self) -> bool:
@@ -165,12 +214,6 @@ class Wait:
         self._ended = True
         self.notify()
 
-    def fail(self, error: BaseException) -> None:
-        """End all waiting with an error; the first one counts."""
-        if not self.over:
-            self.error = error
-            self.notify()
-
     def raise_error(self) -> None:
         """Raise the error that ended this wait, as an object of the caller's own."""
         if (error := self.own_error()) is not None:
@@ -188,30 +231,3 @@ class Wait:
         if isinstance(error, TrackerError):
             return copy.copy(error)
         return error  # the caller's own, from the iterable they gave us
-
-    def change(self) -> asyncio.Future[None]:
-        """A future that is done with the next change."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._futures[future] = None
-        return future
-
-    async def changed(self) -> None:
-        """Wait for a change.  Any number of tasks may; cancelling one disturbs no other."""
-        future = self.change()
-        try:
-            await future
-        finally:
-            # A cancelled one may be gone already: woken and cancelled in one turn of the loop.
-            self._futures.pop(future, None)
-
-    async def until_over(self) -> None:
-        """Wait until nothing more will happen.  Raises nothing."""
-        while not self.over:
-            await self.changed()
-
-    def notify(self) -> None:
-        """Wake everyone in `changed`."""
-        futures, self._futures = self._futures, {}
-        for future in futures:
-            if not future.done():
-                future.set_result(None)

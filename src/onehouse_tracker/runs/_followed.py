@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from onehouse_tracker import events
+from onehouse_tracker._engine.waits import Changing
 from onehouse_tracker.errors import ProjectError, TrackerError
 from onehouse_tracker.run_results import RunOutcome, RunResult
 
@@ -158,7 +159,7 @@ class Followed:
             tell(wait, position)
 
 
-class RunWait:
+class RunWait(Changing):
     """
     What one call, one iterator, or one handle waits for.
 
@@ -167,6 +168,7 @@ class RunWait:
     """
 
     def __init__(self, on_each: Callable[[int, RunResult], None] | None = None) -> None:
+        super().__init__()
         self._on_each = on_each
         self.members: list[Followed | None] = []
         """What it waits for, by position."""
@@ -179,8 +181,6 @@ class RunWait:
         """Whether more may come."""
         self.expired = False
         """Whether its deadline has passed."""
-        self.error: BaseException | None = None
-        self._futures: dict[asyncio.Future[None], None] = {}
 
     @property
     def over(self) -> bool:
@@ -237,12 +237,6 @@ class RunWait:
         if self.over:
             self.notify()
 
-    def fail(self, error: BaseException) -> None:
-        """End all waiting with an error; the first one counts."""
-        if not self.over:
-            self.error = error
-            self.notify()
-
     def raise_error(self) -> None:
         """Raise the error that ended this wait, as an object of the caller's own."""
         error = self.error
@@ -259,27 +253,6 @@ class RunWait:
                 if (run_id := followed.request_id if followed.run is None else followed.run.run_id)
             )
         raise own from error.__cause__
-
-    async def changed(self) -> None:
-        """Wait for news.  Any number of tasks may; cancelling one disturbs no other."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._futures[future] = None
-        try:
-            await future
-        finally:
-            self._futures.pop(future, None)
-
-    async def until_over(self) -> None:
-        """Wait until nothing more will happen.  Raises nothing."""
-        while not self.over:
-            await self.changed()
-
-    def notify(self) -> None:
-        """Wake everyone in `changed`."""
-        futures, self._futures = self._futures, {}
-        for future in futures:
-            if not future.done():
-                future.set_result(None)
 
 
 def run_followed(followed: Followed, run: Run, now: float) -> events.RunFollowed:
