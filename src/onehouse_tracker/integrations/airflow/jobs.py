@@ -105,7 +105,23 @@ class OnehouseRunJobOperator(OnehouseSqlOperator):
         return results if self.job_name is None else results[0]
 
 
-class OnehouseJobRunSensor(BaseSensorOperator):
+class _OfRuns:
+    """What is given runs of jobs, by our names of the arguments or by the vendor's."""
+
+    def _name_runs(
+        self, run_id: Any, job: str | None, job_name: str | None, job_run_id: Any
+    ) -> None:
+        self.run_id = _one_of("run_id", run_id, "job_run_id", job_run_id)
+        self.job = job if job_name is None else _one_of("job", job, "job_name", job_name)
+
+    def _runs(self) -> list[JobRun]:
+        try:
+            return runs_in(_parsed(self.run_id), self.job)
+        except InvalidRequestError as error:
+            raise AirflowFailException(str(error)) from error
+
+
+class OnehouseJobRunSensor(_OfRuns, BaseSensorOperator):
     """
     Waits until runs of jobs have ended; fails, or is skipped with ``soft_fail``, if one failed.
 
@@ -150,8 +166,7 @@ class OnehouseJobRunSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id = _one_of("run_id", run_id, "job_run_id", job_run_id)
-        self.job = job if job_name is None else _one_of("job", job, "job_name", job_name)
+        self._name_runs(run_id, job, job_name, job_run_id)
         self.conn_id = conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
@@ -208,14 +223,8 @@ class OnehouseJobRunSensor(BaseSensorOperator):
         ]
         return end_of_sensor(self, merged(items, payload), noun="run")
 
-    def _runs(self) -> list[JobRun]:
-        try:
-            return runs_in(_parsed(self.run_id), self.job)
-        except InvalidRequestError as error:
-            raise AirflowFailException(str(error)) from error
 
-
-class OnehouseCancelJobRunOperator(BaseOperator):
+class OnehouseCancelJobRunOperator(_OfRuns, BaseOperator):
     """
     Has the server cancel runs of jobs, and succeeds when none of them runs any more.
 
@@ -260,17 +269,13 @@ class OnehouseCancelJobRunOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id = _one_of("run_id", run_id, "job_run_id", job_run_id)
-        self.job = job if job_name is None else _one_of("job", job, "job_name", job_name)
+        self._name_runs(run_id, job, job_name, job_run_id)
         self.conn_id = conn_id
         self.follow_timeout = follow_timeout
 
     def execute(self, context: Mapping[str, Any]) -> Any:  # noqa: ARG002 - Airflow's
         """Cancel the runs, and wait until they have stopped."""
-        try:
-            runs = runs_in(_parsed(self.run_id), self.job)
-        except InvalidRequestError as error:
-            raise AirflowFailException(str(error)) from error
+        runs = self._runs()
         seconds = seconds_of(self.follow_timeout)
         try:
             results, said = asyncio.run(self._cancel(runs, seconds))
