@@ -220,7 +220,7 @@ class SubmissionError(TrackerError):
 
 
 class SubmissionRejectedError(SubmissionError):
-    """The server refused the statement: nothing runs.  The reason says what to mend."""
+    """The server refused the statement: nothing runs.  The reason says what to correct."""
 
 
 class SubmissionUnsentError(SubmissionError):

@@ -73,7 +73,7 @@ class Outcome(StrEnum):
     """Twenty failures in a row, while other IDs were answered."""
 
     TIMED_OUT = "TIMED_OUT"
-    """Our deadline passed; the server goes on."""
+    """Our deadline passed; the request continues at the server."""
 
     @property
     def ok(self) -> bool:

@@ -65,7 +65,7 @@ class PollPolicy:
 
     max_in_flight: int | None = None
     """Polls on the wire at once, at most.  `None` is ⌈limit x timeout⌉ + 20, enough to spend
-    the whole budget while every poll hangs until its time-out."""
+    the whole budget while every poll hangs until its timeout."""
 
     def __post_init__(self) -> None:
         for item in fields(self):

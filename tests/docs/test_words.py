@@ -48,7 +48,7 @@ def _found(text: str) -> list[str]:
         f"{number}: {match[0]} -> {better}"
         for number, line in enumerate(text.splitlines(), 1)
         for word, better in PLAIN.items()
-        for match in re.finditer(rf"(?<![\w`/-]){word}(?![\w.])", line, re.IGNORECASE)
+        for match in re.finditer(rf"(?<![\w`/-]){word}(?!\w|\.\w)", line, re.IGNORECASE)
     ]
 
 

@@ -139,7 +139,7 @@ class JournalQueue:
     def add(
         self, request_id: str, label: str | None, submitted_at: datetime | None, then: Then
     ) -> None:
-        """Write down that a request is followed; *then* it may be asked about."""
+        """Write down that a request is tracked; *then* it may be polled."""
         if self._delivered.get(request_id) is False:
             del self._delivered[request_id]  # it is polled again: that result is not its last
         request = Request(request_id, label=label, submitted_at=submitted_at)

@@ -169,7 +169,7 @@ def judge_failure(
     """
     faults = tracked.faulty()
     if isinstance(error, StaleConnectionError):
-        # Nothing was sent, so nothing failed; but no request finds a dead connection for ever.
+        # Nothing was sent, so nothing failed; but no request may find dead connections forever.
         faults.stale += 1
         if faults.stale <= MOST_STALE:
             return Again(sent_at)

@@ -197,7 +197,7 @@ class Roster:
     def _added(
         self, tracked: Tracked, due: float, known: Result | JournalError | None, now: float
     ) -> None:
-        """It is on disk that *tracked* is followed: now it may be asked about."""
+        """It is on disk that *tracked* is tracked: now it may be polled."""
         tracked.writing = False
         if not self.tracks(tracked) or isinstance(known, JournalError):
             return

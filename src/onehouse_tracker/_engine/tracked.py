@@ -198,7 +198,7 @@ class Tracked:
         self.after: Tracked | None = None
         """Its neighbors in that order."""
         self.cell: Cell | None = None
-        """Whose members it competes with for the next poll, while it may be asked about."""
+        """Whose members it competes with for the next poll, while it may be polled."""
         self.law: Law | None = None
         """How long it takes by what earlier runs taught."""
         self.names: tuple[str, ...] = ()

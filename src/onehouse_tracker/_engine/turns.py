@@ -213,7 +213,7 @@ class Turns:
         """
         A request that waits and was not refused since the doubt began.
 
-        Best one that was answered last time: it is certainly ours to ask about.
+        Best one that was answered last time: we are certainly allowed to poll it.
         """
         witness = self._witnesses.next(self._credentials, ())
         if witness is not None:

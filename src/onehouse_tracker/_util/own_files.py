@@ -70,7 +70,7 @@ def refuse_foreign(path: Path) -> bool:
 
     Raises:
         OSError: It is no regular file, belongs to another user, or has a second name, which
-            may be that of any file of ours.
+            may be that of any of our files.
     """
     try:
         found = path.lstat()

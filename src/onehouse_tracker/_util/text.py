@@ -1,5 +1,5 @@
 """
-Text that others wrote, made fit for one line of ours.
+Text that others wrote, made fit for one of our lines.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def command(
 
 
 def _guarded(work: Callable[..., None]) -> Callable[..., None]:
-    """Give Ctrl-C while modules are loaded, and a reader that went away, exit codes of ours."""
+    """Give Ctrl-C while modules are loaded, and a reader that went away, our exit codes."""
 
     @functools.wraps(work)
     def invoke(*args: Any, **options: Any) -> None:

@@ -84,7 +84,7 @@ WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome IN ({_CONCLUDE
     AND number > :after
 ORDER BY number LIMIT :limit
 """  # noqa: S608 - our own column names
-"""For `page`: requests to ask about."""
+"""For `page`: requests to poll."""
 
 _PLACES = 500
 """Parameters of one statement; SQLite promises 999."""

@@ -73,7 +73,7 @@ def _cannot_open(path: Path) -> str:
 
 
 def foreign(path: Path) -> JournalCorruptError:
-    """A database, but not of ours."""
+    """A database, but not our own."""
     return JournalCorruptError(
         f"journal {path}: this is another program's SQLite database; it was left as it is."
         " Choose another path",

@@ -105,7 +105,7 @@ def outcome_of(value: object) -> Outcome:
     An outcome.
 
     Raises:
-        UnknownOutcomeError: It is a word, and none of ours.
+        UnknownOutcomeError: It is a word, but not one of our outcomes.
     """
     word = string_of(value) or ""
     try:

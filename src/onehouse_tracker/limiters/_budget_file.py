@@ -233,7 +233,7 @@ class BudgetFile:
         return ConfigError(f"the budget file {self._path} cannot be used: {reason}")
 
     def _is_sane(self, budget: Budget, now: float) -> bool:
-        """Whether one of us can have written it: what nobody wrote would stop us for ever."""
+        """Whether one of us can have written it: what nobody wrote would stop us forever."""
         pace = budget.pace
         latest = now + self._horizon
         return (

@@ -58,7 +58,7 @@ class RateLimiter(Protocol):
 
     @property
     def paused_until(self) -> float:
-        """Until when nothing may be sent, as loop time; a time in the past where all is well."""
+        """Until when nothing may be sent, as loop time; a past time if nothing is paused."""
 
     async def start(self) -> None:
         """Make ready for one user more, on the running loop; also again after `aclose`."""

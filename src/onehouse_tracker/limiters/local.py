@@ -173,7 +173,7 @@ class LocalLimiter(OpenedByUsers):
 
 
 # A lock, because private loops in other threads open limiters too.  Weak, so that a limiter that
-# was lost with its loop does not warn for ever.
+# was lost with its loop does not warn forever.
 _registry = threading.Lock()
 _open_limiters: Final[WeakSet[LocalLimiter]] = WeakSet()
 

@@ -124,7 +124,7 @@ class Credentials:
             "base_url": base_url,
         }
         given = hide_settings(given)
-        # What is raised from here on finds them in no variable of ours.
+        # What is raised from here on finds them in none of our variables.
         del account_uid, project_uid, api_key, api_secret, link_uid
         del region, user_uid, bearer_token, base_url
         self._fill(given, origins)

@@ -55,7 +55,7 @@ class TrackerPool(ByName):
     limiters do.  Two names for one project are two names for one tracker.
 
     Args:
-        connect_timeout: Seconds until a connection must stand.
+        connect_timeout: Seconds within which a connection must be established.
 
         request_timeout: Seconds one call may take from start to end.
     """

@@ -230,7 +230,7 @@ class ReportObserver:
             )
             self._rows[event.request_id] = row
         elif row.state != PENDING:
-            # Followed again, after a deadline for example: the same request goes on.
+            # Followed again, after a deadline for example: the same request continues.
             self._ended_well.pop(event.request_id, None)
             self._ended_badly.pop(event.request_id, None)
             row.begin_again()

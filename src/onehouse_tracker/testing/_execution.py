@@ -77,7 +77,7 @@ class Execution:
         request.response = {key: {}}
         found = job_statement(text)
         if found is not None and found.action is JobAction.RUN:
-            # SUCCESS of RUN JOB says that the run was started; the run itself goes on.
+            # SUCCESS of RUN JOB says that the run was started; the run itself continues.
             run_id = self._start(found, request, forced)
             if forced is None or not forced.unnamed:
                 request.response = {key: {"jobRunId": run_id}}

@@ -36,7 +36,7 @@ so that nobody shares it), `After`, or a coroutine function that gets the reques
 
 
 async def hang(request_id: str) -> StatusReply:  # noqa: ARG001 - the signature of a step
-    """Never answer: a step for polls that must run into their time-out.  Can be cancelled."""
+    """Never answer: a step for polls that must run into their timeout.  Can be cancelled."""
     never: asyncio.Future[StatusReply] = asyncio.get_running_loop().create_future()
     return await never
 
@@ -47,7 +47,7 @@ class ScriptedSource:
 
     Args:
         script: The replies per request ID, in the order in which they are asked for.  The
-            last one is repeated for ever.
+            last one is repeated forever.
 
         latency: Seconds from asking to the reply.
 

@@ -156,7 +156,7 @@ class Session:
 
     async def leave(self, *, without_error: bool) -> None:
         """
-        Stop everything; what was told counts as acknowledged if the user leaves in peace.
+        Stop everything; without an error, all results that were delivered count as acknowledged.
 
         Raises:
             RuntimeError: It was called from a callback, or from another task of this tracker,

@@ -286,7 +286,7 @@ class Schedule:
         if not self._idle_rate or self._demand >= self._limit:
             return math.inf
         if self._ranking is None:
-            # The one that is due first; what backs off from a failure is left in peace.
+            # The one that is due first; what backs off from a failure is not polled early.
             if not self._heap or self._heap[0][2] in self._backing_off:
                 return math.inf
             return max(self._early_from, self._early_at(self._heap[0][2]))

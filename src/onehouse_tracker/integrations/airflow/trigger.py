@@ -131,7 +131,7 @@ class OnehouseTrackTrigger(ProjectTrigger):
         Fill in the templates of a task that begins in the triggerer.
 
         `xcom_pull` asks a triggerer for one XCom, never for those of all map indexes: it cannot
-        receive these, and would wait for them for ever.
+        receive these, and would wait for them forever.
         """
         if "ti" in context:
             context = {**context, "ti": _OneXCom(context["ti"])}

@@ -42,7 +42,7 @@ class Profile:
     """What one profile says, and where exactly."""
 
     path: Path
-    """The file it stands in."""
+    """The file that has it."""
 
     name: str
     """Its name in that file."""
