@@ -20,17 +20,16 @@ from onehouse_tracker.cli._codes import (
 )
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._delivery import PatientJournal
-from onehouse_tracker.cli._html_report import recorded, served
+from onehouse_tracker.cli._html_report import served
 from onehouse_tracker.cli._output import Item, summary
 from onehouse_tracker.cli._run_file import runs_from
 from onehouse_tracker.cli._run_options import RunInput, RunPlan
 from onehouse_tracker.cli._run_output import RUN_COLUMNS, RUN_TABLE, how_to_follow, run_item
 from onehouse_tracker.cli._run_state import RunState
-from onehouse_tracker.cli._silence import Silence
 from onehouse_tracker.cli._statements import statements_from
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
-from onehouse_tracker.cli._track import journal_of, open_tracker
+from onehouse_tracker.cli._track import journal_of, observed_tracker, open_tracker
 from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import ProjectError, SubmissionError, TrackerError
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
@@ -143,23 +142,15 @@ class _Following:
         journal = journal_of(settings, patient=not self._writer.at_once)
         results: Sequence[RunResult] = ()
         try:
-            with recorded(
-                terminal,
-                settings.report,
-                limit=settings.limit * settings.share,
-                journal=settings.journal,
-            ) as recordings:
-                said = () if settings.verbose or terminal.err_is_terminal else (Silence(terminal),)
-                tracker = open_tracker(settings, [*recordings, self.state, *said], journal)
-                async with tracker:
-                    async with (
-                        served(terminal, tracker, settings.page),
-                        live(terminal, self.state, tracker.stats, off=settings.verbose),
-                    ):
-                        results, codes = await self._results(tracker, work)
-                    await self._print(results)
-                    if isinstance(journal, PatientJournal):
-                        journal.delivered = True
+            async with observed_tracker(terminal, settings, (self.state,), journal) as tracker:
+                async with (
+                    served(terminal, tracker, settings.page),
+                    live(terminal, self.state, tracker.stats, off=settings.verbose),
+                ):
+                    results, codes = await self._results(tracker, work)
+                await self._print(results)
+                if isinstance(journal, PatientJournal):
+                    journal.delivered = True
         except asyncio.CancelledError:
             await self._break_off(f"interrupted: {self.state.done} of {self.state.total} known")
             raise

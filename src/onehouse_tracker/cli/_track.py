@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from onehouse_tracker._checks import user_path
@@ -44,6 +44,7 @@ __all__ = [
     "follow",
     "how_to_continue",
     "journal_of",
+    "observed_tracker",
     "open_tracker",
     "print_results",
     "wait",
@@ -132,25 +133,17 @@ async def follow(
                 await print_results(terminal, settings, state)
 
     try:
-        with recorded(
-            terminal,
-            settings.report,
-            limit=settings.limit * settings.share,
-            journal=settings.journal,
-        ) as recordings:
-            said = () if settings.verbose or terminal.err_is_terminal else (Silence(terminal),)
-            tracker = open_tracker(settings, [*recordings, *observers, *said], journal)
-            async with tracker:
-                async with (
-                    served(terminal, tracker, settings.page),
-                    live(terminal, state, tracker.stats, off=settings.verbose),
-                ):
-                    await consume(terminal, settings, state, tracker, requests(tracker))
-                printing = True
-                await print_results(terminal, settings, state)
-                printed = True
-                if isinstance(journal, PatientJournal):
-                    journal.delivered = True
+        async with observed_tracker(terminal, settings, observers, journal) as tracker:
+            async with (
+                served(terminal, tracker, settings.page),
+                live(terminal, state, tracker.stats, off=settings.verbose),
+            ):
+                await consume(terminal, settings, state, tracker, requests(tracker))
+            printing = True
+            await print_results(terminal, settings, state)
+            printed = True
+            if isinstance(journal, PatientJournal):
+                journal.delivered = True
     except asyncio.CancelledError:
         await break_off(f"interrupted: {state.done} of {state.total} known", settings)
         raise
@@ -201,6 +194,30 @@ def open_tracker(
         journal=journal or journal_of(settings, patient=False),
         observers=observers,
     )
+
+
+@asynccontextmanager
+async def observed_tracker(
+    terminal: Terminal,
+    settings: CommandSettings,
+    observers: Sequence[Observer],
+    journal: Journal | None,
+) -> AsyncIterator[Tracker]:
+    """
+    Open the tracker that *settings* describe; write its report, and report silence on stderr.
+
+    Raises:
+        ConfigError: Credentials are missing, or a setting makes no sense.
+    """
+    with recorded(
+        terminal,
+        settings.report,
+        limit=settings.limit * settings.share,
+        journal=settings.journal,
+    ) as recordings:
+        said = () if settings.verbose or terminal.err_is_terminal else (Silence(terminal),)
+        async with open_tracker(settings, [*recordings, *observers, *said], journal) as tracker:
+            yield tracker
 
 
 async def consume(
