@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, final
 
 from onehouse_tracker._checks import check_label, check_statement
-from onehouse_tracker._engine.open_tracker.validation import check_timeout
-from onehouse_tracker._util.numbers import is_count, is_number
+from onehouse_tracker._engine.open_tracker.validation import check_max_running, check_timeout
+from onehouse_tracker._util.numbers import is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.runs import _restored as restored
@@ -325,8 +325,7 @@ class Runs:
         book = self._opened()
         check_timeout(timeout)
         check_label(label)
-        if max_running is not None and not is_count(max_running):
-            raise ConfigError(f"max_running is None or a whole number from 1, not {max_running!r}")
+        check_max_running(max_running)
         if isinstance(statements, str | bytes):
             raise InvalidRequestError(
                 "give a list of statements; for one statement use tracker.runs.submit(statement)"

@@ -17,9 +17,8 @@ from onehouse_tracker._engine.open_tracker.batch import Batch, Statement
 from onehouse_tracker._engine.open_tracker.collecting import collect
 from onehouse_tracker._engine.open_tracker.submission import submit_once
 from onehouse_tracker._engine.open_tracker.teardown import expire, release
-from onehouse_tracker._engine.open_tracker.validation import check_timeout
+from onehouse_tracker._engine.open_tracker.validation import check_max_running, check_timeout
 from onehouse_tracker._engine.open_tracker.wait_events import announced
-from onehouse_tracker._util.numbers import is_count
 from onehouse_tracker.errors import ConfigError, InvalidRequestError, ProjectError
 from onehouse_tracker.handles import Handle
 from onehouse_tracker.models import Request, Result
@@ -162,8 +161,7 @@ class Statements:
     ) -> StatementResults[Handle]:
         """Submit all, and wait for their requests; see `Tracker.execute_all`."""
         check_timeout(timeout)
-        if max_running is not None and not is_count(max_running):
-            raise ConfigError(f"max_running is None or a whole number from 1, not {max_running!r}")
+        check_max_running(max_running)
         if in_order and max_running not in {None, 1}:
             raise ConfigError("in order, one statement runs at a time: max_running is 1 or None")
         joined: dict[str, list[Statement]] = {}

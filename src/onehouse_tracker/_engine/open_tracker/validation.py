@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from onehouse_tracker._checks import check_label, check_request_id
 from onehouse_tracker._engine.tracked import Joining
-from onehouse_tracker._util.numbers import is_number
+from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
 from onehouse_tracker.models import HasRequestId, Request, RequestLike
 from onehouse_tracker.results import Results
@@ -19,6 +19,7 @@ from onehouse_tracker.results import Results
 __all__ = [
     "RequestIds",
     "check",
+    "check_max_running",
     "check_timeout",
     "check_wait",
     "checked",
@@ -75,6 +76,12 @@ def check(item: object) -> str | Request:
     if isinstance(item, HasRequestId):
         return Request(item)
     return check_request_id(item)
+
+
+def check_max_running(max_running: int | None) -> None:
+    """Raise `ConfigError` unless so many statements or runs can be open at once."""
+    if max_running is not None and not is_count(max_running):
+        raise ConfigError(f"max_running is None or a whole number from 1, not {max_running!r}")
 
 
 def check_timeout(timeout: float | None) -> None:
