@@ -19,7 +19,7 @@ from onehouse_tracker.testing.faults import body
 STILL_PENDING = body(b'{"apiStatus": "API_OPERATION_STATUS_PENDING", "apiResponse": {}}')
 
 # The process and the simulator share nothing but the socket; this is for a loaded machine.
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

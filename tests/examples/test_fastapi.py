@@ -59,7 +59,9 @@ async def test_twenty_callers_share_one_tracker(
     assert late == (200, {"slow": {"outcome": "TIMED_OUT", "ok": False, "reason": ""}}) or (
         late[1]["slow"]["outcome"] == "TIMED_OUT"
     )
-    assert project.peak_in_any_second() <= 10
+    assert project.refused == 0
+    # Of 0.9 s: a request that a busy machine holds up arrives nearer to the one after it.
+    assert project.peak_in_any_second(0.9) <= 10
     # Once per turn, whoever waits: twenty callers do not ask twenty times.
     assert project.requests["r0"].polls < 10
     assert {project.requests[name].final_replies for name in ids} == {1}
