@@ -149,6 +149,8 @@ def submit(
         context.fail("give statements, or --from FILE")
     if settings.fail_fast and not wait:
         context.fail("--fail-fast is about how statements end: give --wait as well")
+    if settings.only and not wait:
+        context.fail("--only is about how statements ended: give --wait as well")
     if settings.report is not None and not wait:
         context.fail("--report shows how statements ended: give --wait as well")
     if settings.page is not None and not wait:
@@ -242,7 +244,7 @@ def show_journal(
     """
     from onehouse_tracker.cli import _journal  # noqa: PLC0415 - loads the journal
 
-    run(lambda terminal: _journal.show(terminal, path, settings.output), quiet=settings.quiet)
+    run(lambda terminal: _journal.show(terminal, settings, path), quiet=settings.quiet)
 
 
 @command(
@@ -250,7 +252,7 @@ def show_journal(
     "onehouse-tracker doctor",
     "onehouse-tracker doctor --profile staging --output json",
     short_help="Find out why it does not work.",
-    without=OF_FOLLOWING | OF_POLLING - {"profile"},
+    without=OF_FOLLOWING | OF_POLLING - {"profile"} | {"only"},
 )
 def doctor(*, settings: CommandSettings) -> None:
     """

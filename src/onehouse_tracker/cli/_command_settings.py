@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import typer
 
 from onehouse_tracker.cli._groups import arguments_of
-from onehouse_tracker.cli._options import Limit, Output, Quiet
+from onehouse_tracker.cli._options import Limit, Only, Output, Quiet
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.onehouse._credential_sources.environment import is_quoted, plain
 
@@ -153,6 +153,14 @@ class CommandSettings:
             " one JSON object per line as soon as it is known.",
         ),
     ] = Output.TEXT
+    only: Annotated[
+        list[Only] | None,
+        typer.Option(
+            "--only",
+            help="Print these only; the exit code is that of all. Give it twice for two of them."
+            " 'unfinished' is what may still succeed: pending, timed out or out of reach.",
+        ),
+    ] = None
     quiet: Quiet = False
     verbose: Annotated[
         bool,

@@ -123,7 +123,7 @@ class _Following:
         self._terminal = terminal
         self._settings = settings
         self._cancel_on_timeout = cancel_on_timeout
-        self._writer = writer_of(terminal, settings.output, RUN_COLUMNS, RUN_TABLE)
+        self._writer = writer_of(terminal, settings.output, RUN_COLUMNS, RUN_TABLE, settings.only)
         self._printed: set[str] = set()
         self._task: asyncio.Future[RunResults] | None = None
         self._failure: Exception | None = None
@@ -318,7 +318,7 @@ async def cancel(
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
     wanted = runs_from(arguments, given, job, settings.label)
-    writer = writer_of(terminal, settings.output, RUN_COLUMNS, RUN_TABLE)
+    writer = writer_of(terminal, settings.output, RUN_COLUMNS, RUN_TABLE, settings.only)
     codes: list[ExitCode] = []
 
     async def one(tracker: Tracker, each: JobRun) -> None:

@@ -83,9 +83,10 @@ def arguments_of(group: Any, without: Collection[str] = ()) -> list[str]:
         value = getattr(group, field.name)
         if value == field.default or field.name in without:
             continue
-        given.append(f"--{field.name.replace('_', '-')}")
-        if value is not True:
-            given.append(_digits(value) if isinstance(value, float) else str(value))
+        for one in value if isinstance(value, list) else [value]:
+            given.append(f"--{field.name.replace('_', '-')}")
+            if one is not True:
+                given.append(_digits(one) if isinstance(one, float) else str(one))
     return given
 
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from onehouse_tracker._util.times import iso
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_results, most_serious
 from onehouse_tracker.cli._command_settings import CommandSettings
-from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._options import Only
 from onehouse_tracker.cli._output import (
     RESULT_COLUMNS,
     Item,
+    place_of,
     request_row,
     result_row,
     summary,
@@ -53,7 +54,7 @@ async def resume(terminal: Terminal, settings: CommandSettings, path: str) -> Ex
     return await follow(terminal, settings, state, lambda _: None)
 
 
-async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
+async def show(terminal: Terminal, settings: CommandSettings, path: str) -> ExitCode:
     """
     Print what the journal at *path* holds.
 
@@ -61,7 +62,7 @@ async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
         CommandError: There is no such journal, or it cannot be read.
     """
     reader = JournalReader(path)
-    writer = writer_of(terminal, output, _COLUMNS)
+    writer = writer_of(terminal, settings.output, _COLUMNS, only=settings.only)
     states: Counter[str] = Counter()
     outcomes: Counter[Outcome] = Counter()
     codes: set[ExitCode] = set()
@@ -70,11 +71,10 @@ async def show(terminal: Terminal, path: str, output: Output) -> ExitCode:
         if item.result is not None:
             outcomes[item.result.outcome] += 1
             codes.add(code_of_results([item.result]))
-        row = request_row(item.request) if item.result is None else result_row(item.result)
-        await writer.line(Item(_request_data(item), row))
+        await writer.line(_request_item(item))
     unknown: list[str] = []
     for statement in _read(reader.statements()):
-        await writer.line(Item(_statement_data(statement), in_csv=False))
+        await writer.line(_statement_item(statement))
         if statement.fate_unknown:
             unknown.append(_unknown(statement))
             codes.add(ExitCode.NOT_OK)
@@ -97,6 +97,20 @@ def _read(items: Iterator[_T]) -> Iterator[_T]:
         yield from items
     except JournalError as error:
         raise CommandError(str(error)) from None
+
+
+def _request_item(item: JournalRequest) -> Item:
+    if item.result is None:
+        return Item(_request_data(item), request_row(item.request))
+    place = place_of(item.result.outcome)
+    return Item(_request_data(item), result_row(item.result), place=place)
+
+
+def _statement_item(statement: JournalStatement) -> Item:
+    place: Only | None = Only.UNFINISHED if statement.fate_unknown else Only.FAILED
+    if statement.state == "accepted":
+        place = None  # its request tells more
+    return Item(_statement_data(statement), in_csv=False, place=place)
 
 
 def _request_data(item: JournalRequest) -> dict[str, Any]:

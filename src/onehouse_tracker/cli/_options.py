@@ -17,6 +17,7 @@ __all__ = [
     "Ids",
     "Input",
     "Limit",
+    "Only",
     "Output",
     "Quiet",
     "SqlFrom",
@@ -40,6 +41,14 @@ class Format(StrEnum):
     LINES = "lines"
     CSV = "csv"
     JSON = "json"
+
+
+class Only(StrEnum):
+    """Where a request or a run stands, in three words."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
 
 
 class Shape(StrEnum):

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from onehouse_tracker.cli._options import Only
 from onehouse_tracker.cli._terminal import clean
 from onehouse_tracker.models import Outcome, Request, Result, response_of
 from onehouse_tracker.observers._progress import Counts, duration, in_order
+from onehouse_tracker.run_results import RunOutcome
 from onehouse_tracker.runs._kinds import JOB_RUNS, value_at
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "TableColumn",
     "only_started",
     "open_item",
+    "place_of",
     "request_data",
     "request_row",
     "result_item",
@@ -54,6 +57,9 @@ class Item(NamedTuple):
     in_csv: bool = True
     """Whether it has the columns of the CSV file."""
 
+    place: Only | None = Only.UNFINISHED
+    """Where it stands; `None` where only those see it who see everything."""
+
 
 class TableColumn(NamedTuple):
     """One column of a table for people: of requests, or of runs."""
@@ -65,6 +71,13 @@ class TableColumn(NamedTuple):
 
     spare: int = 0
     """Narrow terminals do without it: those with the highest number first, with 0 never."""
+
+
+def place_of(outcome: Outcome | RunOutcome) -> Only:
+    """Where a request or a run stands that ended so; what is pending has no outcome."""
+    if not outcome.finished:
+        return Only.UNFINISHED
+    return Only.SUCCEEDED if outcome.ok else Only.FAILED
 
 
 def started_run(result: Result) -> str | None:
@@ -132,7 +145,7 @@ def request_data(request: Request) -> dict[str, Any]:
 
 def result_item(result: Result) -> Item:
     """A result, to print."""
-    return Item(result.to_dict(), result_row(result))
+    return Item(result.to_dict(), result_row(result), place=place_of(result.outcome))
 
 
 def open_item(request: Request) -> Item:

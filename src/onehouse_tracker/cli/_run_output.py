@@ -10,7 +10,7 @@ from typing import Final
 
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._formats import csv_lines
-from onehouse_tracker.cli._output import Item, TableColumn
+from onehouse_tracker.cli._output import Item, TableColumn, place_of
 from onehouse_tracker.cli._terminal import clean
 from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
@@ -57,7 +57,8 @@ RUN_TABLE: Final = (
 
 def run_item(result: RunResult) -> Item:
     """How a run ended, to print."""
-    return Item(result.to_dict(), {column.title: column.cell(result) for column in RUN_TABLE})
+    row = {column.title: column.cell(result) for column in RUN_TABLE}
+    return Item(result.to_dict(), row, place=place_of(result.outcome))
 
 
 def how_to_follow(
@@ -79,7 +80,7 @@ def how_to_follow(
 
 
 def _connecting(settings: CommandSettings) -> list[str]:
-    left_out = {"timeout", "label", "journal", "report", "page", "output"}
+    left_out = {"timeout", "label", "journal", "report", "page", "output", "only"}
     return settings.arguments(without=left_out)
 
 

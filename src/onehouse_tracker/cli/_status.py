@@ -8,8 +8,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_error, most_serious
 from onehouse_tracker.cli._command_settings import CommandSettings
-from onehouse_tracker.cli._options import Input
-from onehouse_tracker.cli._output import PENDING, Item, result_row
+from onehouse_tracker.cli._options import Input, Only
+from onehouse_tracker.cli._output import PENDING, Item, place_of, result_row
 from onehouse_tracker.cli._sources import requests_from
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.cli._track import open_tracker
@@ -39,7 +39,7 @@ async def status(
     tracker = open_tracker(settings)
     order: dict[str, None] = {}
     found: dict[str, RequestStatus] = {}
-    writer = writer_of(terminal, settings.output)
+    writer = writer_of(terminal, settings.output, only=settings.only)
 
     async def show(one: RequestStatus) -> None:
         found[one.request_id] = one
@@ -87,4 +87,5 @@ def _item(one: RequestStatus) -> Item:
     if one.pending:
         data.update(outcome=None, ok=None, reason=None)
         row = {**row, "OUTCOME": PENDING, "REASON": ""}
-    return Item(data, row)
+    place = Only.UNFINISHED if one.pending else place_of(result.outcome)
+    return Item(data, row, place=place)

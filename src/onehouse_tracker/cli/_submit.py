@@ -227,7 +227,7 @@ class _Submission:
             "statement": number,
             "submitted_at": datetime.now(UTC).isoformat(),
         }
-        if self._wait and not self._writer.at_once:
+        if self._wait and (self._settings.only or not self._writer.at_once):
             if self._terminal.quiet:
                 return
             self._terminal.note(f"submitted {number}: {request_id}  {clean(label or '')}".rstrip())

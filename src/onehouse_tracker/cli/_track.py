@@ -233,7 +233,7 @@ async def consume(
         if requests is None
         else tracker.as_completed(requests, timeout=settings.timeout, default_label=settings.label)
     )
-    writer = writer_of(terminal, settings.output)
+    writer = writer_of(terminal, settings.output, only=settings.only)
     async with completions as results:
         async for result in results:
             state.end(result)
@@ -257,7 +257,7 @@ async def print_results(
     terminal: Terminal, settings: CommandSettings, state: CommandState
 ) -> None:
     """Print what is known, where that was not done line by line."""
-    writer = writer_of(terminal, settings.output)
+    writer = writer_of(terminal, settings.output, only=settings.only)
     if writer.at_once:
         return
     for request, result in state.standings():

@@ -5,11 +5,11 @@ The output formats: one writer for each, and one place that chooses it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, assert_never
 
 from onehouse_tracker.cli._formats import csv_lines, to_json
-from onehouse_tracker.cli._options import Output
+from onehouse_tracker.cli._options import Only, Output
 from onehouse_tracker.cli._output import (
     PENDING,
     RESULT_COLUMNS,
@@ -51,6 +51,7 @@ def writer_of(
     output: Output,
     columns: Sequence[str] = RESULT_COLUMNS,
     table: Sequence[TableColumn] = TABLE_COLUMNS,
+    only: Collection[Only] | None = None,
 ) -> Writer:
     """
     The writer of a format.
@@ -63,7 +64,11 @@ def writer_of(
         columns: Those of a CSV file.
 
         table: Those of a table for people; the first one has the IDs.
+
+        only: Where a thing has to stand to be printed; wherever, if not given.
     """
+    if only:
+        return _Some(writer_of(terminal, output, columns, table), frozenset(only))
     match output:
         case Output.TEXT:
             return _Text(terminal, table)
@@ -79,6 +84,21 @@ def writer_of(
                 ),
             )
     assert_never(output)
+
+
+class _Some:
+    """Leaves out what nobody wants to see."""
+
+    def __init__(self, writer: Writer, only: Collection[Only]) -> None:
+        self._writer = writer
+        self._only = only
+        self.at_once = writer.at_once
+
+    async def line(self, item: Item) -> bool:
+        return item.place not in self._only or await self._writer.line(item)
+
+    async def finish(self) -> None:
+        await self._writer.finish()
 
 
 class _JsonLines:
