@@ -59,6 +59,7 @@ __all__ = [
     "SubmissionUnknownError",
     "SubmissionUnsentError",
     "ThrottledError",
+    "TimeLeft",
     "Tracker",
     "TrackerClosedError",
     "TrackerError",
@@ -116,7 +117,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.policy import PollPolicy
     from onehouse_tracker.pool.tracker_pool import TrackerPool
     from onehouse_tracker.protocols import StatusSource, SubmissionSource
-    from onehouse_tracker.results import PoolResults, RequestStatus, Results
+    from onehouse_tracker.results import PoolResults, RequestStatus, Results, TimeLeft
     from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
     from onehouse_tracker.statement_results import (
         StatementResult,
@@ -154,6 +155,7 @@ else:
         "StatusSource": "protocols",
         "statements_of": "statement_results",
         "SubmissionSource": "protocols",
+        "TimeLeft": "results",
         "Tracker": "tracker",
         "TrackerPool": "pool",
         "TrackerStats": "stats",

@@ -21,7 +21,30 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.models import OUTCOME_OF, ApiStatus, Outcome, Result
 
-__all__ = ["PoolResults", "RequestStatus", "Results"]
+__all__ = ["PoolResults", "RequestStatus", "Results", "TimeLeft"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLeft:
+    """
+    How long something will still take, by what earlier runs took.  Seconds.
+
+    It is about the end on the server, which may have come since the last poll.
+    """
+
+    median: float
+    """As likely it takes longer as not."""
+
+    low: float
+    """One time in ten it takes less."""
+
+    high: float
+    """One time in ten it takes longer."""
+
+    def to_dict(self) -> dict[str, float]:
+        """The three numbers by name, to the tenth of a second."""
+        numbers = {"median": self.median, "low": self.low, "high": self.high}
+        return {name: round(value, 1) for name, value in numbers.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +71,13 @@ class RequestStatus:
 
     took: float = 0.0
     """Seconds from the first of them to the reply."""
+
+    left: TimeLeft | None = None
+    """How long it will still take; `None` where it has ended, or where nothing is known: without
+    a history, of a name that was never seen, or where nobody said when it was submitted."""
+
+    overdue: bool = False
+    """Whether it has been running for longer than 99 % of earlier runs of the same."""
 
     @property
     def pending(self) -> bool:

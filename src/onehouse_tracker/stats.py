@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onehouse_tracker.limiters import RateLimiterStats
+from onehouse_tracker.results import TimeLeft
 
 __all__ = ["PoolStats", "RateLimiterStats", "TrackerStats"]
 
@@ -43,6 +44,11 @@ class TrackerStats:
     overdue: int = 0
     """Requests that are followed and have been running for unusually long, by what earlier runs
     took; 0 without a history."""
+
+    left: TimeLeft | None = None
+    """How long until the last of them has ended; `None` where nothing is known: without a
+    history, where no name was seen before, or where one has no name or began nobody knows when.
+    It is computed anew once a second at most.  See ``Tracker.time_left`` for a single one."""
 
     checks: int = 0
     """Statements sent so far that look after runs; no other number counts them."""

@@ -33,7 +33,12 @@ from onehouse_tracker._engine.open_tracker.session import (
 from onehouse_tracker._engine.open_tracker.statements import Label, Statements
 from onehouse_tracker._engine.open_tracker.submission import submit_once
 from onehouse_tracker._engine.open_tracker.teardown import release
-from onehouse_tracker._engine.open_tracker.validation import RequestIds, check_timeout, checked
+from onehouse_tracker._engine.open_tracker.validation import (
+    RequestIds,
+    check_timeout,
+    checked,
+    ids_of,
+)
 from onehouse_tracker._engine.source import project_key_of
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.times import utc_now
@@ -47,7 +52,7 @@ from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.settings import ClientSettings, refuse_unknown
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.protocols import HoldingSource, StatusSource
-from onehouse_tracker.results import RequestStatus, Results
+from onehouse_tracker.results import RequestStatus, Results, TimeLeft
 from onehouse_tracker.settings import OnJournalError, TrackerSettings
 from onehouse_tracker.statement_results import StatementResults
 from onehouse_tracker.stats import TrackerStats
@@ -652,7 +657,9 @@ class Tracker:
         show: Show | None = None,
     ) -> dict[str, RequestStatus]:
         """Poll each once as `status` does; *show* gets each status as soon as it is known."""
-        polling = PollOnce(self._session, self._client, self._limiter, self._policy, show)
+        polling = PollOnce(
+            self._session, self._client, self._limiter, self._policy, self._wall_clock, show
+        )
         return await polling.run(requests, label)
 
     def _statements(
@@ -722,6 +729,29 @@ class Tracker:
         session.pages.push_async_callback(page.aclose)
         return page
 
+    def time_left(self, request: RequestLike) -> TimeLeft | None:
+        """
+        How long a request will still take, by what earlier runs took.
+
+        It costs less than a tenth of a millisecond, and no poll.
+
+        Args:
+            request: A request that is tracked: its ID, its `Handle` and the like.
+
+        Returns:
+            The median and a range of seconds; `None` where nothing is known: it is not tracked,
+            there is no history, its name was never seen, nobody said when it was submitted, or
+            tonight's polls contradict what earlier runs took.
+
+        Raises:
+            InvalidRequestError: It is not a request ID.
+
+            TrackerClosedError: The tracker is not open.
+        """
+        engine = self._session.opened()
+        now = asyncio.get_running_loop().time()
+        return engine.forecasts.left(ids_of(checked([request]))[0], now)
+
     def stats(self) -> TrackerStats:
         """
         What the tracker is doing now.
@@ -741,7 +771,8 @@ class Tracker:
             outage=engine.outage,
             round_time=engine.pending / limiter.rate,
             limiter=limiter,
-            overdue=engine.overdue,
+            overdue=engine.forecasts.overdue,
+            left=engine.forecasts.left_of_all(asyncio.get_running_loop().time()),
             checks=engine.errands.sent,
             check_polls=engine.errands.polls,
         )

@@ -4,7 +4,9 @@
 
 import pytest
 
+from onehouse_tracker.cli._status import _item
 from onehouse_tracker.models import ApiStatus
+from onehouse_tracker.results import RequestStatus, TimeLeft
 from onehouse_tracker.testing import faults
 from onehouse_tracker.testing.faults import Fault
 from onehouse_tracker.testing.server import SimulatorServer
@@ -32,6 +34,28 @@ async def test_a_pending_request_is_no_failure() -> None:
         ["done", "SUCCEEDED", "1"],
     ]
     assert project.arrived == 2
+
+
+def test_what_earlier_runs_say_about_a_pending_request() -> None:
+    """
+    For programs as numbers, for people in words; nothing where nothing is known.
+    """
+    left = TimeLeft(median=61.23, low=5.0, high=700.0)
+    known, unknown, late = (
+        _item(RequestStatus(request_id="r", status=ApiStatus.PENDING, left=left, overdue=overdue))
+        for left, overdue in ((left, False), (None, False), (left, True))
+    )
+    assert known.data["left"] == {"median": 61.2, "low": 5.0, "high": 700.0}
+    assert known.row is not None
+    assert known.row["REASON"] == "about 1 min 01 s left (5.0 s to 11 min 40 s)"
+    assert (unknown.data["left"], unknown.data["overdue"]) == (None, False)
+    assert unknown.row is not None
+    assert unknown.row["REASON"] == ""
+    assert late.data["overdue"] is True
+    assert late.row is not None
+    assert late.row["REASON"].startswith("unusually long, about")
+    ended = _item(RequestStatus(request_id="r", status=ApiStatus.SUCCESS))
+    assert "left" not in ended.data
 
 
 async def test_json_lines_tell_pending_by_the_missing_outcome() -> None:

@@ -14,8 +14,17 @@ from dataclasses import replace
 
 import pytest
 
+from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus, Outcome
-from onehouse_tracker.observers._progress import Pace, Snapshot, duration, status_parts
+from onehouse_tracker.observers._progress import (
+    Pace,
+    Snapshot,
+    duration,
+    snapshot_of,
+    status_parts,
+)
+from onehouse_tracker.results import TimeLeft
+from onehouse_tracker.stats import TrackerStats
 from onehouse_tracker.testing.server import SimulatorServer
 from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import PATIENCE, STILL_PENDING, start
@@ -48,6 +57,41 @@ def test_a_wide_terminal_shows_everything() -> None:
         "4750 pending  1213 ok  37 not ok  9.6 of 9.8/s  3 refused"
         "  round 8 min 05 s  about 25 min 03 s left"
     )
+
+
+def test_earlier_runs_give_a_range_and_what_is_overdue() -> None:
+    """
+    The range is part of the time left; who looks must see that something hangs.
+    """
+    known = replace(BUSY, left=130.0, likely=(70.0, 20 * 60.0), overdue=2)
+    assert shown(known, 199).endswith(
+        "about 2 min 10 s left (1 min 10 s to 20 min 00 s)  2 overdue"
+    )
+    assert "2 overdue" in shown(known, 60)
+
+
+async def test_the_time_left_is_that_of_earlier_runs_where_they_know_it() -> None:
+    """
+    From the first moment, and not only once some have ended; not while more may come.
+    """
+    stats = TrackerStats(
+        pending=3,
+        in_flight=0,
+        ended=0,
+        polls=0,
+        refusals=0,
+        outage=False,
+        round_time=0.3,
+        limiter=LocalLimiter(10).stats(),
+        left=TimeLeft(median=60.0, low=40.0, high=90.0),
+        overdue=1,
+    )
+    known, growing = (
+        snapshot_of(stats, Pace(), 0.0, total=3, outcomes={}, complete=complete)
+        for complete in (True, False)
+    )
+    assert (known.left, known.likely, known.overdue) == (60.0, (40.0, 90.0), 1)
+    assert (growing.left, growing.likely) == (None, None)
 
 
 @pytest.mark.parametrize("width", range(1, 120))

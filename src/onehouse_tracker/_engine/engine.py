@@ -17,6 +17,7 @@ from onehouse_tracker import events
 from onehouse_tracker._engine.demand import Demand
 from onehouse_tracker._engine.ending import why_ended
 from onehouse_tracker._engine.errands import Errands
+from onehouse_tracker._engine.forecasts import Forecasts
 from onehouse_tracker._engine.health import Health
 from onehouse_tracker._engine.replies import Replies
 from onehouse_tracker._engine.roster import Roster
@@ -83,6 +84,8 @@ class Engine:
             wall_clock=wall_clock,
             journal_queue=journal_queue,
         )
+        self.forecasts = Forecasts(self._roster, laws)
+        self.forecasts.offer(emit.observers)
         self._slots = SlotQueue()
         draw = random.Random(seed).random
         self._turns = Turns(state, self._schedule, self._roster, random=draw)
@@ -117,11 +120,6 @@ class Engine:
         return self._roster.reported
 
     @property
-    def overdue(self) -> int:
-        """How many of them run for unusually long."""
-        return self._roster.overdue
-
-    @property
     def submitting(self) -> int:
         """How many statements are on the wire."""
         return self._demand.submitting
@@ -154,6 +152,7 @@ class Engine:
 
     def watch(self, observer: events.Observer) -> None:
         """Tell *observer* everything from now on, and at first what is followed."""
+        self.forecasts.offer([observer])
         self._roster.introduce(observer)
         self._emit.add(observer)
 

@@ -84,10 +84,14 @@ class Roster:
         """Tell *observer*, who comes late, of everything that is followed."""
         for tracked in self._tracked.values():
             if tracked.of_class.reported:
-                self._emit.tell(observer, _joined(tracked))
+                self._emit.tell(observer, tracked.joined())
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._tracked
+
+    def find(self, request_id: str) -> Tracked | None:
+        """What is tracked under this ID."""
+        return self._tracked.get(request_id)
 
     def open(self, wait: Wait) -> None:
         """Take in a waiter; a failure of the project reaches it from now on."""
@@ -114,7 +118,7 @@ class Roster:
         self._tracked[request_id] = tracked
         self._unreported += not of_class.reported
         if self._emit and of_class.reported:
-            self._emit(_joined(tracked))
+            self._emit(tracked.joined())
             if not self.tracks(tracked):
                 return  # an observer, told of it, let it go
         due = now + joining.first_look
@@ -389,12 +393,3 @@ class Roster:
             waited=now - tracked.added_at,
             delay_bound=bound,
         )
-
-
-def _joined(tracked: Tracked) -> events.RequestJoined:
-    return events.RequestJoined(
-        at=tracked.added_at,
-        request_id=tracked.request_id,
-        label=tracked.label,
-        age=tracked.added_at - tracked.born,
-    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from onehouse_tracker import events
 from onehouse_tracker._engine.classes import OF_USERS
 
 if TYPE_CHECKING:
@@ -225,6 +226,15 @@ class Tracked:
     def __repr__(self) -> str:
         state = "failing" if self.faults else "well"
         return f"<Tracked {self.request_id}: {self.polls} polls, {state}>"
+
+    def joined(self) -> events.RequestJoined:
+        """That it is followed from now on."""
+        return events.RequestJoined(
+            at=self.added_at,
+            request_id=self.request_id,
+            label=self.label,
+            age=self.added_at - self.born,
+        )
 
     def faulty(self) -> Faults:
         """Its record of what went wrong, begun now if there was none."""

@@ -16,6 +16,7 @@ from onehouse_tracker.cli._track import open_tracker
 from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import ProjectError
 from onehouse_tracker.models import Outcome, Request, Result
+from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.results import RequestStatus
 
 __all__ = ["status"]
@@ -71,6 +72,15 @@ async def _noting(
         yield request
 
 
+def _forecast(one: RequestStatus) -> str:
+    """What earlier runs say about one that is pending."""
+    said = ["unusually long"] if one.overdue else []
+    if one.left is not None:
+        low, high = duration(one.left.low), duration(one.left.high)
+        said.append(f"about {duration(one.left.median)} left ({low} to {high})")
+    return ", ".join(said)
+
+
 def _item(one: RequestStatus) -> Item:
     """What is printed: the same as of a result, and no outcome where it is pending."""
     result = Result(
@@ -85,7 +95,8 @@ def _item(one: RequestStatus) -> Item:
     )
     data, row = result.to_dict(), result_row(result)
     if one.pending:
-        data.update(outcome=None, ok=None, reason=None)
-        row = {**row, "OUTCOME": PENDING, "REASON": ""}
+        left = None if one.left is None else one.left.to_dict()
+        data.update(outcome=None, ok=None, reason=None, left=left, overdue=one.overdue)
+        row = {**row, "OUTCOME": PENDING, "REASON": _forecast(one)}
     place = Only.UNFINISHED if one.pending else place_of(result.outcome)
     return Item(data, row, place=place)

@@ -52,6 +52,9 @@ class Snapshot:
     paused_for: float
     outage: bool
     left: float | None
+    likely: tuple[float, float] | None = None
+    """Eight times in ten it takes so long, by what earlier runs took."""
+    overdue: int = 0
     outcomes: Counts = field(default_factory=dict)
     """How many of those that are done ended how."""
     degraded: bool = False
@@ -101,8 +104,14 @@ def _parts(snapshot: Snapshot, *, detailed: bool) -> list[tuple[int, str, str]]:
     elif snapshot.paused_for >= 1:
         parts.append((1, f"paused {duration(snapshot.paused_for)}", "yellow"))
     elif snapshot.left is not None:
-        parts.append((3, f"about {_rough(snapshot.left)} left", ""))
+        parts.append((3, f"about {_rough(snapshot.left)} left{_range(snapshot.likely)}", ""))
+    if snapshot.overdue:
+        parts.append((1, f"{snapshot.overdue} overdue", "yellow"))
     return parts
+
+
+def _range(likely: tuple[float, float] | None) -> str:
+    return "" if likely is None else f" ({_rough(likely[0])} to {_rough(likely[1])})"
 
 
 def in_order(outcomes: Counts) -> Iterator[tuple[Outcome | RunOutcome, int]]:
@@ -225,6 +234,7 @@ def snapshot_of(
     """
     done = sum(outcomes.values())
     pace.note(now, stats.limiter.granted, done)
+    known = stats.left if complete else None
     return Snapshot(
         total=total,
         complete=complete,
@@ -238,7 +248,9 @@ def snapshot_of(
         paused_for=stats.limiter.paused_for,
         outage=stats.outage,
         degraded=stats.limiter.degraded,
-        left=pace.left(total - done) if complete else None,
+        left=known.median if known else pace.left(total - done) if complete else None,
+        likely=(known.low, known.high) if known else None,
+        overdue=stats.overdue,
     )
 
 

@@ -20,7 +20,7 @@ from onehouse_tracker.models import RequestLike, Result
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_settings
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.protocols import StatusSource
-from onehouse_tracker.results import RequestStatus, Results
+from onehouse_tracker.results import RequestStatus, Results, TimeLeft
 from onehouse_tracker.settings import TrackerOptions, TrackerSettings
 from onehouse_tracker.statement_results import StatementResults, attach, statements_of
 from onehouse_tracker.stats import TrackerStats
@@ -358,6 +358,23 @@ class Tracker:
 
         serve = partial(self._inner.serve_page, port, title=title)
         return LivePage(self._calls, self._calls.call(serve))
+
+    def time_left(self, request: RequestLike) -> TimeLeft | None:
+        """
+        How long a request will still take, by what earlier runs took.
+
+        Args:
+            request: A request that is tracked: its ID, its `Handle` and the like.
+
+        Returns:
+            The median and a range of seconds; `None` where nothing is known.
+
+        Raises:
+            InvalidRequestError: It is not a request ID.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        return self._calls.do(partial(self._inner.time_left, request))
 
     def stats(self) -> TrackerStats:
         """

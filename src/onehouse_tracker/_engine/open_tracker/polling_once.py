@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onehouse_tracker._engine.open_tracker.session import until_ended
+from onehouse_tracker._engine.open_tracker.validation import joining_of
 from onehouse_tracker._engine.source import Source
 from onehouse_tracker.errors import (
     AuthenticationError,
@@ -23,10 +24,12 @@ from onehouse_tracker.errors import (
     TransportError,
     UnauthorizedError,
 )
-from onehouse_tracker.models import Request, StatusReply
-from onehouse_tracker.results import RequestStatus
+from onehouse_tracker.models import ApiStatus, Request, StatusReply
+from onehouse_tracker.results import RequestStatus, TimeLeft
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from onehouse_tracker._engine.open_tracker.session import Session
     from onehouse_tracker.limiters import RateLimiter
     from onehouse_tracker.policy import PollPolicy
@@ -63,6 +66,8 @@ class PollOnce:
 
         policy: How long a poll may take.
 
+        wall_clock: Tells the date, to know how old a request is.
+
         show: Gets each status.  What it raises ends everything.
     """
 
@@ -72,12 +77,14 @@ class PollOnce:
         client: StatusSource,
         limiter: RateLimiter,
         policy: PollPolicy,
+        wall_clock: Callable[[], datetime],
         show: Show | None = None,
     ) -> None:
         self._session = session
         self._engine = session.opened()
         self._source = Source(client, policy)
         self._limiter = limiter
+        self._wall_clock = wall_clock
         self._show = show
         self._has_answered = False
         self._failures = 0
@@ -153,6 +160,7 @@ class PollOnce:
             return
         error = None if isinstance(answer, StatusReply) else answer
         reply = answer if isinstance(answer, StatusReply) else StatusReply(None)
+        left, overdue = self._forecast(request, label, reply)
         status = RequestStatus(
             request_id=request.request_id,
             label=label,
@@ -161,6 +169,8 @@ class PollOnce:
             error=error,
             polls=polls,
             took=loop.time() - began,
+            left=left,
+            overdue=overdue,
         )
         self._found[request.request_id] = status
         if self._show is not None:
@@ -169,6 +179,15 @@ class PollOnce:
             except Exception as failure:  # noqa: BLE001 - raised by `run`
                 self._fail(failure)
         self._judge(error)
+
+    def _forecast(
+        self, request: Request, label: str | None, reply: StatusReply
+    ) -> tuple[TimeLeft | None, bool]:
+        """How long it will still take, where it is pending and that is known."""
+        if reply.status != ApiStatus.PENDING:
+            return None, False
+        joining = joining_of(request, label, 0.0, self._wall_clock)
+        return self._engine.forecasts.of_pending(self._session.named(joining))
 
     def _judge(self, error: StatusError | None) -> None:
         """Take note whether the server answers at all."""

@@ -171,6 +171,11 @@ class Laws:
         """The logarithm of how much longer all runs take tonight."""
         return self._shift
 
+    @property
+    def shift_variance(self) -> float:
+        """How far it is off, squared, in the mean."""
+        return self._extra
+
     def law(self, *names: str | None) -> Law | None:
         """The law of the first of *names* that is known; else that over all names."""
         named = False
@@ -196,6 +201,10 @@ class Laws:
             return 0.5
         return 1.0 - law.survival(until, self._shift, self._extra) / alive
 
+    def knows(self, law: Law) -> bool:
+        """Whether *law* is that of a name that was seen before, and earlier runs are trusted."""
+        return law is not self._overall and self.trust >= _TRUSTED
+
     @property
     def certain(self) -> bool:
         """Whether tonight's own forecast does not count any more."""
@@ -207,9 +216,7 @@ class Laws:
 
         Nothing is said of names that were never seen, or while earlier runs are not trusted.
         """
-        if law is self._overall or self.trust < _TRUSTED:
-            return None
-        if law.survival(age, self._shift, self._extra) >= OVERDUE:
+        if not self.knows(law) or law.survival(age, self._shift, self._extra) >= OVERDUE:
             return None
         return math.exp(law.mean + self._shift)
 

@@ -1,0 +1,101 @@
+"""
+How long what is followed will still take, for those who ask: never on the way of a poll.
+
+Bookkeeping only: no clock, no I/O, no tasks; callers pass the time in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from onehouse_tracker._engine.schedule.time_left import Running, left_of, left_of_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onehouse_tracker._engine.roster import Roster
+    from onehouse_tracker._engine.schedule.laws import Laws
+    from onehouse_tracker._engine.tracked import Joining, Tracked
+    from onehouse_tracker.results import TimeLeft
+
+__all__ = ["Forecasts"]
+
+_FRESH = 1.0
+_FRESH_OF_MANY = 0.001
+"""For so many seconds, or seconds for each request, the forecast of all is good enough."""
+
+
+@runtime_checkable
+class _Foresees(Protocol):
+    """An observer that wants to know how long requests will still take."""
+
+    def foresee_by(self, left: Callable[[str, float], TimeLeft | None], /) -> None:
+        """*left* tells it, of a request ID and at a time on the tracker's loop."""
+
+
+class Forecasts:
+    """
+    Forecasts of one tracker.
+
+    Args:
+        roster: What is followed.
+
+        laws: What earlier runs taught; `None` if nothing is kept.
+    """
+
+    def __init__(self, roster: Roster, laws: Laws | None) -> None:
+        self._roster = roster
+        self._laws = laws
+        self._left: TimeLeft | None = None
+        self._good_until = -math.inf
+
+    def offer(self, observers: Iterable[object]) -> None:
+        """Let those of *observers* ask who want to."""
+        for observer in observers:
+            if self._laws is not None and isinstance(observer, _Foresees):
+                observer.foresee_by(self.left)
+
+    @property
+    def overdue(self) -> int:
+        """How many requests run for unusually long."""
+        return self._roster.overdue
+
+    def left(self, request_id: str, now: float) -> TimeLeft | None:
+        """How long a request will still take at the loop time *now*, if that is known."""
+        tracked = self._roster.find(request_id)
+        if self._laws is None or tracked is None:
+            return None
+        return left_of(self._laws, self._running(self._laws, tracked, now))
+
+    def of_pending(self, joining: Joining) -> tuple[TimeLeft | None, bool]:
+        """How long a request of this age, seen pending now, will take, and if it is overdue."""
+        if self._laws is None or not joining.start_known:
+            return None, False
+        law, age = self._laws.law(*joining.names), joining.age
+        if law is None:
+            return None, False
+        left = left_of(self._laws, Running(law, age, age))
+        return left, self._laws.usual_if_overdue(law, age) is not None
+
+    def left_of_all(self, now: float) -> TimeLeft | None:
+        """How long until all that is reported has ended, if that is known."""
+        if self._laws is None:
+            return None
+        if now >= self._good_until:
+            laws = self._laws
+            pending = [
+                self._running(laws, tracked, now)
+                for tracked in self._roster
+                if tracked.of_class.reported
+            ]
+            self._left = left_of_all(laws, pending)
+            self._good_until = now + max(_FRESH, _FRESH_OF_MANY * len(pending))
+        return self._left if self._roster.reported else None
+
+    def _running(self, laws: Laws, tracked: Tracked, now: float) -> Running:
+        law = None
+        if tracked.start_known:  # what joins, and is being written down, has no law yet
+            law = tracked.law or laws.law(*tracked.names)
+        return Running(law, tracked.looked - tracked.born, now - tracked.born)

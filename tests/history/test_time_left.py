@@ -1,0 +1,208 @@
+"""
+How long requests will still take: what is said, when nothing is said, and that ranges hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from onehouse_tracker import Request, TimeLeft, Tracker
+from onehouse_tracker._engine.schedule.laws import Laws
+from onehouse_tracker._engine.schedule.time_left import Running, left_of, left_of_all
+from onehouse_tracker.history import History
+from onehouse_tracker.history._records import Record
+from onehouse_tracker.testing import InlineExecutor, SimulatedProject, SimulatedSource
+from tests.support import now, run
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the history will be."""
+    return tmp_path / "history.db"
+
+
+def _laws(**medians: float) -> Laws:
+    """Each name ran ten times, give or take a tenth, as many others did."""
+    others = {f"other {place}": 60.0 for place in range(50)}
+    known = {**others, **medians}
+    return Laws({name: Record(10.0, math.log(at), 0.01) for name, at in known.items()})
+
+
+def _running(laws: Laws, name: str, age: float, seen: float | None = None) -> Running:
+    return Running(laws.law(name), age if seen is None else seen, age)
+
+
+def test_one_that_just_began_takes_what_it_usually_takes() -> None:
+    """
+    Give or take what it differs by from run to run.
+    """
+    laws = _laws(a=100.0)
+    left = left_of(laws, _running(laws, "a", 0.0))
+    assert left is not None
+    assert left.median == pytest.approx(100, rel=0.01)
+    assert 80 < left.low < 90
+    assert 110 < left.high < 125
+    assert left.to_dict()["median"] == round(left.median, 1)
+
+
+def test_time_passes() -> None:
+    """
+    What has been running for a while takes less; what runs late may take long; what was not
+    looked at for a while may have ended.
+    """
+    laws = _laws(a=100.0)
+    early, late, unseen = (
+        left_of(laws, _running(laws, "a", age, seen))
+        for age, seen in ((50.0, None), (150.0, None), (150.0, 50.0))
+    )
+    assert early is not None
+    assert late is not None
+    assert unseen is not None
+    assert early.median == pytest.approx(50, rel=0.05)
+    assert late.high > 50  # an outlier, and nobody knows of which size
+    assert (unseen.low, unseen.median) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("count", [10, 400])
+def test_the_last_of_many(count: int) -> None:
+    """
+    As drawn: the last of many ends later than each of them is expected to.
+    """
+    laws = _laws(**{f"job {place}": 100.0 + place / 10 for place in range(count)})
+    pending = [_running(laws, f"job {place}", 30.0) for place in range(count)]
+    left = left_of_all(laws, pending)
+    assert left is not None
+    luck = random.Random(1)
+    law = laws.law("job 0")
+    assert law is not None
+
+    def last() -> float:
+        worst = 0.0
+        for place in range(count):
+            # One in a hundred has nothing to do with earlier ones.
+            while True:
+                spread = 0.8 if luck.random() < 0.01 else law.spread
+                duration = (100.0 + place / 10) * math.exp(luck.gauss(0.0, spread))
+                if duration > 30.0:
+                    break
+            worst = max(worst, duration)
+        return worst - 30.0
+
+    drawn = sorted(last() for _ in range(300))
+    assert sum(left.low <= one <= left.high for one in drawn) / 300 == pytest.approx(0.8, abs=0.12)
+    assert left.median == pytest.approx(drawn[150], rel=0.25)
+
+
+def test_nothing_is_said_where_nothing_is_known() -> None:
+    """
+    Of no name, of one that was never seen, or if earlier runs say nothing about such an age.
+    """
+    laws = _laws(a=100.0, b=10.0)
+    known, unseen = _running(laws, "a", 0.0), _running(laws, "new", 0.0)
+    nameless = Running(laws.law(), 0.0, 0.0)
+    assert left_of(laws, unseen) is left_of(laws, nameless) is None
+    assert left_of(laws, _running(laws, "a", 1e9)) is None
+    assert left_of_all(laws, []) is left_of_all(laws, [unseen]) is None
+    assert left_of_all(laws, [known, nameless]) is None
+    mixed, alone = left_of_all(laws, [known, unseen]), left_of_all(laws, [known])
+    assert mixed is not None
+    assert alone is not None
+    assert mixed.high > alone.high
+    assert left_of(Laws(), known) is not None  # that law is one of its names, whoever asks
+    laws.trust = 0.4
+    assert left_of(laws, known) is left_of_all(laws, [known]) is None
+
+
+def test_a_tracker_says_it_of_each_and_of_all(path: Path) -> None:
+    """
+    Once there is a night to learn from; never of what began nobody knows when.
+    """
+
+    async def night(number: int) -> list[TimeLeft | None]:
+        luck = random.Random(number)
+        project = SimulatedProject(record=False)
+        for name, median in (("short", 60.0), ("long", 200.0)):
+            project.add(name, median * math.exp(luck.gauss(0, 0.05)), submitted_at=0.0)
+        project.add("ghost", 30.0, submitted_at=0.0)
+        async with Tracker(
+            SimulatedSource(project),
+            history=History(path, executor=InlineExecutor()),
+            wall_clock=lambda: NOON + timedelta(seconds=now()),
+        ) as tracker:
+            jobs = [Request(name, label=name, submitted_at=NOON) for name in ("short", "long")]
+            handles = [tracker.track(job) for job in jobs]
+            ghost = tracker.track("ghost", label="ghost")
+            await asyncio.sleep(20)
+            assert tracker.stats().left is None  # of the ghost nobody knows when it began
+            assert tracker.time_left("ghost") is None
+            assert tracker.time_left("somebody else") is None
+            await ghost
+            await asyncio.sleep(1)
+            found = [*map(tracker.time_left, handles), tracker.stats().left]
+            assert tracker.stats().left is found[-1]  # computed once
+            for handle in handles:
+                await handle
+            assert tracker.stats().left is None
+        return found
+
+    assert run(night(0)) == [None, None, None]
+    for number in range(1, 6):
+        run(night(number))
+    short, long, both = run(night(6))
+    assert short is not None
+    assert long is not None
+    assert both is not None
+    assert short.median == pytest.approx(30, abs=12)
+    assert long.median == pytest.approx(170, abs=30)
+    assert long.median - 5 < both.median < long.high
+    assert short.low < short.median < short.high
+
+
+def test_status_says_it_too(path: Path) -> None:
+    """
+    Of what is pending, has a label, and was submitted at a known time.
+    """
+    names = {"usual": 30.0, "late": 900.0, "unknown start": None}
+
+    async def teach() -> None:
+        project = SimulatedProject(record=False)
+        project.add("r", 60.0, submitted_at=0.0)
+        async with Tracker(
+            SimulatedSource(project),
+            history=History(path, executor=InlineExecutor()),
+            wall_clock=lambda: NOON + timedelta(seconds=now()),
+        ) as tracker:
+            await tracker.wait_all([Request("r", label="job", submitted_at=NOON)])
+
+    async def ask() -> None:
+        project = SimulatedProject(record=False)
+        requests = []
+        for name, age in names.items():
+            project.add(name, 9000.0, submitted_at=0.0)
+            at = None if age is None else NOON - timedelta(seconds=age)
+            requests.append(Request(name, label="job", submitted_at=at))
+        async with Tracker(
+            SimulatedSource(project),
+            history=History(path, executor=InlineExecutor()),
+            wall_clock=lambda: NOON,
+        ) as tracker:
+            found = await tracker.status(requests)
+        usual, late, unknown = (found[name] for name in names)
+        assert usual.left is not None
+        assert usual.left.median == pytest.approx(35, abs=20)
+        assert (usual.overdue, late.overdue, unknown.overdue) == (False, True, False)
+        assert unknown.left is None
+        assert json.dumps(usual.left.to_dict())
+
+    for _ in range(8):
+        run(teach())
+    run(ask())
