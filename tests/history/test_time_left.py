@@ -10,6 +10,7 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker._engine.schedule.time_left import Running, left_of, left_of_all
 from onehouse_tracker.history import History
 from onehouse_tracker.history._records import Record
+from onehouse_tracker.report import ReportObserver
+from onehouse_tracker.report._view import named_rows
 from onehouse_tracker.testing import InlineExecutor, SimulatedProject, SimulatedSource
 from tests.support import now, run
 
@@ -206,3 +209,70 @@ def test_status_says_it_too(path: Path) -> None:
     for _ in range(8):
         run(teach())
     run(ask())
+
+
+def test_a_recording_knows_what_will_end_when_and_what_hangs(path: Path) -> None:
+    """
+    A page counts down by itself; what hangs keeps its mark to the end.
+    """
+
+    async def night(*, hangs: bool) -> list[dict[str, Any]]:
+        project = SimulatedProject(record=False)
+        names = [*(f"quick {place}" for place in range(10)), "stuck"]
+        for place, name in enumerate(names):
+            seconds = 900.0 if hangs and name == "stuck" else 55.0 + place
+            project.add(name, seconds, submitted_at=0.0)
+        recording = ReportObserver()
+        async with Tracker(
+            SimulatedSource(project),
+            history=History(path, executor=InlineExecutor()),
+            wall_clock=lambda: NOON + timedelta(seconds=now()),
+            observers=[recording],
+        ) as tracker:
+            jobs = [Request(name, label=name, submitted_at=NOON) for name in names]
+            waiter = asyncio.create_task(tracker.wait_all(jobs))
+            await asyncio.sleep(20)
+            early = named_rows(recording.view(now=now()))
+            await asyncio.sleep(580)
+            late = named_rows(recording.view(now=now()))
+            await waiter
+        return [*early, *late, *named_rows(recording.view())]
+
+    first = run(night(hangs=False))
+    assert {row[name] for row in first for name in ("expected", "usual")} == {None}
+    for _ in range(7):
+        run(night(hangs=False))
+    rows = run(night(hangs=True))
+    quick, early, ended, late, over = rows[0], rows[10], rows[11], rows[21], rows[32]
+    assert quick["expected"] == pytest.approx(55, abs=5)
+    assert quick["expected_low"] < early["expected"] < quick["expected_high"]
+    assert early["usual"] is None
+    assert ended["expected"] is ended["expected_low"] is ended["expected_high"] is None
+    assert late["usual"] == pytest.approx(65, abs=10)
+    assert late["expected"] > 600
+    assert (over["state"], over["usual"], over["expected"]) == ("SUCCEEDED", late["usual"], None)
+
+
+def test_an_observer_that_comes_late_knows_it_too(path: Path) -> None:
+    """
+    A live page is often opened in the middle of a run.
+    """
+
+    async def night() -> Any:
+        project = SimulatedProject(record=False)
+        project.add("r", 60.0, submitted_at=0.0)
+        async with Tracker(
+            SimulatedSource(project),
+            history=History(path, executor=InlineExecutor()),
+            wall_clock=lambda: NOON + timedelta(seconds=now()),
+        ) as tracker:
+            handle = tracker.track(Request("r", label="r", submitted_at=NOON))
+            await asyncio.sleep(20)
+            recording = ReportObserver()
+            tracker._session.opened().watch(recording)  # as `serve_page` does
+            (row,) = named_rows(recording.view(now=now()))
+            await handle
+        return row["expected"]
+
+    assert run(night()) is None
+    assert run(night()) == pytest.approx(60, abs=10)  # counted from its beginning

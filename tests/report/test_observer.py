@@ -103,6 +103,10 @@ def test_a_request_is_told_from_joining_to_its_end() -> None:
             "reason": "no cluster",
             "polls": 3,
             "waited": 5.0,
+            "expected": None,
+            "expected_low": None,
+            "expected_high": None,
+            "usual": None,
             "delay_bound": 0.25,
             "delay": None,
         }
@@ -147,6 +151,10 @@ def test_what_is_let_go_has_ended_without_an_outcome(*, timed_out: bool, state: 
         "reason": "HTTP 503",
         "polls": 0,
         "waited": 4.0,
+        "expected": None,
+        "expected_low": None,
+        "expected_high": None,
+        "usual": None,
         "delay_bound": None,
         "delay": None,
     }
@@ -179,6 +187,10 @@ def test_a_request_that_is_followed_again_goes_on_in_its_row() -> None:
         "reason": "TransportError",
         "polls": 2,
         "waited": None,
+        "expected": None,
+        "expected_low": None,
+        "expected_high": None,
+        "usual": None,
         "delay_bound": None,
         "delay": None,
     }

@@ -384,6 +384,8 @@ def test_a_page_is_told_what_its_rows_and_states_mean() -> None:
             "Reason",
             "Polls",
             "Waited",
+            "Time left",
+            "Usually takes",
             "Late by at most",
             "Late by",
         ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, final
 
@@ -25,6 +25,7 @@ from onehouse_tracker.report._view import (
     outage,
     rounded,
 )
+from onehouse_tracker.results import TimeLeft
 
 __all__ = ["ReportObserver"]
 
@@ -93,9 +94,11 @@ class ReportObserver:
         self._paused_until = 0.0
         self._outages: deque[dict[str, Any]] = deque(maxlen=_OUTAGES)
         self._failure: str | None = None
+        self._left: Callable[[str, float], TimeLeft | None] | None = None
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.RequestJoined: self._join,
             events.PollFinished: self._poll,
+            events.RequestOverdue: self._overdue,
             events.RequestEnded: self._end,
             events.RequestDropped: self._drop,
             events.StatementSubmitted: self._submit,
@@ -119,6 +122,17 @@ class ReportObserver:
         self._last = max(self._last, event.at - self._start)
         self.version += 1
         handle(event)
+
+    def foresee_by(self, left: Callable[[str, float], TimeLeft | None]) -> None:
+        """*left* tells how long a request will still take, at a time on the tracker's loop."""
+        self._left = left
+
+    def foresee(self, rows: Sequence[Row], now: float) -> None:
+        """Let *rows* know at the loop time *now* when they will probably have ended."""
+        if self._left is None:
+            return
+        for row in rows:
+            row.foresee(self._left(row.request_id, now), self._at(now))
 
     @property
     def mark(self) -> str:
@@ -144,6 +158,8 @@ class ReportObserver:
             delays: True delays in seconds by request ID, where somebody knows them.
         """
         view, rows = self.outline(since=since, now=now)
+        if self._start is not None:
+            self.foresee(rows, self._start + view["head"]["now"])
         for row in rows:
             row.delay = None if delays is None else delays.get(row.request_id, row.delay)
         view["rows"] = [row.packed() for row in rows]
@@ -250,6 +266,12 @@ class ReportObserver:
             row.first = sent
         row.reason = None if event.reason is None else (event.reason or event.error)
         self._touch(row)
+
+    def _overdue(self, event: events.RequestOverdue) -> None:
+        row = self._rows.get(event.request_id)
+        if row is not None:
+            row.usual = event.usual
+            self._touch(row)
 
     def _end(self, event: events.RequestEnded) -> None:
         row = self._rows.get(event.request_id)

@@ -15,6 +15,7 @@ from onehouse_tracker._util.text import printable
 from onehouse_tracker._util.times import iso
 from onehouse_tracker.events import RequestEnded
 from onehouse_tracker.models import Outcome, Result
+from onehouse_tracker.results import TimeLeft
 
 __all__ = [
     "COLUMNS",
@@ -82,6 +83,18 @@ class Row:
     delay: float | None = None
     """The true delay, where somebody knows when the server finished it."""
 
+    expected: float | None = None
+    """When it will have ended, by what earlier runs took: as likely later as earlier."""
+
+    expected_low: float | None = None
+    """One time in ten it ends before that."""
+
+    expected_high: float | None = None
+    """One time in ten it ends after that."""
+
+    usual: float | None = None
+    """How many seconds it usually takes, where it has been running for unusually long."""
+
     version: int = 0
     """When it changed last, in the count of its recording."""
 
@@ -103,10 +116,18 @@ class Row:
 
     def begin_again(self) -> None:
         """Forget how it ended: it is tracked again."""
-        self.state, self.ended, self.reason = PENDING, None, None
+        self.state, self.ended, self.reason, self.usual = PENDING, None, None, None
         for name in _OF_RESULTS:
             setattr(self, name, None)
         self.earlier_polls = self.polls
+
+    def foresee(self, left: TimeLeft | None, at: float) -> None:
+        """Take over how long it will still take from *at* on; `None` if that is not known."""
+        if left is None or self.state != PENDING:
+            self.expected = self.expected_low = self.expected_high = None
+        else:
+            self.expected = at + left.median
+            self.expected_low, self.expected_high = at + left.low, at + left.high
 
     def packed(self) -> list[Any]:
         """The values that a page shows, in the order of `COLUMNS`."""
@@ -141,6 +162,10 @@ COLUMNS: Final = (
     Column("reason", "text", "Reason"),
     Column("polls", "count", "Polls", detail=True),
     Column("waited", "seconds", "Waited", of_result=True),
+    Column("expected", "seconds", "Time left", detail=True),
+    Column("expected_low", "seconds"),
+    Column("expected_high", "seconds"),
+    Column("usual", "seconds", "Usually takes", detail=True),
     Column("delay_bound", "seconds", "Late by at most", detail=True, of_result=True),
     Column("delay", "seconds", "Late by", detail=True),
 )

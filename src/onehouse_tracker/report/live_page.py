@@ -256,7 +256,9 @@ class LivePage:
             if first:
                 parts.append(",")
                 await asyncio.sleep(0)
-            parts.append(page_json([row.packed() for row in rows[first : first + _CHUNK]])[1:-1])
+            chunk = rows[first : first + _CHUNK]
+            self._recording.foresee(chunk, asyncio.get_running_loop().time())
+            parts.append(page_json([row.packed() for row in chunk])[1:-1])
         parts.append("]}\n\n")
 
         return version, "".join(parts).encode()
@@ -272,6 +274,7 @@ class LivePage:
             "round_time": round(stats.round_time, 1),
             "paused_for": round(stats.limiter.paused_for, 1),
             "degraded": stats.limiter.degraded,
+            "left": None if stats.left is None else stats.left.to_dict(),
         }
 
 

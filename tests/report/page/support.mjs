@@ -22,6 +22,10 @@ export const COLUMNS = [
   { name: "reason", kind: "text", title: "Reason", detail: false },
   { name: "polls", kind: "count", title: "Polls", detail: true },
   { name: "waited", kind: "seconds", title: "Waited", detail: false },
+  { name: "expected", kind: "seconds", title: "Time left", detail: true },
+  { name: "expected_low", kind: "seconds", title: null, detail: false },
+  { name: "expected_high", kind: "seconds", title: null, detail: false },
+  { name: "usual", kind: "seconds", title: "Usually takes", detail: true },
   { name: "delay_bound", kind: "seconds", title: "Late by at most", detail: true },
   { name: "delay", kind: "seconds", title: "Late by", detail: true },
 ];
@@ -34,6 +38,10 @@ const UNKNOWN = {
   ended: null,
   polls: 0,
   waited: null,
+  expected: null,
+  expected_low: null,
+  expected_high: null,
+  usual: null,
   delay_bound: null,
   delay: null,
 };

@@ -1,6 +1,7 @@
 // The numbers and sentences that people look for first.
 
 import { isRunning, now } from "./clock.mjs";
+import { overdueAlert, timeLeft } from "./forecast.mjs";
 import { model } from "./model.mjs";
 import { ascending, percentile, sum } from "./numbers.mjs";
 import { countKind, countStates } from "./states.mjs";
@@ -44,6 +45,10 @@ export function tiles() {
     const p95 = percentile(bounds.sort(ascending), 95);
     found.push({ name: "known late by at most (p95)", value: duration(p95) });
   }
+  if (live?.left && isRunning()) {
+    const { median, low, high } = live.left;
+    found.push({ name: "time left", value: timeLeft(median, low, high) });
+  }
   if (live && isRunning()) {
     found.push({ name: "budget now, a second", value: live.rate.toFixed(1) });
     found.push({ name: "one round of questions", value: duration(live.round_time) });
@@ -55,6 +60,8 @@ export function alerts() {
   const { head, live } = model;
   const found = [];
   if (head.failure) found.push(head.failure);
+  const overdue = overdueAlert(model.rows);
+  if (overdue) found.push(overdue);
   if (!isRunning()) return found;
   const outage = model.outages.at(-1);
   if (outage?.ended === null) found.push(`The server does not answer: ${outage.reason}`);

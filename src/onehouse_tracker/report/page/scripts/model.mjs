@@ -16,6 +16,10 @@ import { learnStates } from "./states.mjs";
  * @property {string} reason
  * @property {number} polls
  * @property {number | null} waited
+ * @property {number | null} expected  when it will probably have ended
+ * @property {number | null} expected_low
+ * @property {number | null} expected_high
+ * @property {number | null} usual  how long it usually takes, where it has been running too long
  * @property {number | null} delay_bound
  * @property {number | null} delay
  *
@@ -54,6 +58,7 @@ import { learnStates } from "./states.mjs";
  * @property {number} round_time
  * @property {number} paused_for
  * @property {boolean} degraded
+ * @property {{ median: number, low: number, high: number } | null} left  until all have ended
  *
  * @typedef {object} View  a whole view, or what changed: that has `since` and no vocabulary
  * @property {Column[]} [columns]

@@ -1,5 +1,6 @@
 // The order of the table of requests.
 
+import { isOverdue } from "./forecast.mjs";
 import { isBad } from "./states.mjs";
 
 /**
@@ -7,7 +8,7 @@ import { isBad } from "./states.mjs";
  * @typedef {import("./model.mjs").Column} Column
  *
  * @typedef {object} Order
- * @property {Column | null} by  null: what went wrong is first
+ * @property {Column | null} by  null: what went wrong is first, then what hangs
  * @property {boolean} descending
  */
 
@@ -25,12 +26,13 @@ export function ordered(rows, { by, descending }) {
 }
 
 /**
- * Unless somebody wants another order: what went wrong is what people look for.
+ * Unless somebody wants another order: what went wrong is what people look for, and what hangs.
  * @param {Row[]} rows
  */
 const badFirst = (rows) => [
   ...rows.filter((row) => isBad(row.state)),
-  ...rows.filter((row) => !isBad(row.state)),
+  ...rows.filter((row) => !isBad(row.state) && isOverdue(row)),
+  ...rows.filter((row) => !isBad(row.state) && !isOverdue(row)),
 ];
 
 /**

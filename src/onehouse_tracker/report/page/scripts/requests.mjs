@@ -1,8 +1,10 @@
 // The table of requests.
 
+import { now } from "./clock.mjs";
 import { $, make, redraw } from "./dom.mjs";
 import { stateMark } from "./drawing.mjs";
 import { onFilter, shownRows } from "./filter.mjs";
+import { isOverdue, timeLeftOf } from "./forecast.mjs";
 import { model } from "./model.mjs";
 import { isNumber, orderAfterClick, ordered } from "./order.mjs";
 import { count, duration, plural } from "./words.mjs";
@@ -61,7 +63,7 @@ function showLines(rows, columns) {
     if (line instanceof HTMLElement) known.set(line.dataset.key, line);
   }
   const lines = rows.map((row) => {
-    const key = JSON.stringify([columns.length, ...Object.values(row)]);
+    const key = JSON.stringify([columns.length, ...Object.values(row), timeLeftOf(row, now())]);
     return known.get(key) ?? tableLine(row, columns, key);
   });
   const same =
@@ -92,7 +94,14 @@ function tableCell(row, column) {
   if (column.name === "request_id") {
     return make("th", { scope: "row", role: "rowheader", class: "id" }, row.request_id);
   }
-  if (column.kind === "state") return make("td", { role: "cell" }, stateMark(row.state));
+  if (column.kind === "state") {
+    const mark = isOverdue(row) ? make("span", { class: "overdue" }, "overdue") : null;
+    return make("td", { role: "cell" }, stateMark(row.state), mark);
+  }
+  if (column.name === "expected") {
+    const left = timeLeftOf(row, now());
+    return make("td", { role: "cell", class: numberClass(column) }, left);
+  }
   if (typeof value === "string") return make("td", { role: "cell", class: column.name }, value);
   const text = column.kind === "count" ? count(value ?? 0) : duration(value);
   return make("td", { role: "cell", class: numberClass(column) }, text);
