@@ -149,7 +149,10 @@ class Nowhere(tzinfo):
     [
         ({"label": 7}, "request r-1: a label is a str, not int"),
         ({"label": "\ud800"}, "request r-1: a label is text in Unicode"),
-        ({"submitted_at": datetime(2026, 1, 1)}, "submitted_at needs a time zone"),  # noqa: DTZ001
+        (
+            {"submitted_at": datetime(2026, 1, 1)},  # noqa: DTZ001
+            "needs a time zone: if it is UTC, 2026-01-01T00:00:00Z; in Python, replace.tzinfo=",
+        ),
         ({"submitted_at": "2026-01-01"}, "request r-1: submitted_at is a datetime, not str"),
         ({"submitted_at": 1.7e9}, "request r-1: submitted_at is a datetime, not float"),
         (

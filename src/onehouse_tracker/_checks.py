@@ -17,9 +17,11 @@ __all__ = [
     "check_job_name",
     "check_label",
     "check_moment",
+    "check_no_mapping",
     "check_request_id",
     "check_run_id",
     "check_statement",
+    "check_statements_listed",
     "check_submitted_at",
     "home",
     "user_path",
@@ -92,7 +94,28 @@ def check_moment(moment: object, what: str) -> None:
             " give None where it is not known"
         ) from error
     if not has_zone:
-        raise InvalidRequestError(f"{what} needs a time zone, e.g. datetime.now(timezone.utc)")
+        raise InvalidRequestError(
+            f"{what} needs a time zone: if it is UTC, {moment.isoformat()}Z;"
+            " in Python, replace(tzinfo=timezone.utc)"
+        )
+
+
+def check_no_mapping(given: object, name: str, what: str, done: str) -> None:
+    """Raise `InvalidRequestError` if *given* is a mapping, with whose keys it would be *done*."""
+    if isinstance(given, Mapping):
+        raise InvalidRequestError(
+            f"give a list of {what}, not a {type(given).__name__}, whose keys would be {done}:"
+            f" if the {what} are its values, give {name}.values()"
+        )
+
+
+def check_statements_listed(statements: object) -> None:
+    """Raise `InvalidRequestError` if iterating over *statements* would send something else."""
+    if isinstance(statements, str | bytes):
+        raise InvalidRequestError(
+            "give a list of statements, not one string; for one statement use execute or submit"
+        )
+    check_no_mapping(statements, "statements", "statements", "sent")
 
 
 def check_statement(statement: object) -> str:

@@ -122,7 +122,8 @@ async def test_submit_prints_what_was_accepted_even_if_the_rest_was_not(output: 
     assert ended.code == 1
     (row,) = table(ended.out) if output == "csv" else json.loads(ended.out)
     assert row["request_id"] == next(iter(project.requests))
-    assert (row["label"], str(row["statement"])) == ("SHOW A", "1")
+    # The statement itself, as in the output of `run`; which one it was says its number.
+    assert (row["label"], str(row["number"]), row["statement"]) == ("SHOW A", "1", "SHOW A")
     assert row["submitted_at"]
 
 

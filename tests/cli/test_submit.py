@@ -64,7 +64,7 @@ async def test_json_lines_of_submit_are_read_by_wait() -> None:
             given=submitted.out,
         )
 
-    assert [item["statement"] for item in submitted.objects()] == [1, 2]
+    assert [item["number"] for item in submitted.objects()] == [1, 2]
     assert [item["label"] for item in submitted.objects()] == ["SHOW A", "SHOW B"]
     assert waited.code == 0
     assert {item["request_id"] for item in waited.objects()} == set(server.project.requests)
@@ -103,7 +103,7 @@ async def test_keep_going_submits_the_rest_and_wait_follows_what_was_accepted() 
     assert ended.code == 1
     accepted = [item for item in ended.objects() if item["outcome"] is None]
     results = {item["label"]: item for item in ended.objects() if item["outcome"] is not None}
-    assert [item["statement"] for item in accepted] == [1, 3]
+    assert [item["number"] for item in accepted] == [1, 3]
     assert results["SHOW A"]["outcome"] == "SUCCEEDED"
     assert results["DROP B"]["status"] == ApiStatus.FAILED
 

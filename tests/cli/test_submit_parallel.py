@@ -42,7 +42,7 @@ async def test_statements_are_sent_concurrently_and_printed_in_order(
     assert ended.code == 0, ended.err
     assert sorted(bodies(server)) == sorted(statements)
     accepted = [item for item in ended.objects() if item["outcome"] is None]
-    assert [item["statement"] for item in accepted] == list(range(1, 13))
+    assert [item["number"] for item in accepted] == list(range(1, 13))
     assert {item["request_id"] for item in accepted} == set(server.project.requests)
     assert {item["label"] for item in accepted} == {"SHOW"}
     assert len(ended.objects()) == (24 if wait else 12)
@@ -105,7 +105,7 @@ async def test_an_interruption_says_what_became_of_each() -> None:
         process.send_signal(signal.SIGTERM)
         ended = await end(process)
 
-    told = {json.loads(text)["statement"] for text in ended.out.splitlines()}
+    told = {json.loads(text)["number"] for text in ended.out.splitlines()}
     for text in ended.err.splitlines():
         words = text.split()
         if text.startswith("accepted but not"):

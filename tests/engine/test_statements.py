@@ -330,6 +330,9 @@ def test_the_deadline_leaves_nothing_open() -> None:
     ("call", "error"),
     [
         (lambda t: t.submit_all("SHOW TABLES"), InvalidRequestError),
+        (lambda t: t.submit_all({"SHOW a": "RUN JOB a"}), InvalidRequestError),
+        (lambda t: t.execute_all({"SHOW a": "RUN JOB a"}), InvalidRequestError),
+        (lambda t: t.runs.execute_all({"SHOW a": "RUN JOB a"}), InvalidRequestError),
         (lambda t: t.submit_all(["SHOW a", " ; "]), InvalidRequestError),
         (lambda t: t.execute_all(["SHOW a"], label=3), InvalidRequestError),
         (lambda t: t.execute_all(["SHOW a"], max_running=0), ConfigError),

@@ -65,10 +65,15 @@ def test_a_script_learns_how_runs_ended(settings: dict[str, Any], tmp_path: Path
     with sync.Tracker.from_env(**settings, journal=journal) as tracker:
         long = tracker.runs.submit("RUN JOB long", label="endless")
         old = tracker.runs.track(JobRun("old", "r1"))
+        assert repr(long).startswith("<sync RunHandle ")
+        assert repr(tracker.runs).startswith("<sync Runs: ")
+        with pytest.raises(InvalidRequestError, match=r"would be followed: .*give runs\.values"):
+            tracker.runs.wait_all({JobRun("old", "r1"): "nightly"})
         results = tracker.runs.execute_all(["RUN JOB good", "RUN JOB bad"], on_result=save)
         with pytest.raises(TimeoutError):
             long.result(timeout=0)
         with tracker.runs.as_completed([old, JobRun("old", "r2"), long]) as completed:
+            assert repr(completed).startswith("<sync RunCompletions: ")
             first = {next(completed).run_id, next(completed).run_id}
             assert (long.job, long.label, long.done()) == ("long", "endless", False)
             stopped = long.cancel_run()

@@ -52,6 +52,8 @@ def test_statements_of_the_blocking_tracker(tmp_path: Any) -> None:
         assert list(tracker.wait_all(sent.handles, timeout=0)) == ["c"]
         with pytest.raises(InvalidRequestError, match="not one string"):
             tracker.submit_all("SHOW TABLES")
+        with pytest.raises(InvalidRequestError, match=r"would be sent: .*give statements\.values"):
+            tracker.execute_all({"SHOW TABLES": "SHOW CLUSTERS"})
 
 
 @pytest.fixture

@@ -227,9 +227,11 @@ def test_a_bare_break_stops_the_polling(tracker: sync.Tracker) -> None:
     """
     Few people write the `with`, and their requests must not be polled for ever.
     """
-    for result in tracker.as_completed(["endless", "r-1"]):
+    for result in (completed := tracker.as_completed(["endless", "r-1"])):
+        assert repr(completed).startswith("<sync Completions: ")
         assert result.request_id == "r-1"
         break
+    del completed
     gc.collect()
 
     _until(lambda: tracker.stats().pending == 0)

@@ -129,7 +129,7 @@ class _Submission:
         self._wait = wait
         self._keep_going = keep_going
         self._handles: list[Handle] = []
-        columns = ("request_id", "label", "statement", "submitted_at")
+        columns = ("request_id", "label", "number", "statement", "submitted_at")
         self._writer = writer_of(terminal, settings.output, columns)
         self._unprinted: dict[int, str] = {}
         self._tried = 0
@@ -224,7 +224,8 @@ class _Submission:
             "request_id": request_id,
             "label": label,
             "outcome": None,
-            "statement": number,
+            "number": number,
+            "statement": self._statements[number - 1].text,
             "submitted_at": datetime.now(UTC).isoformat(),
         }
         if self._wait and (self._settings.only or not self._writer.at_once):

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
+from onehouse_tracker._checks import check_no_mapping
 from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.runs._callbacks import OnRunResult, RunCallbacks
@@ -40,6 +41,7 @@ def all_checked(runs: Iterable[JobRun | RunHandle]) -> list[JobRun | RunHandle]:
     """Return *runs* if all are runs or handles, else raise `InvalidRequestError`."""
     if isinstance(runs, JobRun | RunHandle | str | bytes):
         raise InvalidRequestError(f"give a list of runs, not one {type(runs).__name__}")
+    check_no_mapping(runs, "runs", "runs", "followed")
     return [run if isinstance(run, RunHandle) else checked(run) for run in runs]
 
 

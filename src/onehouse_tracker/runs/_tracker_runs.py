@@ -10,10 +10,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, final
 
-from onehouse_tracker._checks import check_label, check_statement
+from onehouse_tracker._checks import check_label, check_statement, check_statements_listed
 from onehouse_tracker._engine.open_tracker.validation import check_max_running, check_timeout
 from onehouse_tracker._util.numbers import is_number
-from onehouse_tracker.errors import ConfigError, InvalidRequestError, TrackerClosedError
+from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.runs import _restored as restored
 from onehouse_tracker.runs._book import Book
@@ -326,10 +326,7 @@ class Runs:
         check_timeout(timeout)
         check_label(label)
         check_max_running(max_running)
-        if isinstance(statements, str | bytes):
-            raise InvalidRequestError(
-                "give a list of statements; for one statement use tracker.runs.submit(statement)"
-            )
+        check_statements_listed(statements)
         if resume:
             self._journal(book)
         wanted = [check_statement(statement) for statement in statements]

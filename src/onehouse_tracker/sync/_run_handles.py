@@ -125,6 +125,9 @@ class RunCompletions(Iterator[RunResult]):
         # What was taken for a call that was interrupted stays here for the next.
         self._ready: deque[RunResult] = deque()
 
+    def __repr__(self) -> str:
+        return f"<sync {repr(self._inner).removeprefix('<')}"
+
     def __iter__(self) -> Self:
         return self
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, final
 
 from onehouse_tracker import runs as _async
+from onehouse_tracker._checks import check_no_mapping
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.sync._run_handles import RunCompletions, RunHandle
 
@@ -254,5 +255,6 @@ class Runs:
 
 
 def _inner_of(runs: Iterable[JobRun | RunHandle]) -> list[JobRun | _async.RunHandle]:
-    """What the private loop knows; anything else is refused there."""
+    """What the private loop knows; of the rest, that refuses what is none."""
+    check_no_mapping(runs, "runs", "runs", "followed")
     return [run.inner if isinstance(run, RunHandle) else run for run in runs]

@@ -215,6 +215,9 @@ class Completions(Iterator[Result]):
         # What was taken for a thread that was interrupted before it had it.
         self._returned: deque[Result] = deque()
 
+    def __repr__(self) -> str:
+        return f"<sync {repr(self._inner).removeprefix('<')}"
+
     def __iter__(self) -> Self:
         return self
 

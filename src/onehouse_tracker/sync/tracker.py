@@ -4,7 +4,7 @@ The blocking tracker: the asynchronous one on a private event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -393,5 +393,5 @@ class Tracker:
 
 
 def _listed(statements: Iterable[str]) -> Iterable[str]:
-    """Read *statements* in the caller's thread; one string is refused later."""
-    return statements if isinstance(statements, str | bytes) else list(statements)
+    """Read *statements* in the caller's thread; what is no list is refused later."""
+    return statements if isinstance(statements, str | bytes | Mapping) else list(statements)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from onehouse_tracker import events
-from onehouse_tracker._checks import check_label, check_statement
+from onehouse_tracker._checks import check_label, check_statement, check_statements_listed
 from onehouse_tracker._engine.open_tracker.batch import Batch, Statement
 from onehouse_tracker._engine.open_tracker.collecting import collect
 from onehouse_tracker._engine.open_tracker.submission import submit_once
@@ -288,10 +288,7 @@ class Statements:
 
 def _checked(statements: Iterable[str]) -> list[str]:
     """Check everything before anything is sent: a mistake costs nothing then."""
-    if isinstance(statements, str | bytes):
-        raise InvalidRequestError(
-            "give a list of statements, not one string; for one statement use execute or submit"
-        )
+    check_statements_listed(statements)
     listed = list(statements)
     for number, statement in enumerate(listed, 1):
         try:

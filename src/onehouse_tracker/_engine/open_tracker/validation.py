@@ -5,11 +5,11 @@ Checks what users hand in, before anything is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from onehouse_tracker._checks import check_label, check_request_id
+from onehouse_tracker._checks import check_label, check_no_mapping, check_request_id
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
@@ -43,11 +43,8 @@ def checked(request_ids: Iterable[RequestLike]) -> list[str | Request]:
             f"give a list of request IDs, not one {type(request_ids).__name__};"
             " for one request use tracker.track(request_id)"
         )
-    if isinstance(request_ids, Mapping) and not isinstance(request_ids, Results):
-        raise InvalidRequestError(
-            f"give a list of request IDs, not a {type(request_ids).__name__}, whose keys would"
-            " be polled: if the IDs are its values, give ids.values()"
-        )
+    if not isinstance(request_ids, Results):
+        check_no_mapping(request_ids, "ids", "request IDs", "polled")
     return [check(item) for item in request_ids]
 
 
