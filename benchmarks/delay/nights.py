@@ -14,7 +14,7 @@ import heapq
 import math
 import shutil
 import statistics
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,21 @@ from onehouse_tracker.testing import (
 )
 from onehouse_tracker.testing.virtual_clock import InlineExecutor
 
-__all__ = ["CASES", "WORLDS", "Case", "NightTask", "report", "run", "table", "tasks"]
+__all__ = [
+    "CASES",
+    "LEARNED",
+    "WORLDS",
+    "Case",
+    "Job",
+    "NightTask",
+    "Watch",
+    "follow",
+    "night",
+    "report",
+    "run",
+    "table",
+    "tasks",
+]
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 JOBS = 500
@@ -98,14 +112,16 @@ class NightTask(NamedTuple):
     history: bool
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
+    """One job of one night."""
+
     name: str
     start: float
     duration: float
     ok: bool
 
 
-def _night(case: Case, world: int, number: int) -> list[_Job]:
+def night(case: Case, world: int, number: int) -> list[Job]:
     """The jobs of one night, in the order of their submission."""
     whole = Random(f"nights {case.queue} {world}")
     middle, between = (SERVICE, SERVICE_BETWEEN) if case.queue else (MEDIAN, BETWEEN)
@@ -132,14 +148,14 @@ def _night(case: Case, world: int, number: int) -> list[_Job]:
         elif luck < ODD:
             duration, ok = random.uniform(0.5, 2.0), False
         start = random.uniform(0.0, SPAN) if case.staggered else 0.0
-        jobs.append(_Job(name, start, duration, ok))
+        jobs.append(Job(name, start, duration, ok))
     random.shuffle(jobs)
     if case.queue:
         jobs = list(_queued(jobs))
     return sorted(jobs, key=lambda job: job.start)
 
 
-def _queued(jobs: list[_Job]) -> Iterator[_Job]:
+def _queued(jobs: list[Job]) -> Iterator[Job]:
     free_at = [0.0] * SERVERS
     for job in jobs:
         end = heapq.heappop(free_at) + job.duration
@@ -147,7 +163,14 @@ def _queued(jobs: list[_Job]) -> Iterator[_Job]:
         yield job._replace(duration=end)
 
 
-async def _follow(jobs: list[_Job], history: History | None, seed: int) -> list[float]:
+Watch = Callable[[Tracker, Mapping[str, object]], Coroutine[Any, Any, None]]
+"""Runs beside a tracker until all has ended; it is given the IDs that are followed, too."""
+
+
+async def follow(
+    jobs: list[Job], history: History | None, seed: int, watch: Watch | None = None
+) -> list[float]:
+    """Track the jobs of one night; return how late each end was known."""
     project = SimulatedProject(enforcer=SlidingLog(LIMIT), record=False)
     for number, job in enumerate(jobs):
         status = ApiStatus.SUCCESS if job.ok else ApiStatus.FAILED
@@ -155,6 +178,7 @@ async def _follow(jobs: list[_Job], history: History | None, seed: int) -> list[
     source = SimulatedSource(project, round_trip=round_trip, seed=seed)
     loop = asyncio.get_running_loop()
     delays: list[float] = []
+    pending: dict[str, None] = {}
 
     def wall_clock() -> datetime:
         return _EPOCH + timedelta(seconds=loop.time())
@@ -163,14 +187,20 @@ async def _follow(jobs: list[_Job], history: History | None, seed: int) -> list[
         for number, job in enumerate(jobs):
             if job.start > loop.time():
                 await asyncio.sleep(job.start - loop.time())
+            pending[f"r{number}"] = None
             yield Request(f"r{number}", label=job.name, submitted_at=wall_clock())
 
     async with Tracker(
         source, limiter=LocalLimiter(LIMIT), seed=seed, history=history, wall_clock=wall_clock
     ) as tracker:
+        watching = None if watch is None else asyncio.create_task(watch(tracker, pending))
         async for result in tracker.as_completed(requests()):
+            del pending[result.request_id]
             late = loop.time() - project.finished_at(result.request_id)
             delays.append(late)
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
     return delays
 
 
@@ -194,7 +224,7 @@ def run(task: NightTask) -> tuple[NightTask, list[float]]:
                 shutil.copy(kept, path)
             history = History(path, executor=InlineExecutor()) if task.history else None
             with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-                found = runner.run(_follow(_night(case, task.world, number), history, number))
+                found = runner.run(follow(night(case, task.world, number), history, number))
             if measured:
                 delays += found
     return task, delays
