@@ -164,8 +164,11 @@ format: $(READY)  ## Format the code
 	@$(BIN)/ruff format
 	@if test -e $(NODE_READY); then $(NODE)/node_modules/.bin/biome format --write; fi
 
-types: $(READY)  ## Check types
+# The tests are written for POSIX systems.
+types: $(READY)  ## Check types, those of the package also as on Windows and macOS
 	@$(BIN)/mypy --strict src tests benchmarks
+	@for platform in win32 darwin; do $(BIN)/mypy --strict --platform $$platform \
+		--cache-dir .mypy_cache/$$platform src tests/typing || exit 1; done
 
 types-pyright: $(PYRIGHT_READY)  ## Check the public names with pyright as well (a build of it from PyPI)
 	@$(PYRIGHT)/bin/basedpyright --project tests/typing

@@ -66,6 +66,7 @@ def test_write_reaches_the_disk_before_it_returns(journal: SqliteJournal, path: 
     assert connection is not None
     assert not connection.in_transaction
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA fullfsync").fetchone() == (1,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

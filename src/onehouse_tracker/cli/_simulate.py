@@ -5,13 +5,13 @@ Serves the simulated Onehouse until it is stopped.
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from onehouse_tracker.cli._codes import CommandError, ExitCode
 from onehouse_tracker.cli._command_settings import parse_duration
+from onehouse_tracker.cli._shell import set_variables
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.testing.enforcers import Enforcer, make_enforcer
 from onehouse_tracker.testing.faults import Draw
@@ -75,10 +75,7 @@ async def simulate(
         rule = "no limit" if enforcer == "none" else f"{limit:g} requests a second ({enforcer})"
         terminal.note(f"simulated Onehouse at {server.url}, {rule}; Ctrl-C stops it")
         terminal.note("paste this where its clients run:")
-        exports = (
-            f"export {name}={shlex.quote(value)}" for name, value in server.environment().items()
-        )
-        await terminal.emit("\n".join(exports))
+        await terminal.emit("\n".join(set_variables(server.environment())))
         await asyncio.get_running_loop().create_future()
     finally:
         await server.stop()

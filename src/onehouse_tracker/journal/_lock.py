@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from onehouse_tracker._util.own_files import create_private, make_private
+from onehouse_tracker._util.posix import fcntl
 from onehouse_tracker.errors import JournalError, JournalLockedError
 from onehouse_tracker.journal._errors import translated
 from onehouse_tracker.journal._reader import JournalReader
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = ["WriterLock"]
 
@@ -38,8 +36,11 @@ def _hold(path: Path) -> int | None:
 
         OSError: It cannot be opened.
     """
-    if sys.platform == "win32":  # where the first lock cannot be lost
-        return None
+    # On Windows the first lock cannot be lost.
+    return None if sys.platform == "win32" else _hold_patiently(path)
+
+
+def _hold_patiently(path: Path) -> int:
     # For reading only: network file systems, which take both locks for one, then refuse this one.
     descriptor = os.open(path, os.O_RDONLY)
     give_up_at = time.monotonic() + _FORK_TAKES

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from onehouse_tracker._util.posix import fcntl, posix
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.limiters._pace import (
     FIRST_PAUSE,
@@ -26,11 +27,6 @@ from onehouse_tracker.limiters._pace import (
     PaceState,
 )
 from onehouse_tracker.limiters._stuck_lock import holder_of, replace_file
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - not on every system
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Budget", "BudgetFile", "boot_id", "default_path", "refuse_without_locks"]
 
@@ -224,7 +220,7 @@ class BudgetFile:
         # one, and a process that is killed leaves one of them.
         record = json.dumps(content).encode().ljust(_SIZE - 1) + b"\n"
         try:
-            os.pwrite(self._fd, record, 0)
+            posix.pwrite(self._fd, record, 0)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -258,9 +254,10 @@ class BudgetFile:
 
     def _bytes(self) -> bytes:
         try:
-            return os.pread(self._fd, _SIZE, 0)
+            found: bytes = posix.pread(self._fd, _SIZE, 0)
         except OSError as error:
             raise self._unusable(error) from error
+        return found
 
     def _refuse_foreign_file(self) -> None:
         found = os.fstat(self._fd)
@@ -270,7 +267,7 @@ class BudgetFile:
             raise ConfigError(
                 f"{self._path} has another name too (a hard link): name another budget file"
             )
-        start = os.pread(self._fd, _SIZE, 0).strip(b"\0 \n")
+        start = posix.pread(self._fd, _SIZE, 0).strip(b"\0 \n")
         if found.st_size > _SIZE or (start and not start.startswith(b"{")):
             raise ConfigError(
                 f"{self._path} holds something else, and was left as it is: name another budget"
@@ -298,7 +295,7 @@ def default_path(project: str) -> Path:
     refuse_without_locks()
     # Not $XDG_RUNTIME_DIR: a cron job has none, and would keep a budget of its own.  Not the
     # home directory: several machines may share it.
-    return _TEMPORARY / f"onehouse-tracker-{os.getuid()}" / f"{project}.budget"
+    return _TEMPORARY / f"onehouse-tracker-{posix.getuid()}" / f"{project}.budget"
 
 
 def refuse_without_locks() -> None:
@@ -329,7 +326,7 @@ def _make_private(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode):
         problem = "is no directory"
-    elif found.st_uid != os.getuid():
+    elif found.st_uid != posix.getuid():
         problem = "belongs to another user"
     elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         problem = "can be written to by others"
@@ -343,7 +340,7 @@ def _make_private(directory: Path) -> None:
 
 def _open(path: Path, mode: int) -> int:
     # Not through a link: the directory may be one where others can put something.
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | posix.O_CLOEXEC | posix.O_NOFOLLOW
     for _ in range(3):
         try:
             return os.open(path, flags)
@@ -351,7 +348,7 @@ def _open(path: Path, mode: int) -> int:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # somebody was faster
             fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
-            os.fchmod(fd, mode)  # whatever the umask
+            posix.fchmod(fd, mode)  # whatever the umask
             return fd
     raise FileNotFoundError(errno.ENOENT, "it disappears as soon as it is made", str(path))
 

@@ -10,10 +10,7 @@ import secrets
 import stat
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - not on every system
-    fcntl = None  # type: ignore[assignment]
+from onehouse_tracker._util.posix import fcntl, posix
 
 __all__ = ["holder_of", "replace_file"]
 
@@ -52,7 +49,7 @@ def replace_file(path: Path, fd: int, content: bytes) -> bool:
     Raises:
         OSError: It cannot be done; all is as it was.
     """
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(path.parent, os.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
         # Of all who are fed up at the same moment, one.
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,12 +65,12 @@ def replace_file(path: Path, fd: int, content: bytes) -> bool:
 
 def _write_and_rename(path: Path, content: bytes, like: os.stat_result) -> None:
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | posix.O_CLOEXEC, 0o600)
     try:
         os.write(fd, content)
         if os.fstat(fd).st_gid != like.st_gid:
-            os.fchown(fd, -1, like.st_gid)
-        os.fchmod(fd, stat.S_IMODE(like.st_mode))
+            posix.fchown(fd, -1, like.st_gid)
+        posix.fchmod(fd, stat.S_IMODE(like.st_mode))
         fresh.rename(path)
     except BaseException:
         with contextlib.suppress(OSError):

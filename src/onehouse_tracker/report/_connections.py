@@ -5,9 +5,13 @@ The connections to a live page: few enough to leave descriptors for the polls.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
+
+if sys.platform != "win32":
+    import resource
 
 __all__ = ["PageConnections", "most_connections"]
 
@@ -19,14 +23,11 @@ _SHARE: Final = 8
 
 def most_connections() -> int:
     """How many connections a page may have, in a process with so many descriptors as this one."""
-    try:
-        import resource  # noqa: PLC0415 - not on every system
-    except ImportError:  # pragma: no cover
-        return _MOST
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return _MOST
-    return max(_FEWEST, min(_MOST, descriptors // _SHARE))
+    if sys.platform != "win32":  # where sockets are no descriptors
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if descriptors != resource.RLIM_INFINITY:
+            return max(_FEWEST, min(_MOST, descriptors // _SHARE))
+    return _MOST
 
 
 class PageConnections:
