@@ -5,6 +5,7 @@ What contributors meet first: the hooks before a commit, and the form of a repor
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -29,3 +30,18 @@ def test_a_report_asks_for_what_doctor_prints() -> None:
 
     assert "onehouse-tracker doctor --output json" in form
     assert "Please leave out credentials" in form
+
+
+def test_no_folder_of_tests_is_left_out_by_its_name() -> None:
+    """
+    A bare name in `norecursedirs` leaves out every folder of that name, however deep.
+    """
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["pytest"]["ini_options"]["norecursedirs"]
+    paths = [pattern for pattern in patterns if "/" in pattern]
+    names = set(patterns) - set(paths)
+    files = [file.relative_to(ROOT) for file in (ROOT / "tests").rglob("test_*.py")]
+
+    assert all((ROOT / path).is_dir() for path in paths)
+    assert len(files) > 100
+    assert [file for file in files if not names.isdisjoint(file.parts)] == []
