@@ -141,8 +141,8 @@ $(LOWEST_READY): pyproject.toml constraints.txt $(READY)
 	@echo "installing into .venv-lowest ..."
 	@$(BIN)/uv venv -q --allow-existing --python $(PYTHON) .venv-lowest
 	@$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct \
-		-e '.[cli,otel,redis,report]'
-	@$(BIN)/uv pip install -q --python .venv-lowest -e '.[otel,test]' opentelemetry-sdk
+		-e '.[cli,otel,redis,report]' 'opentelemetry-sdk>=1.30'
+	@$(BIN)/uv pip install -q --python .venv-lowest -e '.[otel,test]'
 	@touch $@
 
 demo: $(READY)  ## Watch the tracker poll 150 simulated statements; needs no credentials

@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -132,13 +133,13 @@ def test_a_damaged_file_costs_one_warning(
 
 def _of_tomorrow(path: Path) -> None:
     History(path).read("p")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA user_version = 99")
 
 
 def _of_somebody_else(path: Path) -> None:
     path.parent.mkdir()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE accounts (name TEXT)")
 
 
@@ -196,7 +197,7 @@ def test_rows_that_make_no_sense_are_left_out(path: Path, row: tuple[object, ...
     A forecast from such numbers would break the order of all polls.
     """
     History(path).read("p")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("DROP TABLE runs")
         connection.execute(
             "CREATE TABLE runs (project, name, runs, mean, variance, last,"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["is_cancelled", "is_running"]
+__all__ = ["is_cancelled", "is_running", "running_loop"]
 
 
 def is_cancelled() -> bool:
@@ -21,8 +21,12 @@ def is_cancelled() -> bool:
 
 def is_running() -> bool:
     """Whether this runs on an event loop; a coroutine that is thrown away may not."""
+    return running_loop() is not None
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that this runs on, if there is one."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None

@@ -45,6 +45,7 @@ from onehouse_tracker._engine.open_tracker.validation import (
 from onehouse_tracker._engine.open_tracker.wait_events import announced
 from onehouse_tracker._engine.open_tracker.workers import Workers
 from onehouse_tracker._engine.waits import Wait
+from onehouse_tracker._util.cancelling import running_loop
 from onehouse_tracker._util.interruption import let_out
 from onehouse_tracker.errors import TrackerClosedError
 from onehouse_tracker.handles import Handle
@@ -234,7 +235,7 @@ class Session:
                 if self.closed
                 else "the tracker is not open: use `async with tracker:`"
             )
-        if self._loop is not _running_loop():
+        if self._loop is not running_loop():
             raise TrackerClosedError(
                 "the tracker is open on another event loop: a thread, such as that of a plain"
                 " on_result, reaches it with `loop.call_soon_threadsafe`"
@@ -384,17 +385,15 @@ def start_task(
 
 
 async def until_ended(*tasks: asyncio.Task[Any]) -> None:
-    """Wait until all have ended, whatever they raise.  Cancelling cancels them, and waits too."""
+    """Wait until all have ended and their callbacks ran; cancelling cancels them and waits too."""
+    have_ended = all(task.done() for task in tasks)
     await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks and have_ended:
+        # From Python 3.12 on, `gather` does not wait at all then, and the callbacks are still to
+        # come.  They come before this continues, even if it is cancelled now.
+        await asyncio.sleep(0)
 
 
 async def _warmed(warm_up: Callable[[], Awaitable[object]]) -> None:
     with suppress(Exception):  # whatever is wrong with the source, the polls say it better
         await warm_up()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
