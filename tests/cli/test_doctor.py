@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import trustme
 
-from onehouse_tracker.testing import faults
+from onehouse_tracker.onehouse.client import OnehouseClient
+from onehouse_tracker.testing import Kind, RunKind, SimulatedJobs, faults
 from onehouse_tracker.testing.faults import Fault
+from onehouse_tracker.testing.listings import SHAPES, Listing, ShapeName
 from onehouse_tracker.testing.server import SimulatorServer
 from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import Ended, run
@@ -228,3 +230,52 @@ async def test_tls_is_looked_at_by_itself(tmp_path: Path) -> None:
     assert odd["connection"]["state"] == "error"
     assert well["connection"]["found"].endswith(", TLSv1.3")
     assert well["connection"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_shapes_are_told_without_any_value(shape: ShapeName) -> None:
+    """
+    Keys and status words of both answers, whatever their shape, for a run that it finds itself.
+    """
+    jobs = SimulatedJobs(
+        kinds=[RunKind(queued=0, duration=1e6)], listing=Listing(shape=shape, history=2)
+    )
+    project = SimulatedProject(kinds=[Kind(label="", duration=0)], jobs=jobs)
+    async with SimulatorServer(project) as server:
+        variables = server.environment()
+        async with OnehouseClient.from_env(environ=variables) as client:
+            await client.submit("RUN JOB nightly_secret")
+            ended = await run("doctor", "--shapes", "nightly_secret", variables=variables)
+    (run_id,) = project.runs
+
+    assert ended.code == 0, ended.err
+    assert "SHOW RUNS IN JOB: the request ended SUCCEEDED" in ended.out
+    assert "DESCRIBE JOB_RUN: the request ended SUCCEEDED" in ended.out
+    assert (
+        "DESCRIBE JOB_RUN: describeJobRunApiResponse.sparkJobRun.status:"
+        " SPARK_JOB_RUN_STATUS_RUNNING (1)"
+    ) in ended.out
+    assert "SPARK_JOB_RUN_STATUS_COMPLETED" in ended.out
+    assert run_id not in ended.out
+    assert "nightly_secret" not in ended.out
+
+
+async def test_shapes_need_a_run() -> None:
+    """
+    Without a run in the listing DESCRIBE is left out; what does not succeed is an error.
+    """
+    async with SimulatorServer(SimulatedProject(kinds=[Kind(label="", duration=0)])) as server:
+        variables = server.environment()
+        none, unknown, alone, odd = await asyncio.gather(
+            run("doctor", "--shapes", "empty", variables=variables),
+            run("doctor", "--shapes", "empty", NOBODY, variables=variables),
+            run("doctor", NOBODY, variables=variables),
+            run("doctor", "--shapes", "a`b", variables=variables),
+        )
+
+    assert "skipped   DESCRIBE JOB_RUN: no run was found in the listing" in none.out
+    assert "what to do: give a run ID" in none.out
+    assert "error     DESCRIBE JOB_RUN: the request ended FAILED" in unknown.out
+    assert (none.code, unknown.code, alone.code, odd.code) == (1, 1, 2, 2)
+    assert "a run ID needs --shapes JOB" in alone.err
+    assert odd.out == ""

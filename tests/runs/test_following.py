@@ -296,6 +296,45 @@ def test_handle_can_be_awaited_left_and_looked_at() -> None:
     follow(project, scenario)
 
 
+def test_handle_is_used_like_a_future() -> None:
+    """
+    Callbacks get the handle itself, however it got done; there is no error if there is a result.
+    """
+
+    async def scenario(tracker: Tracker) -> list[str]:
+        said: list[str] = []
+        handle = await tracker.runs.submit("RUN JOB x")
+        left = await tracker.runs.submit("RUN JOB x")
+        handle.add_done_callback(lambda done: said.append(f"{done is handle} {done.exception()}"))
+        left.add_done_callback(lambda done: said.append(f"left {done.cancelled()}"))
+        with pytest.raises(asyncio.InvalidStateError):
+            handle.exception()
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            left.exception()
+        await handle
+        handle.add_done_callback(lambda done: said.append(str(done.result().outcome)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return said
+
+    said = follow(project_of(), scenario)
+    assert said == ["left True", "True None", "SUCCEEDED"]
+
+
+def test_handle_has_the_error_of_a_tracker_that_was_closed() -> None:
+    """
+    As an object of its own, each time.
+    """
+
+    async def scenario(tracker: Tracker) -> RunHandle:
+        return tracker.runs.track(JobRun("x", "run-1"))
+
+    handle = follow(project_of(), scenario)
+    assert isinstance(handle.exception(), TrackerClosedError)
+    assert handle.exception() is not handle.exception()
+
+
 async def _await(handle: RunHandle) -> RunResult:
     return await handle
 

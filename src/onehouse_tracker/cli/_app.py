@@ -251,19 +251,45 @@ def show_journal(
     app,
     "onehouse-tracker doctor",
     "onehouse-tracker doctor --profile staging --output json",
+    "onehouse-tracker doctor --shapes nightly",
     short_help="Find out why it does not work.",
     without=OF_FOLLOWING | OF_POLLING - {"profile"} | {"only"},
 )
-def doctor(*, settings: CommandSettings) -> None:
+def doctor(
+    context: typer.Context,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN_ID]", help="The run that --shapes describes."),
+    ] = None,
+    *,
+    job: Annotated[
+        str | None,
+        typer.Option(
+            "--shapes",
+            metavar="JOB",
+            help="Also ask for the runs of this job, and print which keys and status words the"
+            " answers have, and no other value.",
+        ),
+    ] = None,
+    settings: CommandSettings,
+) -> None:
     """
     Check credentials, file, name, connection and server, and say what to do.
 
     Shows where each credential comes from, and never a secret. Sends one request, for the
     status of an ID that cannot exist. Without a network it says what it could not check.
+
+    With --shapes it also submits SHOW RUNS IN JOB and DESCRIBE JOB_RUN, which only read. What
+    it prints then can be shown to others: every value is masked.
     """
+    if run_id is not None and job is None:
+        context.fail("a run ID needs --shapes JOB")
     from onehouse_tracker.cli import _doctor  # noqa: PLC0415 - loads the client
 
-    run(lambda terminal: _doctor.doctor(terminal, settings), quiet=settings.quiet)
+    run(
+        lambda terminal: _doctor.doctor(terminal, settings, job=job, run_id=run_id),
+        quiet=settings.quiet,
+    )
 
 
 @command(

@@ -18,6 +18,7 @@ from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._connectivity import Finding, State, network, request
 from onehouse_tracker.cli._output import Item
+from onehouse_tracker.cli._shapes import shapes
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import ConfigError
@@ -27,6 +28,7 @@ from onehouse_tracker.onehouse._credential_sources.fields import ALL_FIELDS, Fie
 from onehouse_tracker.onehouse._credential_sources.hidden import tell
 from onehouse_tracker.onehouse._credential_sources.profile import Profile
 from onehouse_tracker.onehouse.credentials import DEFAULT_BASE_URL, Credentials
+from onehouse_tracker.run_results import JobRun
 
 __all__ = ["doctor"]
 
@@ -36,19 +38,39 @@ _SHOWN = frozenset({"region", "base_url"})
 _LONG_ENOUGH = 12  # of which the last four characters give nothing away
 
 
-async def doctor(terminal: Terminal, settings: CommandSettings) -> ExitCode:
+async def doctor(
+    terminal: Terminal,
+    settings: CommandSettings,
+    *,
+    job: str | None = None,
+    run_id: str | None = None,
+) -> ExitCode:
     """
     Check everything that a poll needs, one step after the other, and say what to do.
 
-    One request is sent, for the status of an ID that cannot exist.
+    One request is sent, for the status of an ID that cannot exist; with a *job*, two statements
+    more: see `_shapes`.
+
+    Raises:
+        InvalidRequestError: *job* or *run_id* cannot be quoted in a statement.
     """
+    if job is not None:
+        JobRun(job, run_id or "x")
     writer = writer_of(terminal, settings.output, ("check", "state", "found", "advice"))
     errors: list[Finding] = []
     async for finding in _findings(settings.profile):
         if finding.state is State.ERROR:
             errors.append(finding)
         await writer.line(Item(asdict(finding), line=_line(finding)))
+    if job is not None and not errors:
+        async for finding in shapes(settings, job, run_id):
+            if finding.state is State.ERROR:
+                errors.append(finding)
+            await writer.line(Item(asdict(finding), line=_line(finding)))
     await writer.finish()
+    if any(finding.check in _STATEMENTS for finding in errors):
+        terminal.note("the credentials are good, but a statement did not succeed")
+        return ExitCode.NOT_OK
     if any(finding.check not in _REMOTE for finding in errors):
         terminal.note("correct the configuration first")
         return ExitCode.USAGE
@@ -63,6 +85,7 @@ def _line(finding: Finding) -> str:
     return f"{finding.state:<8}  {finding.check}: {clean(finding.found)}{advice}"
 
 
+_STATEMENTS = frozenset({"SHOW RUNS IN JOB", "DESCRIBE JOB_RUN"})
 _REMOTE = frozenset({"name", "connection", "request"})
 
 

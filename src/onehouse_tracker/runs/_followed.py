@@ -239,12 +239,16 @@ class RunWait(Changing):
 
     def raise_error(self) -> None:
         """Raise the error that ended this wait, as an object of the caller's own."""
-        error = self.error
-        if error is None:
-            return
-        if not isinstance(error, TrackerError):
+        if (error := self.own_error()) is not None:
             raise error
+
+    def own_error(self) -> BaseException | None:
+        """The error that ended this wait, as an object of the caller's own; `None` if none."""
+        error = self.error
+        if not isinstance(error, TrackerError):
+            return error
         own = copy.copy(error)
+        own.__cause__ = error.__cause__
         if isinstance(own, ProjectError):
             own.results = None
             own.pending = tuple(
@@ -252,7 +256,7 @@ class RunWait(Changing):
                 for _, followed in self.open_members()
                 if (run_id := followed.request_id if followed.run is None else followed.run.run_id)
             )
-        raise own from error.__cause__
+        return own
 
 
 def run_followed(followed: Followed, run: Run, now: float) -> events.RunFollowed:

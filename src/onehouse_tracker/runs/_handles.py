@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from contextvars import Context, copy_context
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
@@ -106,14 +107,41 @@ class RunHandle:
 
             TrackerError: What awaiting would raise.
         """
+        if (error := self.exception()) is not None:
+            raise error
+        if self._told is not None:
+            self._told(self._wait.keys)
+        return self._wait.results()[0]
+
+    def exception(self) -> BaseException | None:
+        """
+        Why there is no result, without waiting; `None` if there is one, whatever it says.
+
+        Raises:
+            asyncio.InvalidStateError: It has not ended.
+
+            asyncio.CancelledError: `cancel` was called first.
+        """
         if not self._wait.over:
             raise asyncio.InvalidStateError(f"run {self.run_id or '-'} has not ended")
         if self.cancelled():
             raise self._cancelled()
-        self._wait.raise_error()
-        if self._told is not None:
-            self._told(self._wait.keys)
-        return self._wait.results()[0]
+        return self._wait.own_error()
+
+    def add_done_callback(
+        self, callback: Callable[[RunHandle], object], *, context: Context | None = None
+    ) -> None:
+        """
+        Call *callback* with this handle when it is done; soon, if it is done already.
+
+        It is called on the event loop, in *context* or a copy of the current one, and must not
+        block.  What it raises goes to the event loop's exception handler.
+        """
+        context = copy_context() if context is None else context
+        if self._wait.over:
+            asyncio.get_running_loop().call_soon(callback, self, context=context)
+        else:
+            self._wait.change().add_done_callback(lambda _: callback(self), context=context)
 
     def cancelled(self) -> bool:
         """Whether `cancel` was called before the run ended."""
