@@ -271,7 +271,7 @@ def report(done: Mapping[NightTask, Sequence[float]]) -> dict[str, Any]:
             ("mean", mean / plain_mean, case.mean),
             ("p99", p99 / plain_p99, case.p99),
         ):
-            if share > limit:
+            if round(share, 2) > limit:
                 missed.append(f"{name}: the {what} is {share:.2f} of without, not {limit:.2f}")
     return {"nights": rows, "missed": missed}
 

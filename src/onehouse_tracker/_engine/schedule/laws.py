@@ -27,7 +27,7 @@ OUTLIER_SPREAD = 1.2
 """Runs that have nothing to do with earlier ones, and how far they lie around them."""
 
 FORGETTING = 0.998
-HEAD_START = 2.0
+HEAD_START = 1.0
 MOST_EVIDENCE = 3.0
 """How the two forecasts compete: see `Laws.learn`."""
 
