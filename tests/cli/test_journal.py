@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from onehouse_tracker.journal import Intended, SqliteJournal
+from onehouse_tracker.journal import Intended, RunEntry, SqliteJournal
 from onehouse_tracker.models import ApiStatus
+from onehouse_tracker.run_results import RunOutcome
 from onehouse_tracker.testing.server import SimulatorServer
 from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import end, line, run, start
@@ -222,3 +224,61 @@ async def test_submissions_are_written_down(path: Path) -> None:
     request_id = submitted.out.split()[0]
     assert resumed.out.splitlines()[1].split()[0] == request_id
     assert state(path) == {request_id: "acknowledged"}
+
+
+async def test_runs_are_shown_and_are_never_taken_for_finished(path: Path) -> None:
+    """
+    `journal` lists runs with their outcomes; `resume` says how to go on with what still runs.
+    """
+    journal = opened(path)
+    ends = {"good": RunOutcome.SUCCEEDED, "bad": RunOutcome.FAILED, "long": None}
+    journal.write(
+        [
+            RunEntry(
+                key=job, kind="job run", job=job, run_id=f"run-{job}", outcome=outcome, at=NOON
+            )
+            for job, outcome in ends.items()
+        ]
+    )
+    journal.close()
+    async with SimulatorServer(SimulatedProject()) as server:
+        shown, lines, resumed = await asyncio.gather(
+            run("journal", str(path), variables={}),
+            run("journal", str(path), "-o", "jsonl", "--only", "failed", variables={}),
+            run("resume", "--journal", str(path), *FAST, variables=server.environment()),
+        )
+
+    table = {row.split()[0]: row.split()[1:3] for row in shown.out.splitlines()}
+    assert table["run-good"] == ["good", "SUCCEEDED"]
+    assert table["run-bad"] == ["bad", "FAILED"]
+    assert table["run-long"] == ["long", "PENDING"]
+    assert "runs: 1 succeeded, 1 failed, 1 still open" in shown.err
+    assert shown.code == 1
+    (failed,) = map(json.loads, lines.out.splitlines())
+    assert (failed["kind"], failed["job"], failed["ok"]) == ("run", "bad", False)
+    assert failed["state"] == "recorded"
+    assert resumed.code == 1
+    assert "1 still running" in resumed.err
+    assert "--job long run-long" in resumed.err
+    assert "of unknown run" not in resumed.err
+
+
+async def test_resume_says_how_to_go_on_with_statements_that_were_not_sent(path: Path) -> None:
+    """
+    Only the command of the first time knows their text.
+    """
+    journal = opened(path)
+    journal.write([RunEntry(key="k", kind="job run", job="x", statement="RUN JOB x", at=NOON)])
+    journal.close()
+    async with SimulatorServer(SimulatedProject()) as server:
+        resumed = await run(
+            "resume", "--journal", str(path), *FAST, variables=server.environment()
+        )
+    shown = await run("journal", str(path), "-o", "json", variables={})
+
+    assert resumed.code == 1
+    assert "1 of unknown run" in resumed.err
+    assert "--resume" in resumed.err
+    (only,) = json.loads(shown.out)
+    assert (only["state"], only["job"], only["outcome"]) == ("planned", "x", None)
+    assert shown.code == 0

@@ -5,14 +5,15 @@ Journals from the shell: go on with one, and look into one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from onehouse_tracker._util.times import iso
 from onehouse_tracker.cli._codes import CommandError, ExitCode, code_of_results, most_serious
 from onehouse_tracker.cli._command_settings import CommandSettings
-from onehouse_tracker.cli._options import Only
+from onehouse_tracker.cli._options import Only, Output
 from onehouse_tracker.cli._output import (
+    PENDING,
     RESULT_COLUMNS,
     Item,
     place_of,
@@ -20,13 +21,15 @@ from onehouse_tracker.cli._output import (
     result_row,
     summary,
 )
+from onehouse_tracker.cli._run_output import RUN_COLUMNS, RUN_TABLE, how_to_follow
 from onehouse_tracker.cli._state import CommandState
-from onehouse_tracker.cli._terminal import Terminal
+from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow
 from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import JournalError
-from onehouse_tracker.journal import JournalReader, JournalRequest, JournalStatement
+from onehouse_tracker.journal import JournalReader, JournalRequest, JournalRun, JournalStatement
 from onehouse_tracker.models import Outcome
+from onehouse_tracker.run_results import JobRun
 
 __all__ = ["resume", "show"]
 
@@ -50,8 +53,23 @@ async def resume(terminal: Terminal, settings: CommandSettings, path: str) -> Ex
         if item.state != "acknowledged":
             state.join(item.request)
     state.complete = True
+    runs = [run for run in _read(JournalReader(path).runs()) if run.outcome is None]
+    code = await follow(terminal, settings, state, lambda _: None)
+    for line in _what_to_run(runs, settings):
+        terminal.say(line)
 
-    return await follow(terminal, settings, state, lambda _: None)
+    return most_serious([code, ExitCode.NOT_OK]) if runs else code
+
+
+def _what_to_run(runs: Sequence[JournalRun], settings: CommandSettings) -> Iterator[str]:
+    """How to go on with runs, for which this command is too simple: it follows requests."""
+    known = [JobRun(run.job, run.run_id) for run in runs if run.job and run.run_id]
+    yield from how_to_follow(known, settings, journal=False)
+    if len(known) < len(runs):
+        yield (
+            f"{len(runs) - len(known)} of unknown run, not sent yet or without a run ID: give the"
+            " 'run' command of the first time once more, with --resume"
+        )
 
 
 async def show(terminal: Terminal, settings: CommandSettings, path: str) -> ExitCode:
@@ -78,10 +96,24 @@ async def show(terminal: Terminal, settings: CommandSettings, path: str) -> Exit
         if statement.fate_unknown:
             unknown.append(_unknown(statement))
             codes.add(ExitCode.NOT_OK)
+    runs = list(_read(reader.runs()))
+    run_outcomes = Counter(run.outcome for run in runs if run.outcome is not None)
+    codes.update(ExitCode.OK if outcome.ok else ExitCode.NOT_OK for outcome in run_outcomes)
+    if settings.output is not Output.TEXT:
+        for run in runs:
+            await writer.line(_run_item(run))
     await writer.finish()
+    if settings.output is Output.TEXT:
+        table = writer_of(terminal, settings.output, RUN_COLUMNS, RUN_TABLE, settings.only)
+        for run in runs:
+            await table.line(_run_item(run))
+        await table.finish()
     for line in unknown:
         terminal.say(line)
     terminal.note(summary(outcomes, states["pending"]))
+    if runs:
+        open_ones = len(runs) - run_outcomes.total()
+        terminal.note(f"runs: {summary(run_outcomes, open_ones)}")
     if states["recorded"]:
         terminal.note(f"{states['recorded']} not delivered yet: 'resume' does that")
     if unknown:
@@ -111,6 +143,39 @@ def _statement_item(statement: JournalStatement) -> Item:
     if statement.state == "accepted":
         place = None  # its request tells more
     return Item(_statement_data(statement), in_csv=False, place=place)
+
+
+def _run_item(run: JournalRun) -> Item:
+    row = {
+        "RUN": clean(run.run_id or "-"),
+        "JOB OR STATEMENT": clean(run.job or f"SHA-256 {(run.sha256 or '')[:12]}..."),
+        "OUTCOME": str(run.outcome or PENDING),
+        "LABEL": clean(run.label or ""),
+        "REQUEST": clean(run.request_id or ""),
+        "REASON": clean(run.reason or ""),
+    }
+    place = Only.UNFINISHED if run.outcome is None else place_of(run.outcome)
+    return Item(_run_data(run), row, in_csv=False, place=place)
+
+
+def _run_data(run: JournalRun) -> dict[str, Any]:
+    return {
+        "kind": "run",
+        "state": run.stage,
+        "request_id": run.request_id,
+        "job": run.job,
+        "run_id": run.run_id,
+        "label": run.label,
+        "outcome": None if run.outcome is None else str(run.outcome),
+        "ok": None if run.outcome is None else run.outcome.ok,
+        "status": run.status,
+        "reason": run.reason,
+        "sha256": run.sha256,
+        "started_at": iso(run.started_at),
+        "added_at": iso(run.added_at),
+        "recorded_at": iso(run.recorded_at),
+        "acknowledged_at": iso(run.acknowledged_at),
+    }
 
 
 def _request_data(item: JournalRequest) -> dict[str, Any]:

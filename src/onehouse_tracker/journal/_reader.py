@@ -23,6 +23,7 @@ from onehouse_tracker.journal._errors import (
     translated,
     unreadable,
 )
+from onehouse_tracker.journal._runs import ALL_RUNS, JournalRun, run_of
 from onehouse_tracker.journal._schema import VERSION, is_as_made, migrate, version_of
 from onehouse_tracker.journal._values import optional_moment_of
 from onehouse_tracker.models import Request, Result
@@ -157,6 +158,15 @@ class JournalReader:
             " FROM statements WHERE number > ? ORDER BY number LIMIT ?"
         )
         return self._read(query, _statement)
+
+    def runs(self) -> Iterator[JournalRun]:
+        """
+        Every run, and every statement that was to start one, in the order of adding.
+
+        Raises:
+            JournalError: There is no such file, or it cannot be read.
+        """
+        return self._read(ALL_RUNS, run_of)
 
     def writer(self) -> str | None:
         """

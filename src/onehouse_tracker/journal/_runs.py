@@ -24,6 +24,7 @@ from onehouse_tracker.journal._values import (
 from onehouse_tracker.run_results import RunOutcome
 
 __all__ = [
+    "ALL_RUNS",
     "TABLE",
     "JournalRun",
     "RunEntries",
@@ -32,6 +33,7 @@ __all__ = [
     "RunsJournal",
     "batch_of_runs",
     "open_runs",
+    "run_of",
     "sha256_of",
     "write_runs",
 ]
@@ -153,6 +155,15 @@ class JournalRun(NamedTuple):
             and self.state in {None, "unsent"}
         )
 
+    @property
+    def stage(self) -> str:
+        """``planned``, ``starting``, ``running``, then ``recorded``, then ``acknowledged``."""
+        if self.outcome is not None:
+            return "recorded" if self.acknowledged_at is None else "acknowledged"
+        if self.run_id is not None:
+            return "running"
+        return "planned" if self.never_sent else "starting"
+
 
 @runtime_checkable
 class RunsJournal(Protocol):
@@ -239,6 +250,9 @@ FROM runs LEFT JOIN statements ON statements.key = runs.statement_key
 _OPEN = (
     f"{_COLUMNS} WHERE acknowledged_at IS NULL AND runs.number > ? ORDER BY runs.number LIMIT ?"
 )
+ALL_RUNS = f"{_COLUMNS} WHERE runs.number > ? ORDER BY runs.number LIMIT ?"
+"""Every run, a piece at a time: takes the number before the first, and how many."""
+
 _BATCH = f"{_COLUMNS} WHERE batch = ? ORDER BY position"
 _LAST_BATCH = """
 SELECT batch FROM runs WHERE substr(batch, 1, 64) = ? ORDER BY number DESC LIMIT 1
@@ -255,7 +269,7 @@ def open_runs(connection: sqlite3.Connection, after: int, limit: int) -> list[Jo
 
         sqlite3.Error: It cannot be read.
     """
-    return [_run(row) for row in connection.execute(_OPEN, (after, limit))]
+    return [run_of(row) for row in connection.execute(_OPEN, (after, limit))]
 
 
 def batch_of_runs(connection: sqlite3.Connection, batch: str) -> list[JournalRun]:
@@ -270,10 +284,16 @@ def batch_of_runs(connection: sqlite3.Connection, batch: str) -> list[JournalRun
     last = connection.execute(_LAST_BATCH, (batch,)).fetchone()
     if last is None:
         return []
-    return [_run(row) for row in connection.execute(_BATCH, last)]
+    return [run_of(row) for row in connection.execute(_BATCH, last)]
 
 
-def _run(row: tuple[Any, ...]) -> JournalRun:
+def run_of(row: tuple[Any, ...]) -> JournalRun:
+    """
+    What a row of one of these queries says.
+
+    Raises:
+        ValueError: Somebody else wrote it.
+    """
     (number, key, batch, position, kind, job, label, sha256, run_id, started_at, added_at) = row[
         :11
     ]
