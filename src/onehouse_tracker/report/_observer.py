@@ -43,8 +43,8 @@ class ReportObserver:
 
     An event costs a few dictionary operations, whatever was recorded before.  Of a tracker
     that runs forever, it keeps the requests that are followed and the last that ended, those
-    that ended badly longest; the others are counted.  It keeps request IDs, labels, and the
-    reasons that the server gave, but no statement and no response.
+    that ended badly longest; the others are counted.  It keeps request IDs, labels, the
+    reasons that the server gave and the runs that are followed, but no statement and no response.
 
     Args:
         limit: Requests per second that the tracker may send, for the chart of the budget;
@@ -106,6 +106,8 @@ class ReportObserver:
             events.OutageBegan: self._outage_began,
             events.OutageEnded: self._outage_ended,
             events.ProjectFailed: self._fail,
+            events.RunFollowed: self._run_followed,
+            events.RunEnded: self._run_ended,
         }
 
     def __repr__(self) -> str:
@@ -280,6 +282,21 @@ class ReportObserver:
         row.conclude(event)
         row.ended = self._at(event.at)
         self._over(row)
+
+    def _run_followed(self, event: events.RunFollowed) -> None:
+        self._say_of_run(event.request_id, f"started run {event.run_id}, which is followed")
+
+    def _run_ended(self, event: events.RunEnded) -> None:
+        if event.run_id is not None:
+            why = f": {event.reason}" if event.reason else ""
+            self._say_of_run(event.request_id, f"run {event.run_id} ended {event.outcome}{why}")
+
+    def _say_of_run(self, request_id: str | None, what: str) -> None:
+        """The success of the request that started a run is not that of the run."""
+        row = self._rows.get(request_id or "")
+        if row is not None:
+            row.reason = what
+            self._touch(row)
 
     def _drop(self, event: events.RequestDropped) -> None:
         row = self._rows.get(event.request_id)

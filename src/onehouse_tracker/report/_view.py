@@ -5,6 +5,7 @@ What a page shows, as plain data: the one form in which recordings, journals and
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ class Row:
         """Take over what is known of a request whose outcome is known."""
         self.state = str(known.outcome)
         self.reason = told(known.reason or None, self.state)
+        if self.ok and self.reason is None and _STARTS_RUN.match(self.label or ""):
+            self.reason = _ONLY_STARTED
         self.polls = self.earlier_polls + known.polls
         for name in _OF_RESULTS:
             setattr(self, name, getattr(known, name))
@@ -270,6 +273,10 @@ def totals(view: View) -> Counter[str]:
 def visible(text: str | None) -> str | None:
     """What others wrote, without what turns the text around it or cannot be seen."""
     return None if text is None else printable(text)
+
+
+_STARTS_RUN = re.compile(r"(?:CREATE AND )?RUN JOB\b", re.IGNORECASE)
+_ONLY_STARTED = "only started a run, see: onehouse-tracker runs --help"
 
 
 def told(reason: str | None, state: str) -> str | None:
