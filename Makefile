@@ -38,7 +38,7 @@ export ONE_IN
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install test test-js test-all test-long test-tenth worlds demo bench lint lint-js format types types-pyright \
-	imports cover check bench-isolation \
+	imports cover cover-newest check bench-isolation \
 	docs dist test-pythons test-newest install-newest test-lowest install-lowest test-vendor test-vendor-sdk test-vendor-airflow fuzz install-fuzz \
 	install-vendor-sdk install-vendor-airflow \
 	test-airflow test-airflow-triggerer install-airflow3 install-airflow2 constraints clean
@@ -185,12 +185,16 @@ imports: $(READY)  ## Check that imports point down only
 UNMEASURED := tests/browser tests/docs tests/benchmarks tests/test_soak.py tests/test_kill_rounds.py \
 	tests/engine/test_isolated_worlds.py tests/cli/test_readings.py
 
+COVERAGE := $(BIN)/coverage
 cover: $(READY)  ## Run most tests, measure coverage and require its minimum
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q $(UNMEASURED:%=--ignore=%)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage html --quiet --directory build/coverage --fail-under 0
-	@$(BIN)/coverage report
+	@$(COVERAGE) run -m pytest -q $(UNMEASURED:%=--ignore=%)
+	@$(COVERAGE) combine --quiet
+	@$(COVERAGE) html --quiet --directory build/coverage --fail-under 0
+	@$(COVERAGE) report
+
+cover-newest: $(NEWEST_READY)  ## The same on the newest Python, with the newest packages
+	@$(MAKE) -s cover COVERAGE=.venv-newest/bin/coverage
 
 test-tenth: $(READY)  ## A tenth of `make test-long`, beside the worlds
 	@SOAK_IDS=10000 ISOLATED_WORLDS=100 $(MAKE) -s test \
