@@ -5,6 +5,7 @@ Runs for code that blocks: the same ends, the same errors, and nothing left behi
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,26 @@ def test_the_functions_share_the_tracker_of_requests(settings: dict[str, Any]) -
     assert len(_shared_tracker._trackers) == 1
     with pytest.raises(InvalidRequestError):
         sync.runs.execute_all(["RUN JOB ''"], **settings)
+
+
+def test_other_settings_close_no_tracker_that_still_follows_a_run(
+    settings: dict[str, Any],
+) -> None:
+    """
+    The request of the run has long ended; only its handle is left.
+    """
+    handle = sync.runs.submit("RUN JOB long", **settings)
+    while handle.run_id is None:
+        time.sleep(0.01)
+    (first,) = _shared_tracker._trackers.values()
+    with pytest.warns(UserWarning, match="two local limiters"):
+        sync.wait_all([], **(settings | {"limit": 3.0}))
+
+    assert not first.tracker.closed
+    assert not handle.done()
+    handle.cancel()
+    sync.wait_all([], **(settings | {"limit": 4.0}))
+    assert first.tracker.closed
 
 
 async def test_each_tracker_of_a_pool_follows_runs(simulator: RunningSimulator) -> None:

@@ -109,8 +109,8 @@ class Book:
 
     @property
     def running(self) -> int:
-        """How many runs are followed."""
-        return len(self._running)
+        """How many runs are followed, are being started, or wait for the disk."""
+        return len(self._running) + len(self._starting) + len(self._writing)
 
     @property
     def closed(self) -> bool:

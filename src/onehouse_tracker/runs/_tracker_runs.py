@@ -68,7 +68,12 @@ class Runs:
         self._kinds: list[WorkKind] = []
 
     def __repr__(self) -> str:
-        return f"<Runs: {0 if self._book is None else self._book.running} followed>"
+        return f"<Runs: {self.followed} followed>"
+
+    @property
+    def followed(self) -> int:
+        """How many runs are followed now, those that are being started included."""
+        return 0 if self._book is None else self._book.running
 
     @property
     def not_run_grace(self) -> float:

@@ -43,6 +43,11 @@ class Runs:
         return f"<sync {repr(self._inner).removeprefix('<')}"
 
     @property
+    def followed(self) -> int:
+        """How many runs are followed now, those that are being started included."""
+        return self._inner.followed
+
+    @property
     def not_run_grace(self) -> float:
         """Seconds during which the word NOT_RUN means "not yet"; 1,800 unless you set it."""
         return self._inner.not_run_grace

@@ -214,7 +214,8 @@ def _close_idle(project_key: str) -> None:
         if key[0].project_key != project_key:
             continue
         if not shared.tracker.closed:
-            if shared.users or shared.tracker.stats().pending:
+            tracker = shared.tracker
+            if shared.users or tracker.stats().pending or tracker.runs.followed:
                 continue
             shared.tracker.close()
         del _trackers[key]
