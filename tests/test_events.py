@@ -45,6 +45,9 @@ EXAMPLES: list[events.Event] = [
         error=None,
     ),
     events.RunFollowed(at=1.0, job="nightly", run_id="run-1", request_id="r-1", label=None),
+    events.RunDropped(
+        at=1.0, job="nightly", run_id="run-1", request_id=None, label=None, timed_out=True
+    ),
     events.RunEnded(
         at=1.0,
         job="nightly",

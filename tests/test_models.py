@@ -321,6 +321,34 @@ def test_the_reason_is_the_best_we_know(result: Result, reason: str) -> None:
     assert result.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("response", "run_id"),
+    [
+        ({"runJobApiResponse": {"jobRunId": "run-1"}}, "run-1"),
+        ({"createAndRunJobApiResponse": {"jobRunId": "run-1"}}, "run-1"),
+        ({"runJobApiResponse": {"jobRunId": ""}}, None),
+        ({"runJobApiResponse": {"jobRunId": 7}}, None),
+        ({"runJobApiResponse": "run-1"}, None),
+        ({"jobRunId": "run-1"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_success_of_what_started_a_run_says_no_more_than_that(
+    response: dict[str, Any] | None, run_id: str | None
+) -> None:
+    """
+    The run may fail hours later: whoever shows the result must be able to say so.
+    """
+    result = Result(request_id="r", outcome=Outcome.SUCCEEDED, response=response)
+    failed = replace(result, outcome=Outcome.FAILED)
+
+    assert result.started_run == run_id
+    assert result.reason == ("" if run_id is None else f"started run {run_id}")
+    assert failed.started_run is None
+    assert "started" not in failed.reason
+
+
 def test_a_result_as_plain_data() -> None:
     """
     It must go into JSON as it is, and the keys are a promise to scripts.

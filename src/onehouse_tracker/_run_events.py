@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from onehouse_tracker._event import Event
 from onehouse_tracker.run_results import RunOutcome
 
-__all__ = ["CheckEnded", "RunEnded", "RunFollowed"]
+__all__ = ["CheckEnded", "RunDropped", "RunEnded", "RunFollowed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,18 @@ class RunEnded(Event):
     checks: int
     waited: float
     delay_bound: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDropped(Event):
+    """A run that has not ended is not checked any more: nobody waits for it."""
+
+    job: str
+    run_id: str
+    request_id: str | None
+    label: str | None
+    timed_out: bool
+    """Whether the last who waited did so until a deadline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

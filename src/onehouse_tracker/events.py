@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from onehouse_tracker._event import Event
-from onehouse_tracker._run_events import CheckEnded, RunEnded, RunFollowed
+from onehouse_tracker._run_events import CheckEnded, RunDropped, RunEnded, RunFollowed
 from onehouse_tracker.models import Outcome
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "RequestEnded",
     "RequestJoined",
     "RequestOverdue",
+    "RunDropped",
     "RunEnded",
     "RunFollowed",
     "SelectiveObserver",
@@ -92,7 +93,7 @@ class RequestEnded(Event):
     outcome: Outcome
     reason: str | None
     """What the server or the network said about it, in one line; `None` where it is ok or
-    nobody said anything."""
+    nobody said anything.  Of a request that started a run: that it did no more than that."""
 
     polls: int
     waited: float

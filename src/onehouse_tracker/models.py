@@ -249,10 +249,19 @@ class Result:
         return self.outcome is Outcome.PARTIALLY_SUCCEEDED
 
     @property
+    def started_run(self) -> str | None:
+        """The ID of the run that it started: SUCCEEDED says no more than that."""
+        return _run_id_in(_response.peek(self)) if self.ok else None
+
+    @property
     def reason(self) -> str:
-        """Why it is not ok, for people, in one short line; empty where it is ok or nobody said."""
+        """
+        Why it is not ok, for people, in one short line; empty where it is ok or nobody said.
+
+        Of a request that started a run: that it did no more than that.
+        """
         if self.ok:
-            return ""
+            return f"started run {one_line(run_id)}" if (run_id := self.started_run) else ""
         if self.error is not None:
             status = self.error.http_status
             return self.error.reason or ("" if status is None else f"HTTP {status}")
@@ -294,6 +303,25 @@ def own_copy(result: Result) -> Result:
 def relabelled(result: Result, label: str | None) -> Result:
     """*result* under another label, to take its place: nobody may keep both."""
     return replace(result, label=label, response=_response.moved(result))
+
+
+RUN_ID_AT: Final = (
+    ("runJobApiResponse", "jobRunId"),
+    ("createAndRunJobApiResponse", "jobRunId"),
+)
+"""Where the ID of a started run is [vendor's client]; the second is inferred from the first."""
+
+
+def _run_id_in(response: Mapping[str, Any] | None) -> str | None:
+    for outer, inner in RUN_ID_AT:
+        try:
+            part = None if response is None else response.get(outer)
+            value = part.get(inner) if isinstance(part, Mapping) else None
+        except Exception:  # noqa: BLE001 - a source of the user's own may answer with any mapping
+            return None
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 def _reason_in(response: Mapping[str, Any] | None) -> str:

@@ -214,7 +214,7 @@ class RunResult:
             return ""
         if self.error:
             return self.error
-        if self.request is not None and self.request.reason:
+        if self.request is not None and not self.request.ok and self.request.reason:
             return self.request.reason
         return self.status or ""
 

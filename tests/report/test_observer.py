@@ -15,7 +15,6 @@ from onehouse_tracker import ConfigError, Outcome, Tracker, TransportError, even
 from onehouse_tracker.report import ReportObserver, View
 from onehouse_tracker.report._series import Series
 from onehouse_tracker.report._view import named_rows
-from onehouse_tracker.run_results import RunOutcome
 from onehouse_tracker.testing import After, ScriptedSource
 from onehouse_tracker.testing.scripted import hang
 from tests.report.batches import NOON, batch
@@ -101,8 +100,11 @@ def test_a_request_is_told_from_joining_to_its_end() -> None:
             "first": 0.5,
             "ended": 5.0,
             "state": "FAILED",
+            "job": None,
+            "run_id": None,
             "reason": "no cluster",
             "polls": 3,
+            "checks": None,
             "waited": 5.0,
             "expected": None,
             "expected_low": None,
@@ -149,8 +151,11 @@ def test_what_is_let_go_has_ended_without_an_outcome(*, timed_out: bool, state: 
         "first": None,
         "ended": 4.0,
         "state": state,
+        "job": None,
+        "run_id": None,
         "reason": "HTTP 503",
         "polls": 0,
+        "checks": None,
         "waited": 4.0,
         "expected": None,
         "expected_low": None,
@@ -185,8 +190,11 @@ def test_a_request_that_is_followed_again_goes_on_in_its_row() -> None:
         "first": 0.5,
         "ended": None,
         "state": "PENDING",
+        "job": None,
+        "run_id": None,
         "reason": "TransportError",
         "polls": 2,
+        "checks": None,
         "waited": None,
         "expected": None,
         "expected_low": None,
@@ -548,49 +556,3 @@ def test_its_repr_says_how_much_it_holds() -> None:
     For a notebook.
     """
     assert re.fullmatch(r"<ReportObserver of 2 requests>", repr(recorded([joined(1), joined(2)])))
-
-
-def test_request_that_started_a_run_says_how_the_run_ended() -> None:
-    """
-    SUCCEEDED of the request is true when the run fails: the row must not leave it at that.
-    """
-    run_1: dict[str, Any] = {"job": "x", "run_id": "run-1", "request_id": "r-1", "label": None}
-    began = [joined(1), ended(1, 103.0), events.RunFollowed(at=103.0, **run_1)]
-    over = events.RunEnded(
-        at=160.0,
-        **run_1,
-        outcome=RunOutcome.FAILED,
-        reason="SPARK_JOB_RUN_STATUS_FAILED",
-        checks=9,
-        waited=60.0,
-        delay_bound=1.0,
-    )
-    (followed,) = named_rows(recorded(began).view())
-    (row,) = named_rows(recorded([*began, over]).view())
-
-    assert (followed["state"], followed["reason"]) == (
-        "SUCCEEDED",
-        "started run run-1, which is followed",
-    )
-    assert row["reason"] == "run run-1 ended FAILED: SPARK_JOB_RUN_STATUS_FAILED"
-
-
-@pytest.mark.parametrize(
-    ("label", "outcome", "told"),
-    [
-        ("RUN JOB", Outcome.SUCCEEDED, True),
-        ("create and run job", Outcome.SUCCEEDED, True),
-        ("RUN JOBS", Outcome.SUCCEEDED, False),
-        ("SHOW", Outcome.SUCCEEDED, False),
-        ("RUN JOB", Outcome.UNREACHABLE, False),
-    ],
-)
-def test_request_whose_run_nobody_follows_says_that_it_only_started_one(
-    label: str, outcome: Outcome, *, told: bool
-) -> None:
-    """
-    As far as its label tells: a recording sees no statements.
-    """
-    (row,) = named_rows(recorded([joined(1, label=label), ended(1, 103.0, outcome)]).view())
-
-    assert (row["reason"] is not None and "only started a run" in row["reason"]) is told

@@ -25,6 +25,7 @@ from onehouse_tracker import (
     Request,
     Result,
     Results,
+    RunOutcome,
     SqliteJournal,
     Tracker,
     report,
@@ -373,7 +374,7 @@ def test_a_page_is_told_what_its_rows_and_states_mean() -> None:
 
     for view in (empty, whole):
         assert {state["name"]: state["kind"] for state in view["states"]} == {
-            **{str(outcome): "ok" if outcome.ok else "not ok" for outcome in Outcome},
+            **{str(each): "ok" if each.ok else "not ok" for each in (*Outcome, *RunOutcome)},
             "OPEN": "open",
             "PENDING": "pending",
         }
@@ -381,8 +382,11 @@ def test_a_page_is_told_what_its_rows_and_states_mean() -> None:
             "Request",
             "Label",
             "Outcome",
+            "Job",
+            "Run",
             "Reason",
             "Polls",
+            "Checks",
             "Waited",
             "Time left",
             "Usually takes",

@@ -9,10 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from onehouse_tracker.cli._options import Only
 from onehouse_tracker.cli._terminal import clean
-from onehouse_tracker.models import Outcome, Request, Result, response_of
+from onehouse_tracker.models import Outcome, Request, Result
 from onehouse_tracker.observers._progress import Counts, duration, in_order
 from onehouse_tracker.run_results import RunOutcome
-from onehouse_tracker.runs._kinds import JOB_RUNS, value_at
 
 __all__ = [
     "PENDING",
@@ -28,7 +27,6 @@ __all__ = [
     "request_row",
     "result_item",
     "result_row",
-    "started_run",
     "summary",
 ]
 
@@ -80,17 +78,9 @@ def place_of(outcome: Outcome | RunOutcome) -> Only:
     return Only.SUCCEEDED if outcome.ok else Only.FAILED
 
 
-def started_run(result: Result) -> str | None:
-    """The ID of the run that a request has started: its success is not the success of the run."""
-    response = response_of(result) if result.ok else None
-    if response is None:
-        return None
-    return next(filter(None, (value_at(response, path) for path in JOB_RUNS.identity_at)), None)
-
-
 def only_started(results: Iterable[Result]) -> str | None:
     """What has to be said where requests succeeded that only started runs, for people."""
-    count = sum(started_run(result) is not None for result in results)
+    count = sum(result.started_run is not None for result in results)
     if not count:
         return None
     return (
@@ -101,8 +91,6 @@ def only_started(results: Iterable[Result]) -> str | None:
 
 def _reason(result: Result) -> str:
     """The reason, where it says more than the outcome does."""
-    if (run_id := started_run(result)) is not None:
-        return f"started run {clean(run_id)}"
     if result.error is None and result.reason == result.status:
         word = result.reason.removeprefix("API_OPERATION_STATUS_")
         return "" if word == result.outcome else clean(word)

@@ -101,13 +101,15 @@ class ReportObserver:
             events.RequestOverdue: self._overdue,
             events.RequestEnded: self._end,
             events.RequestDropped: self._drop,
+            events.RunFollowed: self._run_followed,
+            events.CheckEnded: self._check,
+            events.RunEnded: self._run_ended,
+            events.RunDropped: self._run_dropped,
             events.StatementSubmitted: self._submit,
             events.BudgetRefused: self._refuse,
             events.OutageBegan: self._outage_began,
             events.OutageEnded: self._outage_ended,
             events.ProjectFailed: self._fail,
-            events.RunFollowed: self._run_followed,
-            events.RunEnded: self._run_ended,
         }
 
     def __repr__(self) -> str:
@@ -239,20 +241,22 @@ class ReportObserver:
     def _join(self, event: events.RequestJoined) -> None:
         row = self._rows.get(event.request_id)
         if row is None:
-            self._joined += 1
-            row = Row(
-                number=self._joined,
-                request_id=event.request_id,
-                label=event.label,
-                joined=self._at(event.at),
-            )
-            self._rows[event.request_id] = row
+            row = self._add(event.request_id, event.label, self._at(event.at))
         elif row.state != PENDING:
             # Followed again, after a deadline for example: the same request continues.
-            self._ended_well.pop(event.request_id, None)
-            self._ended_badly.pop(event.request_id, None)
-            row.begin_again()
+            self._open_again(row)
         self._touch(row)
+
+    def _add(self, request_id: str, label: str | None, joined: float) -> Row:
+        self._joined += 1
+        row = Row(number=self._joined, request_id=request_id, label=label, joined=joined)
+        self._rows[request_id] = row
+        return row
+
+    def _open_again(self, row: Row) -> None:
+        self._ended_well.pop(row.request_id, None)
+        self._ended_badly.pop(row.request_id, None)
+        row.begin_again()
 
     def _poll(self, event: events.PollFinished) -> None:
         sent = self._at(event.at - event.took)
@@ -283,27 +287,15 @@ class ReportObserver:
         row.ended = self._at(event.at)
         self._over(row)
 
-    def _run_followed(self, event: events.RunFollowed) -> None:
-        self._say_of_run(event.request_id, f"started run {event.run_id}, which is followed")
-
-    def _run_ended(self, event: events.RunEnded) -> None:
-        if event.run_id is not None:
-            why = f": {event.reason}" if event.reason else ""
-            self._say_of_run(event.request_id, f"run {event.run_id} ended {event.outcome}{why}")
-
-    def _say_of_run(self, request_id: str | None, what: str) -> None:
-        """The success of the request that started a run is not that of the run."""
-        row = self._rows.get(request_id or "")
-        if row is not None:
-            row.reason = what
-            self._touch(row)
-
     def _drop(self, event: events.RequestDropped) -> None:
         row = self._rows.get(event.request_id)
         if row is None:
             return
-        row.state = str(Outcome.TIMED_OUT) if event.timed_out else OPEN
         row.reason = event.reason
+        self._leave(row, event)
+
+    def _leave(self, row: Row, event: events.RequestDropped | events.RunDropped) -> None:
+        row.state = str(Outcome.TIMED_OUT) if event.timed_out else OPEN
         self._close(row, self._at(event.at))
 
     def _close(self, row: Row, at: float) -> None:
@@ -335,6 +327,37 @@ class ReportObserver:
         if len(self._gone) == _GONE:
             self._forgot_gone = self._gone[0][0]
         self._gone.append((self.version, row.number))
+
+    # --- Runs: the row of a request becomes that of the run it started ------------------------
+
+    def _run_followed(self, event: events.RunFollowed) -> None:
+        self._touch(self._row_of_run(event))
+
+    def _run_ended(self, event: events.RunEnded) -> None:
+        row = self._row_of_run(event)
+        row.conclude_run(event)
+        row.ended = self._at(event.at)
+        self._over(row)
+
+    def _run_dropped(self, event: events.RunDropped) -> None:
+        row = self._rows.get(event.request_id or event.run_id)
+        if row is not None and row.state == PENDING:
+            self._leave(row, event)
+
+    def _row_of_run(self, event: events.RunFollowed | events.RunEnded) -> Row:
+        name = event.request_id or event.run_id or f"(not sent: {self._joined + 1})"
+        row = self._rows.get(name) or self._add(name, event.label, self._at(event.at))
+        if row.state != PENDING:
+            self._open_again(row)
+        row.job, row.run_id = event.job, event.run_id
+        return row
+
+    def _check(self, event: events.CheckEnded) -> None:
+        # A statement and its polls, out of the same budget; only their end is known.
+        at = self._at(event.at)
+        for kind, number in (("submissions", 1), ("polls", event.polls)):
+            self._counts[kind] += number
+            self._budget.add(kind, at, number)
 
     # --- The project -------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ What a page shows, as plain data: the one form in which recordings, journals and
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 from onehouse_tracker._util.text import printable
 from onehouse_tracker._util.times import iso
-from onehouse_tracker.events import RequestEnded
+from onehouse_tracker.events import RequestEnded, RunEnded
 from onehouse_tracker.models import Outcome, Result
 from onehouse_tracker.results import TimeLeft
+from onehouse_tracker.run_results import RunOutcome
 
 __all__ = [
     "COLUMNS",
@@ -60,7 +60,11 @@ OPEN: Final = "OPEN"
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One request.  Times are seconds since the view's start, `None` where not known."""
+    """
+    One request, or the run that it started, or a run that others started.
+
+    Times are seconds since the view's start, `None` where not known.
+    """
 
     number: int
     """Its place in the order in which requests came; it stays the same."""
@@ -75,10 +79,17 @@ class Row:
     """When its outcome was known, or following it ended."""
 
     state: str = PENDING
-    """An `Outcome`, `PENDING` or `OPEN`."""
+    """An `Outcome`, a `RunOutcome`, `PENDING` or `OPEN`."""
 
     reason: str | None = None
+    job: str | None = None
+    run_id: str | None = None
+    """The run whose end this row tells; `None` where it is that of the request."""
+
     polls: int = 0
+    checks: int | None = None
+    """How often the run was looked at."""
+
     waited: float | None = None
     delay_bound: float | None = None
     delay: float | None = None
@@ -111,9 +122,15 @@ class Row:
         """Take over what is known of a request whose outcome is known."""
         self.state = str(known.outcome)
         self.reason = told(known.reason or None, self.state)
-        if self.ok and self.reason is None and _STARTS_RUN.match(self.label or ""):
-            self.reason = _ONLY_STARTED
         self.polls = self.earlier_polls + known.polls
+        for name in _OF_RESULTS:
+            setattr(self, name, getattr(known, name))
+
+    def conclude_run(self, known: RunEnded) -> None:
+        """Take over what is known of a run whose outcome is known."""
+        self.state = str(known.outcome)
+        self.reason = told(known.reason, self.state)
+        self.checks = known.checks
         for name in _OF_RESULTS:
             setattr(self, name, getattr(known, name))
 
@@ -151,7 +168,7 @@ class Column(NamedTuple):
     """Whether the table leaves it out on a narrow screen, and where no request has a value."""
 
     of_result: bool = False
-    """Whether `Result` and `RequestEnded` have it under the same name."""
+    """Whether `Result`, `RequestEnded` and `RunEnded` have it under the same name."""
 
 
 COLUMNS: Final = (
@@ -162,8 +179,11 @@ COLUMNS: Final = (
     Column("first", "seconds"),
     Column("ended", "seconds"),
     Column("state", "state", "Outcome"),
+    Column("job", "text", "Job", detail=True),
+    Column("run_id", "text", "Run", detail=True),
     Column("reason", "text", "Reason"),
     Column("polls", "count", "Polls", detail=True),
+    Column("checks", "count", "Checks", detail=True),
     Column("waited", "seconds", "Waited", of_result=True),
     Column("expected", "seconds", "Time left", detail=True),
     Column("expected_low", "seconds"),
@@ -177,7 +197,7 @@ COLUMNS: Final = (
 _OF_RESULTS: Final = tuple(column.name for column in COLUMNS if column.of_result)
 
 STATES: Final = {
-    **{str(outcome): "ok" if outcome.ok else "not ok" for outcome in Outcome},
+    **{str(each): "ok" if each.ok else "not ok" for each in (*Outcome, *RunOutcome)},
     OPEN: "open",
     PENDING: "pending",
 }
@@ -273,10 +293,6 @@ def totals(view: View) -> Counter[str]:
 def visible(text: str | None) -> str | None:
     """What others wrote, without what turns the text around it or cannot be seen."""
     return None if text is None else printable(text)
-
-
-_STARTS_RUN = re.compile(r"(?:CREATE AND )?RUN JOB\b", re.IGNORECASE)
-_ONLY_STARTED = "only started a run, see: onehouse-tracker runs --help"
 
 
 def told(reason: str | None, state: str) -> str | None:

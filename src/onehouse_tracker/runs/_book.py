@@ -24,13 +24,14 @@ from onehouse_tracker.models import Result
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
 from onehouse_tracker.runs._chances import JOBS, Chances
 from onehouse_tracker.runs._checks import Checks
-from onehouse_tracker.runs._followed import Followed, RunWait, new_key, run_ended, run_followed
+from onehouse_tracker.runs._followed import Followed, RunWait, new_key
 from onehouse_tracker.runs._journal import RunJournal
 from onehouse_tracker.runs._judge import Judge
 from onehouse_tracker.runs._kinds import Kinds
 from onehouse_tracker.runs._plan import Plan
 from onehouse_tracker.runs._restored import take_known, what_happened
 from onehouse_tracker.runs._run import Ended, Run
+from onehouse_tracker.runs._run_log import RunLog
 from onehouse_tracker.runs._starting import Starter, what_started
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Book:
     ) -> None:
         engine = session.opened()
         self._loop = asyncio.get_running_loop()
+        self._log = RunLog(session.emit, self._loop)
         self._session = session
         self._engine = engine
         self._wall_clock = wall_clock
@@ -173,8 +175,7 @@ class Book:
         self._running[run] = followed
         followed.run = run
         self._plan.add(run, self._loop.time(), first=first)
-        if self._session.emit:
-            self._session.emit(run_followed(followed, run, self._loop.time()))
+        self._log.followed(followed, run)
         if self.journal is not None:
             self.journal.note(followed)
         self._checks.wake()
@@ -309,8 +310,7 @@ class Book:
         self.journal.record(followed, result, written)
 
     def _tell(self, followed: Followed, result: RunResult) -> None:
-        if self._session.emit:
-            self._session.emit(run_ended(result, self._loop.time()))
+        self._log.ended(result)
         followed.settle(result)
 
     def _fail(self, followed: Followed, error: BaseException) -> None:
@@ -319,12 +319,14 @@ class Book:
 
     def _failed(self, error: BaseException) -> None:
         """The project failed, or is closed: everything is forgotten, and everyone gets it."""
-        known = [*self._running.values(), *self._writing]
-        self._running.clear()
+        running, writing = self._running, tuple(self._writing)
+        self._running = {}
         self._writing.clear()
         self._plan.clear()
-        for followed in known:
+        for followed in (*running.values(), *writing):
             followed.fail(error)
+        for run, followed in running.items():
+            self._log.dropped(followed, run)
         # What has no run yet has a waiter of its own in the engine, which learns of it.
 
     # --- What an earlier run of this program left ----------------------------------------
@@ -362,7 +364,7 @@ class Book:
         for position, followed in tuple(wait.open_members()):
             followed.waits.pop((wait, position), None)
             if not followed.waits:
-                self._drop(followed)
+                self._drop(followed, timed_out=wait.expired)
 
     def expire(self, wait: RunWait) -> None:
         """Settle what *wait* still waits for with what can be said now."""
@@ -374,11 +376,13 @@ class Book:
         for (position, _), result in zip(waiting, results, strict=True):
             wait.settle(position, result)
 
-    def _drop(self, followed: Followed) -> None:
-        if followed.run is not None:
-            if self._running.pop(followed.run, None) is not None:
-                self._plan.remove(followed.run, self._loop.time())
+    def _drop(self, followed: Followed, *, timed_out: bool) -> None:
+        run = followed.run
+        if run is not None:
+            if self._running.pop(run, None) is not None:
+                self._plan.remove(run, self._loop.time())
                 self._checks.wake()
+                self._log.dropped(followed, run, timed_out=timed_out)
             return
         self._starting.pop(followed, None)
         if followed.task is not None:
@@ -387,11 +391,7 @@ class Book:
     # --- Canceling ---------------------------------------------------------------------------
 
     async def cancel_run(self, followed: Followed) -> None:
-        """
-        Have the server cancel a run, then check it at once.
-
-        Raises what `RunHandle.cancel_run` raises.
-        """
+        """Have the server cancel a run, then check it; it raises as `RunHandle.cancel_run`."""
         followed.cancellation = await self._starter.cancel(followed)
         if followed.run in self._running:
             self._plan.hurry(followed.run, self._loop.time())

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from onehouse_tracker import events
 from onehouse_tracker._engine.waits import Changing
 from onehouse_tracker.errors import ProjectError, TrackerError
 from onehouse_tracker.run_results import RunOutcome, RunResult
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._run import Run
 
-__all__ = ["Followed", "RunWait", "new_key", "run_ended", "run_followed"]
+__all__ = ["Followed", "RunWait", "new_key"]
 
 
 def new_key() -> str:
@@ -257,30 +256,3 @@ class RunWait(Changing):
                 if (run_id := followed.request_id if followed.run is None else followed.run.run_id)
             )
         return own
-
-
-def run_followed(followed: Followed, run: Run, now: float) -> events.RunFollowed:
-    """The event that a run is checked from now on."""
-    return events.RunFollowed(
-        at=now,
-        job=run.job,
-        run_id=run.run_id,
-        request_id=followed.request_id,
-        label=followed.label,
-    )
-
-
-def run_ended(result: RunResult, now: float) -> events.RunEnded:
-    """The event that a run has its outcome."""
-    return events.RunEnded(
-        at=now,
-        job=result.job,
-        run_id=result.run_id,
-        request_id=result.request_id,
-        label=result.label,
-        outcome=result.outcome,
-        reason=result.reason or None,
-        checks=result.checks,
-        waited=result.waited,
-        delay_bound=result.delay_bound,
-    )

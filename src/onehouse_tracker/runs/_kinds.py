@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from onehouse_tracker._checks import check_job_name, check_run_id
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
+from onehouse_tracker.models import RUN_ID_AT
 from onehouse_tracker.run_results import RunOutcome
 
 __all__ = ["JOB_RUNS", "KeyPath", "Kinds", "Meaning", "WorkKind", "job_started_by"]
@@ -165,7 +166,7 @@ _STATUS = "SPARK_JOB_RUN_STATUS_"
 JOB_RUNS = WorkKind(
     name="job run",
     starts=job_started_by,
-    identity_at=(("runJobApiResponse", "jobRunId"), ("createAndRunJobApiResponse", "jobRunId")),
+    identity_at=RUN_ID_AT,
     identity_key="jobRunId",
     show_one=lambda job, run_id: f"DESCRIBE JOB_RUN `{run_id}` JOB_NAME = {_text(job)}",
     word_at=("describeJobRunApiResponse", "sparkJobRun", "status"),

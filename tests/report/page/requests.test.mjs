@@ -79,11 +79,17 @@ const ROWS = [
   row(4, { label: "SHOW", state: "WAITING", request_id: "Exists-9" }),
   row(5, { label: "RUN JOB", state: "BROKEN", reason: "Table t2 EXISTS" }),
 ];
+const WITH_A_RUN = [
+  ...ROWS,
+  row(6, { label: "RUN JOB", job: "Nightly", run_id: "spark-7", state: "WAITING" }),
+];
 
 for (const [name, wanted, found] of [
-  ["everything", {}, [1, 2, 3, 4, 5]],
+  ["everything", {}, [1, 2, 3, 4, 5, 6]],
   ["a text in any field and in any case", { text: "eXists" }, [2, 4, 5]],
-  ["a label", { label: "RUN JOB" }, [1, 2, 5]],
+  ["a job", { text: "nightly" }, [6]],
+  ["a run", { text: "SPARK-7" }, [6]],
+  ["a label", { label: "RUN JOB" }, [1, 2, 5, 6]],
   ["no label", { label: "" }, [3]],
   ["one state", { state: "BROKEN" }, [2, 5]],
   ["all that is not ok", { state: NOT_OK }, [2, 3, 5]],
@@ -92,7 +98,7 @@ for (const [name, wanted, found] of [
   ["nothing", { text: "no such thing" }, []],
 ]) {
   test(`the filter leaves ${name}`, () => {
-    assert.deepEqual(numbers(ROWS.filter(matching({ ...EVERYTHING, ...wanted }))), found);
+    assert.deepEqual(numbers(WITH_A_RUN.filter(matching({ ...EVERYTHING, ...wanted }))), found);
   });
 }
 
@@ -150,6 +156,7 @@ test("columns without a title are not shown, nor details that nobody knows", () 
 
   assert.deepEqual(names([row(1)]), ["Request", "Label", "Outcome", "Reason", "Polls", "Waited"]);
   assert.ok(names([row(1), row(2, { delay: 0 })]).includes("Late by"));
+  assert.deepEqual(names([row(1), WITH_A_RUN.at(-1)]).slice(3, 5), ["Job", "Run"]);
 });
 
 test("what is chosen stays a choice when nothing fits it any more", () => {

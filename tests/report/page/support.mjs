@@ -19,8 +19,11 @@ export const COLUMNS = [
   { name: "first", kind: "seconds", title: null, detail: false },
   { name: "ended", kind: "seconds", title: null, detail: false },
   { name: "state", kind: "state", title: "Outcome", detail: false },
+  { name: "job", kind: "text", title: "Job", detail: true },
+  { name: "run_id", kind: "text", title: "Run", detail: true },
   { name: "reason", kind: "text", title: "Reason", detail: false },
   { name: "polls", kind: "count", title: "Polls", detail: true },
+  { name: "checks", kind: "count", title: "Checks", detail: true },
   { name: "waited", kind: "seconds", title: "Waited", detail: false },
   { name: "expected", kind: "seconds", title: "Time left", detail: true },
   { name: "expected_low", kind: "seconds", title: null, detail: false },
@@ -37,6 +40,7 @@ const UNKNOWN = {
   first: null,
   ended: null,
   polls: 0,
+  checks: null,
   waited: null,
   expected: null,
   expected_low: null,
@@ -53,13 +57,15 @@ export const row = (number, values = {}) => ({
   label: "",
   state: "FINE",
   reason: "",
+  job: "",
+  run_id: "",
   ...UNKNOWN,
   ...values,
 });
 
 /** A row as it travels. */
 export const packed = (number, values = {}) => {
-  const named = row(number, { label: null, reason: null, ...values });
+  const named = row(number, { label: null, reason: null, job: null, run_id: null, ...values });
   return COLUMNS.map(({ name }) => named[name]);
 };
 

@@ -125,7 +125,7 @@ def _pack(result: Result, room: int) -> tuple[dict[str, Any], int]:
         if text:
             item[name] = printable(text)
             used += len(text)
-    if result.reason and len(result.reason) <= room - used:
+    if not result.ok and result.reason and len(result.reason) <= room - used:
         item["reason"] = printable(result.reason)
         used += len(result.reason)
     if result.response:

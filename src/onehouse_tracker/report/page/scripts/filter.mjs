@@ -56,7 +56,9 @@ export function matching({ text, state, label, group }) {
     (state === "" || isIn(row, state)) &&
     (label === null || row.label === label) &&
     (group === null || isOf(row, group)) &&
-    [row.request_id, row.label, row.reason].some((each) => each.toLowerCase().includes(part));
+    [row.request_id, row.label, row.job, row.run_id, row.reason].some((each) =>
+      each.toLowerCase().includes(part),
+    );
 }
 
 /**

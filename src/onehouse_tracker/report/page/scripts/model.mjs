@@ -14,7 +14,10 @@ import { learnStates } from "./states.mjs";
  * @property {number | null} ended
  * @property {string} state
  * @property {string} reason
+ * @property {string} job  of the run that this row follows; empty where it follows none
+ * @property {string} run_id
  * @property {number} polls
+ * @property {number | null} checks  of the run
  * @property {number | null} waited
  * @property {number | null} expected  when it will probably have ended
  * @property {number | null} expected_low

@@ -48,7 +48,7 @@ export function showRequests() {
 export const shownColumns = (columns, rows) =>
   columns.filter(
     ({ name, title, detail }) =>
-      title !== null && (!detail || rows.some((row) => row[name] !== null)),
+      title !== null && (!detail || rows.some((row) => row[name] !== null && row[name] !== "")),
   );
 
 /**
@@ -102,8 +102,12 @@ function tableCell(row, column) {
     const left = timeLeftOf(row, now());
     return make("td", { role: "cell", class: numberClass(column) }, left);
   }
-  if (typeof value === "string") return make("td", { role: "cell", class: column.name }, value);
-  const text = column.kind === "count" ? count(value ?? 0) : duration(value);
+  if (typeof value === "string") {
+    const spare = column.detail ? " spare" : "";
+    return make("td", { role: "cell", class: column.name + spare }, value);
+  }
+  if (value === null) return make("td", { role: "cell", class: numberClass(column) });
+  const text = column.kind === "count" ? count(value) : duration(value);
   return make("td", { role: "cell", class: numberClass(column) }, text);
 }
 
