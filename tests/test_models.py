@@ -8,7 +8,7 @@ import copy
 import json
 import pickle
 import unicodedata
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
