@@ -33,6 +33,7 @@ COMMANDS = (
     "cancel",
     "resume",
     "journal",
+    "history",
     "doctor",
     "report",
     "simulate",

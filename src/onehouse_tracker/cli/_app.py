@@ -11,6 +11,7 @@ import typer
 
 from onehouse_tracker.cli._command import CODES, Commands, command, run
 from onehouse_tracker.cli._command_settings import OF_FOLLOWING, OF_POLLING, CommandSettings
+from onehouse_tracker.cli._history_options import history
 from onehouse_tracker.cli._options import (
     AllowEmpty,
     Ids,
@@ -245,6 +246,16 @@ def show_journal(
     from onehouse_tracker.cli import _journal  # noqa: PLC0415 - loads the journal
 
     run(lambda terminal: _journal.show(terminal, settings, path), quiet=settings.quiet)
+
+
+command(
+    app,
+    "onehouse-tracker history",
+    "onehouse-tracker history --output csv > durations.csv",
+    "onehouse-tracker history forget",
+    short_help="Show how long earlier runs took, or forget it.",
+    without=OF_FOLLOWING | OF_POLLING | {"only"},
+)(history)
 
 
 @command(

@@ -18,9 +18,17 @@ from onehouse_tracker.cli._options import Limit, Only, Output, Quiet
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.onehouse._credential_sources.environment import is_quoted, plain
 
-__all__ = ["LIMITER_VARIABLE", "OF_FOLLOWING", "OF_POLLING", "CommandSettings", "parse_duration"]
+__all__ = [
+    "HISTORY_VARIABLE",
+    "LIMITER_VARIABLE",
+    "OF_FOLLOWING",
+    "OF_POLLING",
+    "CommandSettings",
+    "parse_duration",
+]
 
 LIMITER_VARIABLE = "ONEHOUSE_TRACKER_LIMITER"
+HISTORY_VARIABLE = "ONEHOUSE_TRACKER_HISTORY"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -122,6 +130,14 @@ class CommandSettings:
             " continues after a crash.",
         ),
     ] = None
+    no_history: Annotated[
+        bool,
+        typer.Option(
+            "--no-history",
+            help="Neither use what earlier runs took nor remember this one. Set"
+            f" {HISTORY_VARIABLE} to 'off' for always, or to a file of your own.",
+        ),
+    ] = False
     fail_fast: Annotated[
         bool,
         typer.Option("--fail-fast", help="Stop at the first request that did not succeed."),
@@ -196,7 +212,7 @@ class CommandSettings:
 OF_FOLLOWING = frozenset({"timeout", "journal", "report", "page", "fail_fast"})
 """Options of the commands that wait for requests."""
 
-OF_POLLING = frozenset({"limit", "share", "limiter", "profile", "label", "verbose"})
+OF_POLLING = frozenset({"limit", "share", "limiter", "profile", "label", "verbose", "no_history"})
 """Options of the commands that poll."""
 
 _OF_THE_MOMENT = frozenset({"fail_fast", "quiet", "verbose"})

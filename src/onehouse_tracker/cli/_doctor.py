@@ -4,6 +4,7 @@ Looks for what keeps the command from working: credentials, file, name, connecti
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import sys
@@ -17,6 +18,7 @@ from onehouse_tracker import __version__
 from onehouse_tracker.cli._codes import ExitCode
 from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._connectivity import Finding, State, network, request
+from onehouse_tracker.cli._history import history_finding
 from onehouse_tracker.cli._output import Item
 from onehouse_tracker.cli._shapes import shapes
 from onehouse_tracker.cli._terminal import Terminal, clean
@@ -109,6 +111,7 @@ async def _findings(profile: str | None) -> AsyncIterator[Finding]:
             yield Finding(check="credentials", state=State.ERROR, found=problem)
     for finding in _proxies():
         yield finding
+    yield await asyncio.to_thread(history_finding)
     url = credentials.base_url if credentials is not None else _address(collected)
     if url is None:
         yield Finding(check="name", state=State.SKIPPED, found="there is no usable base URL")

@@ -16,6 +16,7 @@ from onehouse_tracker.cli._command_settings import CommandSettings
 from onehouse_tracker.cli._delivery import PatientJournal
 from onehouse_tracker.cli._formats import to_json
 from onehouse_tracker.cli._groups import arguments_of
+from onehouse_tracker.cli._history import history_of
 from onehouse_tracker.cli._html_report import recorded, served
 from onehouse_tracker.cli._logging import configure
 from onehouse_tracker.cli._options import Input
@@ -193,6 +194,7 @@ def open_tracker(
         limiter=settings.limiter,
         journal=journal or journal_of(settings, patient=False),
         observers=observers,
+        history=history_of(settings),
     )
 
 

@@ -1,0 +1,153 @@
+"""
+What earlier runs took: where commands keep it, what is known, and how to forget it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from onehouse_tracker.cli._codes import CommandError, ExitCode
+from onehouse_tracker.cli._command_settings import HISTORY_VARIABLE, CommandSettings
+from onehouse_tracker.cli._connectivity import Finding, State
+from onehouse_tracker.cli._output import Item, TableColumn
+from onehouse_tracker.cli._terminal import Terminal, clean
+from onehouse_tracker.cli._writers import writer_of
+from onehouse_tracker.history import History, Remembered
+from onehouse_tracker.history._file import default_path
+from onehouse_tracker.observers._progress import duration
+from onehouse_tracker.onehouse._credential_sources.environment import plain
+
+__all__ = ["forget_history", "history_finding", "history_of", "show_history"]
+
+_T = TypeVar("_T")
+
+
+class _Place(NamedTuple):
+    """Where the history of this user is."""
+
+    path: Path | None
+    why_not: str = ""
+    """Why there is none, where there is none."""
+
+
+def _place() -> _Place:
+    chosen = plain(os.environ.get(HISTORY_VARIABLE, ""))
+    if chosen.lower() == "off":
+        return _Place(None, f"{HISTORY_VARIABLE} is off")
+    if chosen:
+        return _Place(Path(chosen))
+    try:
+        path = default_path()
+    except RuntimeError:
+        return _Place(None, "there is no home directory to keep it in")
+    nearest = next(folder for folder in path.parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return _Place(None, f"{nearest} cannot be written to")
+    return _Place(path)
+
+
+def history_of(settings: CommandSettings) -> History | None:
+    """The history that *settings* and the environment choose, if any."""
+    path = None if settings.no_history else _place().path
+    return None if path is None else History(path)
+
+
+def history_finding() -> Finding:
+    """Where the history is, for `doctor`."""
+    path, why_not = _place()
+    if path is None:
+        return Finding(check="history", state=State.OK, found=f"none: {why_not}")
+    if not path.exists():
+        found = f"nothing yet; the first run with real credentials writes {path}"
+        return Finding(check="history", state=State.OK, found=found)
+    try:
+        known = len(History(path).remembered())
+    except (OSError, sqlite3.Error) as error:
+        return Finding(
+            check="history",
+            state=State.WARNING,
+            found=f"{path} cannot be read: {_reason(error)}; nothing is learned from earlier runs",
+            advice=f"remove the file, or set {HISTORY_VARIABLE}=off",
+        )
+    return Finding(check="history", state=State.OK, found=f"{known} names in {path}")
+
+
+async def show_history(terminal: Terminal, settings: CommandSettings) -> ExitCode:
+    """
+    Print what is remembered of every statement, label and job.
+
+    Raises:
+        CommandError: There is no history, or its file cannot be read.
+    """
+    history = _chosen()
+    known = await _do(history, history.remembered)
+    writer = writer_of(terminal, settings.output, tuple(_KEYS), _TABLE)
+    for each in known:
+        row = {column.title: column.cell(each) for column in _TABLE}
+        await writer.line(Item(_data(each), row))
+    await writer.finish()
+    terminal.note(f"{len(known)} names in {history.path}")
+    return ExitCode.OK
+
+
+async def forget_history(terminal: Terminal) -> ExitCode:
+    """
+    Forget everything that is remembered, of all projects.
+
+    Raises:
+        CommandError: There is no history, or its file cannot be written.
+    """
+    history = _chosen()
+    count = await _do(history, history.forget)
+    terminal.note(f"forgot {count} names in {history.path}")
+    return ExitCode.OK
+
+
+def _chosen() -> History:
+    path, why_not = _place()
+    if path is None:
+        raise CommandError(f"there is no history: {why_not}")
+    return History(path)
+
+
+async def _do(history: History, work: Callable[[], _T]) -> _T:
+    try:
+        return await asyncio.to_thread(work)
+    except (OSError, sqlite3.Error) as error:
+        raise CommandError(f"cannot read the history {history.path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+_KEYS: Final = ("project", "kind", "name", "runs", "median_s", "low_s", "high_s")
+
+
+def _data(known: Remembered) -> dict[str, Any]:
+    values = (
+        known.project,
+        known.kind,
+        known.name,
+        known.runs,
+        round(known.median, 3),
+        round(known.low, 3),
+        round(known.high, 3),
+    )
+    return dict(zip(_KEYS, values, strict=True))
+
+
+_TABLE: Final = (
+    TableColumn("NAME", lambda known: clean(known.name)),
+    TableColumn("KIND", lambda known: known.kind),
+    TableColumn("RUNS", lambda known: str(known.runs), right=True),
+    TableColumn("MEDIAN", lambda known: duration(known.median), right=True),
+    TableColumn("10 %", lambda known: duration(known.low), right=True, spare=1),
+    TableColumn("90 %", lambda known: duration(known.high), right=True, spare=1),
+    TableColumn("PROJECT", lambda known: known.project[:8], spare=2),
+)

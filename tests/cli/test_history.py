@@ -1,0 +1,144 @@
+"""
+What earlier runs took: kept unless somebody says no, shown, and forgotten on demand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from onehouse_tracker.cli._command_settings import HISTORY_VARIABLE, CommandSettings
+from onehouse_tracker.cli._history import history_finding, history_of
+from onehouse_tracker.history._file import HistoryFile
+from onehouse_tracker.history._records import Lesson
+from onehouse_tracker.testing.server import SimulatorServer
+from onehouse_tracker.testing.simulated_project import SimulatedProject
+from tests.cli.harness import run
+
+
+@pytest.fixture
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for what programs remember."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv(HISTORY_VARIABLE, raising=False)
+    return tmp_path
+
+
+def file_in(state_home: Path) -> Path:
+    """Where the history is if nobody chose another place."""
+    return state_home / "onehouse-tracker" / "history.db"
+
+
+def taught(path: Path) -> None:
+    """Two runs of a job, and one of a statement that a user labeled oddly."""
+    file = HistoryFile(path)
+    file.add("project-1", [Lesson(("j:nightly",), 60.0, 60.0)] * 2, 0.1)
+    file.add("project-1", [Lesson(("l:a\x1b[2Jb",), 5.0, 5.0)], 0.1)
+
+
+def test_a_command_remembers_unless_somebody_says_no(
+    state_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The option is for one call, the variable for always, or for another file.
+    """
+    kept = history_of(CommandSettings())
+    assert kept is not None
+    assert kept.path == file_in(state_home)
+    assert history_of(CommandSettings(no_history=True)) is None
+
+    monkeypatch.setenv(HISTORY_VARIABLE, str(state_home / "mine.db"))
+    kept = history_of(CommandSettings())
+    assert kept is not None
+    assert kept.path == state_home / "mine.db"
+    assert history_of(CommandSettings(no_history=True)) is None
+
+    for off in ("off", "OFF", " off "):
+        monkeypatch.setenv(HISTORY_VARIABLE, off)
+        assert history_of(CommandSettings()) is None
+    assert history_finding().found == f"none: {HISTORY_VARIABLE} is off"
+
+
+def test_without_a_place_there_is_none_and_only_doctor_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A container without a writable home must not warn at every command.
+    """
+    (tmp_path / "state").write_text("no directory")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv(HISTORY_VARIABLE, raising=False)
+
+    assert history_of(CommandSettings()) is None
+    finding = history_finding()
+    assert (finding.state, finding.check) == ("ok", "history")
+    assert finding.found == f"none: {tmp_path / 'state'} cannot be written to"
+
+
+async def test_what_is_known_is_shown_and_forgotten(state_home: Path) -> None:
+    """
+    In every format; what others wrote cannot steer the terminal.
+    """
+    taught(file_in(state_home))
+    variables = {"XDG_STATE_HOME": str(state_home)}
+
+    table = await run("history", variables=variables)
+    lines = await run("history", "--output", "jsonl", variables=variables)
+    forgotten = await run("history", "forget", variables=variables)
+    after = await run("history", "--output", "csv", variables=variables)
+
+    assert stat.S_IMODE(file_in(state_home).stat().st_mode) == 0o600
+    assert table.code == lines.code == forgotten.code == after.code == 0
+    assert table.out.splitlines()[0].split() == [
+        "NAME", "KIND", "RUNS", "MEDIAN", "10", "%", "90", "%", "PROJECT",
+    ]  # fmt: skip
+    assert "a?[2Jb" in table.out
+    assert "\x1b" not in table.out
+    assert f"2 names in {file_in(state_home)}" in table.err
+    (job,) = [each for each in lines.objects() if each["kind"] == "job"]
+    assert (job["name"], job["runs"], job["project"]) == ("nightly", 2, "project-1")
+    assert job["median_s"] == pytest.approx(60)
+    assert job["low_s"] < 60 < job["high_s"]
+    assert f"forgot 2 names in {file_in(state_home)}" in forgotten.err
+    assert after.out.splitlines() == ["project,kind,name,runs,median_s,low_s,high_s"]
+
+
+async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """
+    It must not end in a traceback, and doctor says how to go on.
+    """
+    path = tmp_path / "history.db"
+    path.write_bytes(b"no database" * 100)
+    variables = {HISTORY_VARIABLE: str(path)}
+
+    shown = await run("history", variables=variables)
+    examined = await run("doctor", "--output", "json", variables=variables)
+    switched_off = await run("history", variables={HISTORY_VARIABLE: "off"})
+
+    assert (shown.code, shown.out) == (2, "")
+    assert f"cannot read the history {path}" in shown.err
+    (finding,) = [each for each in json.loads(examined.out) if each["check"] == "history"]
+    assert finding["state"] == "warning"
+    assert str(path) in finding["found"]
+    assert HISTORY_VARIABLE in finding["advice"]
+    assert path.read_bytes() == b"no database" * 100
+    assert (switched_off.code, switched_off.out) == (2, "")
+    assert f"{HISTORY_VARIABLE} is off" in switched_off.err
+
+
+async def test_a_project_on_loopback_leaves_nothing(state_home: Path) -> None:
+    """
+    A simulator would teach durations that nothing real has.
+    """
+    project = SimulatedProject()
+    project.add("r-1", 0, label="RUN JOB")
+    async with SimulatorServer(project) as server:
+        variables = {**server.environment(), "XDG_STATE_HOME": str(state_home)}
+        ended = await run("wait", "r-1", variables=variables)
+
+    assert ended.code == 0
+    assert not os.listdir(state_home)  # noqa: PTH208 - pathlib blocks no less
