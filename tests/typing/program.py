@@ -61,6 +61,7 @@ from onehouse_tracker import (
     SubmissionUnknownError,
     SubmissionUnsentError,
     ThrottledError,
+    TimeLeft,
     Tracker,
     TrackerClosedError,
     TrackerError,
@@ -178,8 +179,9 @@ async def use_tracker(tracker: Tracker, journal: SqliteJournal) -> None:
     async with tracker.slot():
         pass
     page = await tracker.serve_page(8080, title="nightly")
+    left: TimeLeft | None = tracker.time_left(handle)
     stats: TrackerStats = tracker.stats()
-    print(page.url, stats.pending, journal)
+    print(page.url, stats.pending, stats.left, left and left.median, journal)
 
 
 def label_of(statement: str) -> str | None:
@@ -286,6 +288,7 @@ def use_sync(path: Path) -> None:
         tracker.execute_all(["SHOW TABLES"], label="SHOW", max_running=2, on_result=print)
         tracker.execute("SHOW TABLES", label="SHOW", timeout=60)
         tracker.status([handle], label="SHOW")
+        print(tracker.time_left(handle))
         tracker.track(handle, label="SHOW", submitted_at=NOW).cancel()
         with tracker.as_completed([handle], timeout=60, default_label="SHOW") as completions:
             for result in completions:
