@@ -81,11 +81,11 @@ class Airflow:
 
     def run(self, *arguments: str | Path, seconds: float = 240) -> int:
         """Run a command to its end, and return its exit code; `log` holds what it said."""
-        with self.running(*arguments) as process:
-            try:
+        try:
+            with self.running(*arguments) as process:
                 process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                raise TimeoutError(f"{arguments}:\n{self.log}") from None
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"{arguments}:\n{self.log}") from None
         return process.returncode
 
     @contextmanager
@@ -139,8 +139,11 @@ class Airflow:
         return json.loads(found) if isinstance(found, str) else found
 
     def records(self) -> list[str]:
-        """The Variables that hold what tasks have submitted, before 3.3."""
-        return [key for (key,) in self.query("select key from variable")]
+        """The names under which it is kept what tasks have submitted."""
+        found = self.query("select key from variable")
+        if self.query("select 1 from sqlite_master where name = 'task_state_store'"):
+            found += self.query("select key from task_state_store")
+        return [key for (key,) in found]
 
     def task_log(self, dag_id: str) -> str:
         """All that the tasks of a DAG have logged, on workers and in the triggerer."""

@@ -13,7 +13,14 @@ from typing import Any
 from aiohttp import web
 
 from onehouse_tracker.models import ApiStatus
-from onehouse_tracker.testing import Kind, SimulatedProject, SimulatorServer, make_enforcer
+from onehouse_tracker.testing import (
+    Kind,
+    RunKind,
+    SimulatedJobs,
+    SimulatedProject,
+    SimulatorServer,
+    make_enforcer,
+)
 from onehouse_tracker.testing.records import Answer
 from onehouse_tracker.testing.threaded import RunningSimulator
 
@@ -79,7 +86,8 @@ Simulate = Callable[..., AbstractContextManager[RunningSimulator]]
 @contextmanager
 def simulated(*, limit: float = LIMIT, **settings: Any) -> Iterator[RunningSimulator]:
     """Run a simulator that lets in *limit* requests in any second, and knows one key."""
-    settings = {"kinds": KINDS, **settings}
+    jobs = SimulatedJobs(kinds=[RunKind(queued=0.5, duration=2.0)])
+    settings = {"kinds": KINDS, "jobs": jobs, **settings}
     project = Reasoning(enforcer=make_enforcer("sliding", limit), **settings)
     expected = {"x-onehouse-api-key": EXTRA["api_key"]}
     with RunningSimulator(WatchedServer(project, expected_headers=expected)) as simulator:

@@ -12,6 +12,7 @@ except ImportError:
     from airflow import DAG
 
 from onehouse_tracker.integrations.airflow._airflow import RENDERS_IN_TRIGGERER
+from onehouse_tracker.integrations.airflow.jobs import OnehouseRunJobOperator
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
     OnehouseTrackOperator,
@@ -43,6 +44,13 @@ with DAG("succeeding", start_date=START, schedule=None, catchup=False):
         task_id="poke", request_ids=submit.output, deferrable=False, poke_interval=1
     )
     submit >> follow >> sense >> once_more >> on_the_worker >> poke
+
+with DAG("running", start_date=START, schedule=None, catchup=False):
+    for name, deferrable in (("here", False), ("deferred", True)):
+        OnehouseRunJobOperator(task_id=name, jobs=["a", "b"], deferrable=deferrable)
+    OnehouseSqlOperator.partial(task_id="each", until="end", deferrable=True).expand(
+        statement=["RUN JOB c", "RUN JOB d"]
+    )
 
 with DAG("failing", start_date=START, schedule=None, catchup=False):
     OnehouseSqlOperator(task_id="delete", statements=["SHOW JOBS", "DELETE TABLE orders"])

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 from onehouse_tracker.errors import ProjectError
 from onehouse_tracker.integrations.airflow._airflow import AirflowException
+from onehouse_tracker.integrations.airflow._carried import carried, carry
 from onehouse_tracker.integrations.airflow._connection import Project
 from onehouse_tracker.integrations.airflow._event_payload import (
     EventPayload,
@@ -91,14 +92,14 @@ class RunTrackingOperator(TrackingOperator):
             item = {"request_id": one.request_id, "outcome": "SUCCEEDED"}
             known.append(item | {"label": label, "job": job, "run_id": one.run_id})
         self._pending = [one.request_id for one in requests]
-        carried: dict[str, Any] = {
+        needed: dict[str, Any] = {
             "jobs": {one.request_id: job for one, job in zip(submitted, jobs, strict=True) if job},
             "order": [one.request_id for one in submitted],
             "known": known,
             "since": since.isoformat(),
         }
         if not requests:
-            return self.execute_started(context, EventPayload.of([]), **carried)
+            return self.execute_started(context, EventPayload.of([]), **needed)
         deadline = self._deadline(context, since)
         seconds = None if deadline is None else (deadline.at - since).total_seconds()
         if self.deferrable:
@@ -109,21 +110,21 @@ class RunTrackingOperator(TrackingOperator):
             Outcome(item["outcome"]) is Outcome.TIMED_OUT for item in payload["results"]
         ):
             self._defer_to_trigger(
-                context, requests, method="execute_started", kwargs=carried, since=since
+                context,
+                requests,
+                method="execute_started",
+                kwargs=carry(context, needed),
+                since=since,
             )
-        return self.execute_started(context, payload, **carried)
+        return self.execute_started(context, payload, **needed)
 
     def execute_started(
-        self,
-        context: Mapping[str, Any],
-        event: Mapping[str, Any],
-        *,
-        jobs: Mapping[str, str],
-        order: Sequence[str],
-        known: Sequence[Mapping[str, Any]],
-        since: str,
+        self, context: Mapping[str, Any], event: Mapping[str, Any], **needed: Any
     ) -> Any:
         """Push which runs the requests have started, and wait for these."""
+        jobs, order, known, since = (
+            carried(context, needed)[name] for name in ("jobs", "order", "known", "since")
+        )
         self._pending = []
         found = {item["request_id"]: item for item in [*known, *event["results"]]}
         items = started((found[key] for key in order if key in found), jobs)
@@ -146,15 +147,11 @@ class RunTrackingOperator(TrackingOperator):
         return self._track_started(context, items, datetime.fromisoformat(since))
 
     def execute_ended(
-        self,
-        context: Mapping[str, Any],
-        event: Mapping[str, Any],
-        *,
-        started: Sequence[Mapping[str, Any]],
+        self, context: Mapping[str, Any], event: Mapping[str, Any], **needed: Any
     ) -> Any:
         """End the task as its runs have ended."""
         self._running = []
-        return self._conclude(context, merged(started, event))
+        return self._conclude(context, merged(carried(context, needed)["started"], event))
 
     def on_kill(self) -> None:
         """Say what continues on the server, or cancel it if ``cancel_on_kill`` is set."""
@@ -178,7 +175,7 @@ class RunTrackingOperator(TrackingOperator):
     ) -> Any:
         deadline = self._deadline(context, since)
         if self.deferrable:
-            self._defer_runs(items, deadline)
+            self._defer_runs(context, items, deadline)
         self._project = self._hook().project()
         runs = runs_in([item for item in items if item.get("run_id")])
         self._running = runs
@@ -189,7 +186,9 @@ class RunTrackingOperator(TrackingOperator):
             self._running = []
         return self.execute_ended(context, payload, started=items)
 
-    def _defer_runs(self, items: list[dict[str, Any]], deadline: Deadline | None) -> NoReturn:
+    def _defer_runs(
+        self, context: Mapping[str, Any], items: list[dict[str, Any]], deadline: Deadline | None
+    ) -> NoReturn:
         now = datetime.now(UTC)
         runs = by_job(items)
         count = sum(map(len, runs.values()))
@@ -205,7 +204,7 @@ class RunTrackingOperator(TrackingOperator):
                 cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="execute_ended",
-            kwargs={"started": items},
+            kwargs=carry(context, {"started": items}),
             timeout=None if deadline is None else deadline.for_airflow(now),
         )
         raise AssertionError  # pragma: no cover - deferring raises

@@ -1,0 +1,34 @@
+"""
+What a task needs again after a deferral, where Airflow loses it on the way.
+
+``airflow dags test`` runs the trigger in the process of the task, and then gives the task the
+event alone, without the keyword arguments of its deferral.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["carried", "carry"]
+
+_Key = tuple[str, str, str, int]
+_CARRIED: Final[dict[_Key, dict[str, Any]]] = {}
+"""One entry at most: a worker's process runs one task, and `dags test` one after the other."""
+
+
+def carry(context: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Keep *values* for when this task continues, and return them for Airflow to keep."""
+    _CARRIED.clear()
+    _CARRIED[_key(context)] = values
+    return values
+
+
+def carried(context: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Airflow kept for the task, or else what this process did."""
+    return values or _CARRIED[_key(context)]
+
+
+def _key(context: Mapping[str, Any]) -> _Key:
+    ti = context["ti"]
+    return ti.dag_id, ti.task_id, ti.run_id, int(ti.map_index)
