@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from onehouse_tracker._engine.open_tracker.validation import check, ids_of, in_steps
@@ -45,10 +46,12 @@ async def feed(wait: Wait, request_ids: AsyncIterable[RequestLike], join: Join) 
     What it raises is passed to the waiter.  Cancelling ends it without a word.
     """
     try:
-        async for item in in_steps(request_ids):
-            if wait.over or wait.expired:
-                return
-            join(check(item))
+        # Closed here, or the garbage collector has the loop do it in a task, some time later.
+        async with aclosing(in_steps(request_ids)) as items:
+            async for item in items:
+                if wait.over or wait.expired:
+                    return
+                join(check(item))
         wait.fed()
     except asyncio.CancelledError as error:
         if is_cancelled():

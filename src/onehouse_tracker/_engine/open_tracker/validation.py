@@ -5,7 +5,7 @@ Checks what users hand in, before anything is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
@@ -56,7 +56,7 @@ def ids_of(request_ids: RequestIds) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-async def in_steps(items: AsyncIterable[T]) -> AsyncIterator[T]:
+async def in_steps(items: AsyncIterable[T]) -> AsyncGenerator[T, None]:
     """Pass *items* on, and let the event loop turn now and then: they may be there at once."""
     count = 0
     async for item in items:
