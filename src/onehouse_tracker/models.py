@@ -251,7 +251,7 @@ class Result:
     @property
     def started_run(self) -> str | None:
         """The ID of the run that it started: SUCCEEDED says no more than that."""
-        return _run_id_in(_response.peek(self)) if self.ok else None
+        return run_id_in(_response.peek(self)) if self.ok else None
 
     @property
     def reason(self) -> str:
@@ -312,7 +312,8 @@ RUN_ID_AT: Final = (
 """Where the ID of a started run is [vendor's client]; the second is inferred from the first."""
 
 
-def _run_id_in(response: Mapping[str, Any] | None) -> str | None:
+def run_id_in(response: Mapping[str, Any] | None) -> str | None:
+    """The ID of the run that a request with this response has started, if it started one."""
     for outer, inner in RUN_ID_AT:
         try:
             part = None if response is None else response.get(outer)

@@ -27,6 +27,8 @@ OK = Result(
     status="API_OPERATION_STATUS_SUCCESS",
     response={"runJobApiResponse": {"jobRunId": "7"}},
 )
+PLAIN = Result(request_id="p", outcome=Outcome.SUCCEEDED, label="SHOW")
+ONLY_STARTED = "only started a run, which may still run: until='end' waits for its end"
 BAD = Result(
     request_id="b",
     outcome=Outcome.FAILED,
@@ -166,10 +168,12 @@ def test_all_ok_is_ok() -> None:
     ("results", "message", "is_partial"),
     [
         ([], "there were no requests", False),
-        ([OK], "the request succeeded", False),
-        ([OK, OK], "all 2 requests succeeded", False),
+        ([PLAIN], "the request succeeded", False),
+        ([PLAIN, PLAIN], "all 2 requests succeeded", False),
         ([PARTLY], "0 of 1 request succeeded, and 1 only partly: d", True),
-        ([OK, PARTLY, OK], "2 of 3 requests succeeded, and 1 only partly: d", True),
+        ([PLAIN, PARTLY, PLAIN], "2 of 3 requests succeeded, and 1 only partly: d", True),
+        ([OK], f"the request succeeded; it {ONLY_STARTED}", False),
+        ([OK, PLAIN], f"all 2 requests succeeded; 1 of them {ONLY_STARTED}", False),
     ],
 )
 def test_a_success_says_how_many_succeeded_only_partly(

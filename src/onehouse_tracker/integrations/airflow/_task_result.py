@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.integrations.airflow._event_payload import counted, describe_ids
+from onehouse_tracker.models import run_id_in
 from onehouse_tracker.run_results import RunOutcome
 
 __all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong", "named"]
@@ -71,7 +72,8 @@ class TaskResult:
                 for item in results
                 if RunOutcome(item["outcome"]) is RunOutcome.PARTIALLY_SUCCEEDED
             ]
-            return cls(ok=True, message=_success(results, partial), is_partial=bool(partial))
+            message = _success(results, partial) + _only_started(results)
+            return cls(ok=True, message=message, is_partial=bool(partial))
         parts = []
         if wrong:
             parts.append(_failure(wrong, payload, noun))
@@ -123,6 +125,16 @@ def _success(results: Sequence[Any], partial: Sequence[str]) -> str:
     if len(results) == 1:
         return "the request succeeded"
     return f"all {len(results)} requests succeeded" if results else "there were no requests"
+
+
+def _only_started(results: Sequence[Mapping[str, Any]]) -> str:
+    count = sum(
+        not item.get("run_id") and bool(run_id_in(item.get("response"))) for item in results
+    )
+    if not count:
+        return ""
+    who = "it" if len(results) == 1 else f"{count} of them"
+    return f"; {who} only started a run, which may still run: until='end' waits for its end"
 
 
 def _failure(wrong: Sequence[Mapping[str, Any]], payload: Mapping[str, Any], noun: str) -> str:
