@@ -57,6 +57,13 @@ def test_a_command_remembers_unless_somebody_says_no(
     assert kept.path == state_home / "mine.db"
     assert history_of(CommandSettings(no_history=True)) is None
 
+    monkeypatch.setenv("HOME", str(state_home))
+    monkeypatch.setenv(HISTORY_VARIABLE, "~/mine.db")
+    assert str(state_home / "mine.db") in history_finding().found
+    monkeypatch.setenv(HISTORY_VARIABLE, "~nobody-of-that-name/mine.db")
+    assert history_of(CommandSettings()) is None
+    assert history_finding().found == "none: there is no home directory to keep it in"
+
     for off in ("off", "OFF", " off "):
         monkeypatch.setenv(HISTORY_VARIABLE, off)
         assert history_of(CommandSettings()) is None
@@ -77,6 +84,50 @@ def test_without_a_place_there_is_none_and_only_doctor_says_so(
     finding = history_finding()
     assert (finding.state, finding.check) == ("ok", "history")
     assert finding.found == f"none: {tmp_path / 'state'} cannot be written to"
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="needs another user")
+def test_a_home_of_somebody_else_stops_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A container may run as a user who cannot even look into the home that it was given.
+    """
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv(HISTORY_VARIABLE, raising=False)
+    os.seteuid(65534)
+    try:
+        kept, finding = history_of(CommandSettings()), history_finding()
+        monkeypatch.setenv(HISTORY_VARIABLE, str(tmp_path / "mine.db"))
+        chosen = history_finding()
+    finally:
+        os.seteuid(0)
+
+    assert kept is None
+    assert finding.state == "ok"
+    assert finding.found.startswith("none: ")
+    assert str(tmp_path) in finding.found
+    assert chosen.state == "warning"
+    assert str(tmp_path / "mine.db") in chosen.found
+
+
+@pytest.mark.parametrize("method", ["exists", "is_dir"])
+def test_a_place_that_cannot_be_looked_at_is_none(
+    state_home: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """
+    The same where nobody can become another user: whatever the system answers is no traceback.
+    """
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, method, refuse)
+
+    assert history_of(CommandSettings()) is None
+    assert history_finding().found.startswith("none: ")
+    assert state_home.name in history_finding().found
 
 
 async def test_what_is_known_is_shown_and_forgotten(state_home: Path) -> None:

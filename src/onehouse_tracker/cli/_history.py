@@ -39,16 +39,18 @@ def _place() -> _Place:
     chosen = plain(os.environ.get(HISTORY_VARIABLE, ""))
     if chosen.lower() == "off":
         return _Place(None, f"{HISTORY_VARIABLE} is off")
-    if chosen:
-        return _Place(Path(chosen))
     try:
+        if chosen:
+            return _Place(Path(chosen).expanduser())
         path = default_path()
     except RuntimeError:
         return _Place(None, "there is no home directory to keep it in")
-    nearest = next(folder for folder in path.parents if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return _Place(None, f"{nearest} cannot be written to")
-    return _Place(path)
+    try:
+        nearest = next(folder for folder in path.parents if folder.exists())
+        usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    except OSError as error:  # a folder above it may not be searched
+        return _Place(None, f"{path} cannot be reached: {_reason(error)}")
+    return _Place(path) if usable else _Place(None, f"{nearest} cannot be written to")
 
 
 def history_of(settings: CommandSettings) -> History | None:
@@ -62,10 +64,10 @@ def history_finding() -> Finding:
     path, why_not = _place()
     if path is None:
         return Finding(check="history", state=State.OK, found=f"none: {why_not}")
-    if not path.exists():
-        found = f"nothing yet; the first run with real credentials writes {path}"
-        return Finding(check="history", state=State.OK, found=found)
     try:
+        if not path.exists():
+            found = f"nothing yet; the first run with real credentials writes {path}"
+            return Finding(check="history", state=State.OK, found=found)
         known = len(History(path).remembered())
     except (OSError, sqlite3.Error) as error:
         return Finding(
