@@ -7,7 +7,7 @@ Frozen, made by us, and free of I/O.  What comes over the wire is checked in `_h
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -314,15 +314,20 @@ RUN_ID_AT: Final = (
 
 def run_id_in(response: Mapping[str, Any] | None) -> str | None:
     """The ID of the run that a request with this response has started, if it started one."""
-    for outer, inner in RUN_ID_AT:
-        try:
-            part = None if response is None else response.get(outer)
-            value = part.get(inner) if isinstance(part, Mapping) else None
-        except Exception:  # noqa: BLE001 - a source of the user's own may answer with any mapping
+    try:
+        return next(filter(None, (text_at(response, path) for path in RUN_ID_AT)), None)
+    except Exception:  # noqa: BLE001 - a source of the user's own may answer with any mapping
+        return None
+
+
+def text_at(response: Mapping[str, Any] | None, path: Sequence[str]) -> str | None:
+    """The text at *path*, from the top of the response; `None` if there is none."""
+    value: Any = response
+    for key in path:
+        if not isinstance(value, Mapping):
             return None
-        if isinstance(value, str) and value:
-            return value
-    return None
+        value = value.get(key)
+    return value if isinstance(value, str) else None
 
 
 def _reason_in(response: Mapping[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from onehouse_tracker._checks import check_job_name, check_run_id
 from onehouse_tracker.errors import ConfigError, InvalidRequestError
-from onehouse_tracker.models import RUN_ID_AT
+from onehouse_tracker.models import RUN_ID_AT, text_at
 from onehouse_tracker.run_results import RunOutcome
 
 __all__ = ["JOB_RUNS", "KeyPath", "Kinds", "Meaning", "WorkKind", "job_started_by"]
@@ -84,7 +84,7 @@ class WorkKind:
         """The ID that a response holds; `None` if it holds none that a statement can name."""
         if response is None:
             return None
-        found = {value for path in self.identity_at if (value := value_at(response, path))}
+        found = {value for path in self.identity_at if (value := text_at(response, path))}
         if not found:
             found = set(_values_of(response, self.identity_key))
         if len(found) != 1:
@@ -93,16 +93,6 @@ class WorkKind:
             return check_run_id(found.pop())
         except InvalidRequestError:
             return None
-
-
-def value_at(response: Mapping[str, Any], path: KeyPath) -> str | None:
-    """The text at *path*; `None` if there is none."""
-    value: Any = response
-    for key in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
-    return value if isinstance(value, str) else None
 
 
 def _values_of(response: Mapping[str, Any], key: str) -> list[str]:

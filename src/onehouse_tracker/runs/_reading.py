@@ -13,7 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from onehouse_tracker.runs._kinds import KeyPath, value_at
+from onehouse_tracker.models import text_at
+from onehouse_tracker.runs._kinds import KeyPath
 
 __all__ = ["Listing", "Sighting", "is_large", "read_many", "read_one"]
 
@@ -159,7 +160,7 @@ def read_one(
     """
     if response is None:
         return None
-    word = value_at(response, word_at)
+    word = text_at(response, word_at)
     if word is not None:
         return Sighting(word, _container_at(response, word_at[:-1]))
     place = _container_at(response, word_at[:-1])
