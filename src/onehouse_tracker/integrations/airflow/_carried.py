@@ -10,25 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from onehouse_tracker.integrations.airflow._submissions import TaskKey
+
 __all__ = ["carried", "carry"]
 
-_Key = tuple[str, str, str, int]
-_CARRIED: Final[dict[_Key, dict[str, Any]]] = {}
+_CARRIED: Final[dict[TaskKey, dict[str, Any]]] = {}
 """One entry at most: a worker's process runs one task, and `dags test` one after the other."""
 
 
 def carry(context: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Keep *values* for when this task continues, and return them for Airflow to keep."""
     _CARRIED.clear()
-    _CARRIED[_key(context)] = values
+    _CARRIED[TaskKey.of(context["ti"])] = values
     return values
 
 
 def carried(context: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
     """What Airflow kept for the task, or else what this process did."""
-    return values or _CARRIED[_key(context)]
-
-
-def _key(context: Mapping[str, Any]) -> _Key:
-    ti = context["ti"]
-    return ti.dag_id, ti.task_id, ti.run_id, int(ti.map_index)
+    return values or _CARRIED[TaskKey.of(context["ti"])]

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from onehouse_tracker.onehouse.labels import label_of
 
@@ -32,6 +32,11 @@ class TaskKey:
     task_id: str
     run_id: str
     map_index: int
+
+    @classmethod
+    def of(cls, ti: Any) -> Self:
+        """That of *ti*, Airflow's task instance."""
+        return cls(ti.dag_id, ti.task_id, ti.run_id, int(ti.map_index))
 
     def __str__(self) -> str:
         index = f", map index {self.map_index}" if self.map_index >= 0 else ""

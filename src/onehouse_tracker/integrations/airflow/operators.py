@@ -257,7 +257,7 @@ class OnehouseSqlOperator(RunTrackingOperator):
 
     def _record(self, context: Mapping[str, Any], statements: Sequence[str]) -> Submissions:
         ti = context["ti"]
-        key = _key(ti)
+        key = TaskKey.of(ti)
         return Submissions(key, statements, life=int(ti.max_tries), store=store_of(context, key))
 
 
@@ -383,7 +383,3 @@ def _ids_for_triggerer(request_ids: Any) -> Any:
         )
     # The XCom of the task itself, and not of all map indexes, which a triggerer cannot receive.
     return f"{{{{ ti.xcom_pull(task_ids={operator.task_id!r}, key={key!r}, map_indexes=-1) }}}}"
-
-
-def _key(ti: Any) -> TaskKey:
-    return TaskKey(ti.dag_id, ti.task_id, ti.run_id, int(ti.map_index))
