@@ -48,6 +48,15 @@ class Changing:
             self.error = error
             self.notify()
 
+    def own_error(self) -> BaseException | None:
+        """The error that ended it, as an object of the caller's own; `None` if none did."""
+        raise NotImplementedError
+
+    def raise_error(self) -> None:
+        """Raise the error that ended it, as an object of the caller's own."""
+        if (error := self.own_error()) is not None:
+            raise error
+
     def change(self) -> asyncio.Future[None]:
         """A future that is done with the next change."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -213,11 +222,6 @@ class Wait(Changing):
         """Its owner leaves: whatever comes later is ignored."""
         self._ended = True
         self.notify()
-
-    def raise_error(self) -> None:
-        """Raise the error that ended this wait, as an object of the caller's own."""
-        if (error := self.own_error()) is not None:
-            raise error
 
     def own_error(self) -> BaseException | None:
         """The error that ended this wait, as an object of the caller's own."""

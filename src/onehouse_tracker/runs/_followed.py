@@ -236,11 +236,6 @@ class RunWait(Changing):
         if self.over:
             self.notify()
 
-    def raise_error(self) -> None:
-        """Raise the error that ended this wait, as an object of the caller's own."""
-        if (error := self.own_error()) is not None:
-            raise error
-
     def own_error(self) -> BaseException | None:
         """The error that ended this wait, as an object of the caller's own; `None` if none."""
         error = self.error
