@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from onehouse_tracker._util.text import reason_of
 from onehouse_tracker.cli._codes import CommandError, ExitCode
 from onehouse_tracker.cli._command_settings import HISTORY_VARIABLE, CommandSettings
 from onehouse_tracker.cli._connectivity import Finding, State
@@ -49,7 +50,7 @@ def _place() -> _Place:
         nearest = next(folder for folder in path.parents if folder.exists())
         usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     except OSError as error:  # a folder above it may not be searched
-        return _Place(None, f"{path} cannot be reached: {_reason(error)}")
+        return _Place(None, f"{path} cannot be reached: {reason_of(error)}")
     return _Place(path) if usable else _Place(None, f"{nearest} cannot be written to")
 
 
@@ -73,7 +74,8 @@ def history_finding() -> Finding:
         return Finding(
             check="history",
             state=State.WARNING,
-            found=f"{path} cannot be read: {_reason(error)}; nothing is learned from earlier runs",
+            found=f"{path} cannot be read: {reason_of(error)};"
+            " nothing is learned from earlier runs",
             advice=f"remove the file, or set {HISTORY_VARIABLE}=off",
         )
     return Finding(check="history", state=State.OK, found=f"{known} names in {path}")
@@ -121,11 +123,9 @@ async def _do(history: History, work: Callable[[], _T]) -> _T:
     try:
         return await asyncio.to_thread(work)
     except (OSError, sqlite3.Error) as error:
-        raise CommandError(f"cannot read the history {history.path}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise CommandError(
+            f"cannot read the history {history.path}: {reason_of(error)}"
+        ) from error
 
 
 _KEYS: Final = ("project", "kind", "name", "runs", "median_s", "low_s", "high_s")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from onehouse_tracker._util.text import reason_of
 from onehouse_tracker.history._file import Contents, HistoryFile, default_path, statement_name
 from onehouse_tracker.history._fingerprint import fingerprint
 from onehouse_tracker.history._records import Lesson, common_variance, shrunk
@@ -165,8 +166,7 @@ class History:
             self._say(f"is damaged ({error}), was renamed to {aside.name}, and begins anew")
 
     def _warn(self, error: Exception) -> None:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self._say(f"cannot be used ({reason}); nothing is learned from earlier runs")
+        self._say(f"cannot be used ({reason_of(error)}); nothing is learned from earlier runs")
         self._broken = True
 
     def _say(self, what: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self, cast, final
 
 from aiohttp import hdrs, web
 
+from onehouse_tracker._util.text import reason_of
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.report import ReportObserver, View, check_renderer, render
 from onehouse_tracker.report._connections import PageConnections, most_connections
@@ -132,10 +133,9 @@ class LivePage:
             listening.listen(_WAITING)  # asyncio has one number for both
         except (OSError, OverflowError) as error:
             await runner.cleanup()
-            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"cannot serve the page on 127.0.0.1:{port}: {reason}; choose another port, or"
-                " 0 for one that is free"
+                f"cannot serve the page on 127.0.0.1:{port}: {reason_of(error)}; choose another"
+                " port, or 0 for one that is free"
             ) from error
         self._runner = runner
         self._port = self._listening.sockets[0].getsockname()[1]
