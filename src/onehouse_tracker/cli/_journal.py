@@ -21,7 +21,7 @@ from onehouse_tracker.cli._output import (
     result_row,
     summary,
 )
-from onehouse_tracker.cli._run_output import RUN_COLUMNS, RUN_TABLE, how_to_follow
+from onehouse_tracker.cli._run_output import RUN_TABLE, how_to_follow
 from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow
@@ -99,15 +99,15 @@ async def show(terminal: Terminal, settings: CommandSettings, path: str) -> Exit
     runs = list(_read(reader.runs()))
     run_outcomes = Counter(run.outcome for run in runs if run.outcome is not None)
     codes.update(ExitCode.OK if outcome.ok else ExitCode.NOT_OK for outcome in run_outcomes)
-    if settings.output is not Output.TEXT:
-        for run in runs:
-            await writer.line(_run_item(run))
-    await writer.finish()
+    # People get a table of their own for runs, programs one list of everything.
+    of_runs = writer
     if settings.output is Output.TEXT:
-        table = writer_of(terminal, settings.output, RUN_COLUMNS, RUN_TABLE, settings.only)
-        for run in runs:
-            await table.line(_run_item(run))
-        await table.finish()
+        of_runs = writer_of(terminal, settings.output, table=RUN_TABLE, only=settings.only)
+    for run in runs:
+        await of_runs.line(_run_item(run))
+    await writer.finish()
+    if of_runs is not writer:
+        await of_runs.finish()
     for line in unknown:
         terminal.say(line)
     terminal.note(summary(outcomes, states["pending"]))
