@@ -45,6 +45,7 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.pages import write_into  # noqa: E402
 from benchmarks.sick.judge import TaskResult, judge, limits_of  # noqa: E402
 from benchmarks.sick.runs import Arrivals, Cell, Seen, Where, run_cell  # noqa: E402
 from benchmarks.sick.tables import (  # noqa: E402
@@ -52,7 +53,6 @@ from benchmarks.sick.tables import (  # noqa: E402
     case_line,
     group_line,
     tables,
-    write_into,
 )
 from benchmarks.sick.ways import WAYS  # noqa: E402
 from benchmarks.sick.whole import CASES, FOREIGN, Shown, run_case  # noqa: E402
@@ -242,7 +242,7 @@ def main() -> int:
     found = run(plan(options.only, quick=options.quick), options.j)
     text = tables(found.verdicts, found.cases)
     if options.write_table:
-        write_into(PAGE, text)
+        write_into(PAGE, "isolation.py", text)
     print(json.dumps(found.report()) if options.json else text)
     missed = found.missed()
     for miss in missed if options.check else ():

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import isolation
 from benchmarks.isolation import AFTER, SEEDS, SHARES, WHERE, Found, Plan, plan
+from benchmarks.pages import END, begin, write_into
 from benchmarks.sick.judge import (
     FIFTH,
     FIFTH_OF_FEW,
@@ -26,7 +27,7 @@ from benchmarks.sick.judge import (
     p99,
 )
 from benchmarks.sick.runs import Cell, Seen, jobs_of, run_cell
-from benchmarks.sick.tables import BEGIN, END, Group, tables, write_into
+from benchmarks.sick.tables import Group, tables
 from benchmarks.sick.ways import WAYS, SickSource
 from benchmarks.sick.whole import (
     CASES,
@@ -368,22 +369,22 @@ def test_the_tables_are_written_between_the_marks(tmp_path: Path) -> None:
     """
     And nothing else of the page is touched.
     """
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    page, mark = tmp_path / "page.md", begin("isolation.py")
+    page.write_text(f"before\n{mark}\nold\n{END}\nafter\n", encoding="utf-8")
 
-    write_into(page, "new\n")
+    write_into(page, "isolation.py", "new\n")
 
-    assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+    assert page.read_text(encoding="utf-8") == f"before\n{mark}\n\nnew\n\n{END}\nafter\n"
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="has no line"):
-        write_into(page, "new")
+        write_into(page, "isolation.py", "new")
 
 
 def test_the_page_has_the_marks() -> None:
     """
     ``--write-table`` would fail at the end of a quarter of an hour.
     """
-    assert BEGIN in isolation.PAGE.read_text(encoding="utf-8")
+    assert begin("isolation.py") in isolation.PAGE.read_text(encoding="utf-8")
 
 
 def test_a_missed_figure_is_the_exit_code(
