@@ -8,13 +8,14 @@ import asyncio
 import json
 import math
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onehouse_tracker import Request, TimeLeft, Tracker
+from onehouse_tracker import Request, TimeLeft, Tracker, events
 from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker._engine.schedule.time_left import Running, left_of, left_of_all
 from onehouse_tracker.history import History
@@ -31,6 +32,18 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def path(tmp_path: Path) -> Path:
     """Where the history will be."""
     return tmp_path / "history.db"
+
+
+def learning(
+    project: SimulatedProject, path: Path, observers: Sequence[events.Observer] = ()
+) -> Tracker:
+    """A tracker with the history, whose night begins at noon."""
+    return Tracker(
+        SimulatedSource(project),
+        history=History(path, executor=InlineExecutor()),
+        wall_clock=lambda: NOON + timedelta(seconds=now()),
+        observers=observers,
+    )
 
 
 def _laws(**medians: float) -> Laws:
@@ -136,11 +149,7 @@ def test_a_tracker_says_it_of_each_and_of_all(path: Path) -> None:
         for name, median in (("short", 60.0), ("long", 200.0)):
             project.add(name, median * math.exp(luck.gauss(0, 0.05)), submitted_at=0.0)
         project.add("ghost", 30.0, submitted_at=0.0)
-        async with Tracker(
-            SimulatedSource(project),
-            history=History(path, executor=InlineExecutor()),
-            wall_clock=lambda: NOON + timedelta(seconds=now()),
-        ) as tracker:
+        async with learning(project, path) as tracker:
             jobs = [Request(name, label=name, submitted_at=NOON) for name in ("short", "long")]
             handles = [tracker.track(job) for job in jobs]
             ghost = tracker.track("ghost", label="ghost")
@@ -179,11 +188,7 @@ def test_status_says_it_too(path: Path) -> None:
     async def teach() -> None:
         project = SimulatedProject(record=False)
         project.add("r", 60.0, submitted_at=0.0)
-        async with Tracker(
-            SimulatedSource(project),
-            history=History(path, executor=InlineExecutor()),
-            wall_clock=lambda: NOON + timedelta(seconds=now()),
-        ) as tracker:
+        async with learning(project, path) as tracker:
             await tracker.wait_all([Request("r", label="job", submitted_at=NOON)])
 
     async def ask() -> None:
@@ -223,12 +228,7 @@ def test_a_recording_knows_what_will_end_when_and_what_hangs(path: Path) -> None
             seconds = 900.0 if hangs and name == "stuck" else 55.0 + place
             project.add(name, seconds, submitted_at=0.0)
         recording = ReportObserver()
-        async with Tracker(
-            SimulatedSource(project),
-            history=History(path, executor=InlineExecutor()),
-            wall_clock=lambda: NOON + timedelta(seconds=now()),
-            observers=[recording],
-        ) as tracker:
+        async with learning(project, path, observers=[recording]) as tracker:
             jobs = [Request(name, label=name, submitted_at=NOON) for name in names]
             waiter = asyncio.create_task(tracker.wait_all(jobs))
             await asyncio.sleep(20)
@@ -261,11 +261,7 @@ def test_an_observer_that_comes_late_knows_it_too(path: Path) -> None:
     async def night() -> Any:
         project = SimulatedProject(record=False)
         project.add("r", 60.0, submitted_at=0.0)
-        async with Tracker(
-            SimulatedSource(project),
-            history=History(path, executor=InlineExecutor()),
-            wall_clock=lambda: NOON + timedelta(seconds=now()),
-        ) as tracker:
+        async with learning(project, path) as tracker:
             handle = tracker.track(Request("r", label="r", submitted_at=NOON))
             await asyncio.sleep(20)
             recording = ReportObserver()
