@@ -9,6 +9,7 @@ import os
 import pickle
 import traceback
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from onehouse_tracker import (
     TrackerPool,
 )
 from onehouse_tracker.errors import UnauthorizedError
+from onehouse_tracker.history import History
 from onehouse_tracker.limiters import LocalLimiter, RateLimiterStats
 from onehouse_tracker.onehouse._http.connections import Connector
 from onehouse_tracker.testing import (
@@ -482,6 +484,45 @@ def test_who_is_cancelled_while_it_opens_takes_nothing_from_the_others(seed: int
         assert (limiter.starts, limiter.stops) == (1, 1)
 
     run(scenario(), seed=seed)
+
+
+class _OfProject(ScriptedSource):
+    """A source that knows which project it asks."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__({"r": [PENDING, SUCCESS]})
+        self.credentials = credentials(project, "https://api.example.com")
+
+
+def test_projects_share_a_history_and_learn_apart(tmp_path: Path) -> None:
+    """
+    A label of one project says nothing about that of another; a project without one keeps none.
+    """
+    history = History(tmp_path / "history.db", executor=InlineExecutor())
+    started = datetime.now(UTC)
+
+    async def scenario() -> None:
+        async with TrackerPool() as pool:
+            for name in ("a", "b"):
+                pool.add(name, _OfProject(name), history=history)
+                pool.add(name, pool._projects[name].settings.client, history=history)
+            pool.add("c", _OfProject("c"))
+            with pytest.raises(ConfigError, match="other settings: history;"):
+                pool.add("a", pool._projects["a"].settings.client)
+            results = await pool.wait_all(
+                {
+                    name: [Request("r", label=f"{name} nightly", submitted_at=started)]
+                    for name in ("a", "b", "c")
+                }
+            )
+            assert results.ok
+
+    run(scenario())
+
+    keys = {name: _OfProject(name).credentials.project_key for name in ("a", "b")}
+    assert {(known.project, known.name, known.runs) for known in history.remembered()} == {
+        (keys[name], f"{name} nightly", 1) for name in ("a", "b")
+    }
 
 
 def test_an_opening_that_fails_fails_for_all_who_wait_and_is_tried_again(tmp_path: Path) -> None:

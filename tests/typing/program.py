@@ -74,6 +74,7 @@ from onehouse_tracker import (
     sync,
 )
 from onehouse_tracker.events import Event
+from onehouse_tracker.history import History
 from onehouse_tracker.limiters import LocalLimiter
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -234,6 +235,7 @@ async def use_pool() -> None:
             policy=PollPolicy(gap_min=0.5),
             journal=None,
             on_journal_error="warn",
+            history=History(),
             observers=[observe],
             seed=1,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,20 @@ from onehouse_tracker import events
 from onehouse_tracker._engine.open_tracker.inside import context_inside, is_inside, refuse_inside
 from onehouse_tracker._engine.open_tracker.session import start_task, until_ended
 from onehouse_tracker._engine.source import project_key_of
-from onehouse_tracker.errors import ConfigError, TrackerClosedError, TrackerError
+from onehouse_tracker.errors import ConfigError, ProjectError, TrackerClosedError, TrackerError
 from onehouse_tracker.limiters import RateLimiter, limiter_from
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.protocols import StatusSource
+from onehouse_tracker.results import PoolResults, Results
 from onehouse_tracker.settings import OnJournalError
 from onehouse_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
+    from onehouse_tracker.history import History
     from onehouse_tracker.journal import Journal
 
-__all__ = ["Pooled", "Settings", "close_all", "credentials_of"]
+__all__ = ["Pooled", "Settings", "close_all", "credentials_of", "merged"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,7 @@ class Settings:
     policy: PollPolicy | None
     journal: Journal | None
     on_journal_error: OnJournalError
+    history: History | None
     observers: tuple[events.Observer, ...]
     seed: int | None
 
@@ -190,6 +193,7 @@ class Pooled:
                 policy=settings.policy,
                 journal=settings.journal,
                 on_journal_error=settings.on_journal_error,
+                history=settings.history,
                 observers=settings.observers,
                 seed=settings.seed,
             )
@@ -237,6 +241,20 @@ async def close_all(projects: Sequence[Pooled], *, without_error: bool) -> list[
     if cancelled is not None:
         raise cancelled
     return [error for closing in closings if (error := closing.result()) is not None]
+
+
+def merged(outcomes: Mapping[str, Results | Exception]) -> PoolResults:
+    """Put together what waiting for each project returned, or failed with."""
+    results: dict[str, Results] = {}
+    errors: dict[str, Exception] = {}
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, Exception):
+            errors[name] = outcome
+            known = outcome.results if isinstance(outcome, ProjectError) else None
+            results[name] = known or Results()
+        else:
+            results[name] = outcome
+    return PoolResults(results, errors=errors)
 
 
 def credentials_of(profile: str) -> Credentials:

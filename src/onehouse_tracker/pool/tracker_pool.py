@@ -21,7 +21,13 @@ from onehouse_tracker.models import Result
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.policy import PollPolicy
 from onehouse_tracker.pool._by_name import ByName
-from onehouse_tracker.pool._pooled_project import Pooled, Settings, close_all, credentials_of
+from onehouse_tracker.pool._pooled_project import (
+    Pooled,
+    Settings,
+    close_all,
+    credentials_of,
+    merged,
+)
 from onehouse_tracker.protocols import StatusSource
 from onehouse_tracker.results import PoolResults, Results
 from onehouse_tracker.settings import OnJournalError
@@ -29,6 +35,7 @@ from onehouse_tracker.stats import PoolStats
 from onehouse_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
+    from onehouse_tracker.history import History
     from onehouse_tracker.journal import Journal
     from onehouse_tracker.onehouse.client import OnehouseClient
 
@@ -76,8 +83,7 @@ class TrackerPool(ByName):
         if self._loop is None or self._closed:
             return f"<TrackerPool: {'closed' if self._closed else 'not open'}>"
         projects = self._distinct()
-        opened = sum(project.is_open for project in projects)
-        return f"<TrackerPool: {len(projects)} projects, {opened} open>"
+        return f"<TrackerPool: {len(projects)} projects, {sum(p.is_open for p in projects)} open>"
 
     # --- Life cycle --------------------------------------------------------------------
 
@@ -138,6 +144,7 @@ class TrackerPool(ByName):
         policy: PollPolicy | None = None,
         journal: Journal | None = None,
         on_journal_error: OnJournalError = "raise",
+        history: History | None = None,
         observers: Sequence[events.Observer] = (),
         seed: int | None = None,
     ) -> None:
@@ -164,6 +171,8 @@ class TrackerPool(ByName):
 
             on_journal_error: What follows where the journal cannot be used.
 
+            history: Remembers how long requests took, for the next run; projects may share it.
+
             observers: Told what happens in this project, on the polling path.
 
             seed: Makes the jitter reproducible.
@@ -185,6 +194,7 @@ class TrackerPool(ByName):
             policy=policy,
             journal=journal,
             on_journal_error=on_journal_error,
+            history=history,
             observers=tuple(observers),
             seed=seed,
         )
@@ -306,17 +316,7 @@ class TrackerPool(ByName):
             for name, ids in wanted.items()
         }
         await until_ended(*waits.values())
-
-        results: dict[str, Results] = {}
-        errors: dict[str, Exception] = {}
-        for name, task in waits.items():
-            outcome = task.result()
-            if isinstance(outcome, Exception):
-                errors[name] = outcome
-                known = outcome.results if isinstance(outcome, ProjectError) else None
-                outcome = known or Results()
-            results[name] = outcome
-        return PoolResults(results, errors=errors)
+        return merged({name: task.result() for name, task in waits.items()})
 
     def stats(self) -> PoolStats:
         """
