@@ -1,5 +1,5 @@
 """
-A process that follows requests with a journal, and dies at any moment.
+A process that tracks requests with a journal and a history, and dies at any moment.
 
 It reads one JSON order per line, forks a victim for each, and reports the victim's process
 ID and then its exit status.  Forking saves each victim the half second of imports; it happens
@@ -8,24 +8,55 @@ before any loop, thread or file is there.
 A victim writes a line for each result that it has got (``+ID``), with one system call, so
 that the line is there however the process ends.  It "uses" a result for some milliseconds
 before it writes the line: whatever is acknowledged before that is lost by a kill.
+
+What it learns it writes into the history at once, so that kills hit such writes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from onehouse_tracker import OnehouseClient, PollPolicy, Result, Results, Tracker
+from onehouse_tracker import (
+    Credentials,
+    OnehouseClient,
+    PollPolicy,
+    Request,
+    Result,
+    Results,
+    Tracker,
+)
+from onehouse_tracker._engine import learning
 from onehouse_tracker.handles import Completions
+from onehouse_tracker.history import History
+from onehouse_tracker.history._file import HistoryFile
+from onehouse_tracker.history._records import Lesson
 from onehouse_tracker.journal import SqliteJournal
 from onehouse_tracker.limiters import LocalLimiter
 
 USE = 0.002
+JOBS = 20
+"""Labels of the requests of one victim: several requests teach the same name."""
+
+
+class Notes(logging.Handler):
+    """Writes what is logged into the log of a victim."""
+
+    def __init__(self, victim: Victim) -> None:
+        super().__init__(logging.WARNING)
+        self.victim = victim
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line that survives us."""
+        self.victim.note(f"warning {record.getMessage()}")
 
 
 class Victim:
@@ -49,38 +80,46 @@ class Victim:
         """Follow what the order says, in its way; then what an earlier run left."""
         client = OnehouseClient.from_env(environ=self.order["environ"])
         policy = PollPolicy(gap_min=0.01, gap_max=0.05)
-        journal = SqliteJournal(self.order["journal"])
-        async with (
+        logging.getLogger("onehouse_tracker.history").addHandler(Notes(self))
+        tracker = Tracker(
             client,
-            Tracker(client, limiter=LocalLimiter(2000), policy=policy, journal=journal) as tracker,
-        ):
-            ids = self.order["ids"]
-            if ids:
-                await getattr(self, self.order["way"])(tracker, ids)
+            limiter=LocalLimiter(2000),
+            policy=policy,
+            journal=SqliteJournal(self.order["journal"]),
+            history=History(self.order["history"]),
+        )
+        async with client, tracker:
+            now = datetime.now(UTC)
+            requests = [
+                Request(request_id, label=f"job {number % JOBS}", submitted_at=now)
+                for number, request_id in enumerate(self.order["ids"])
+            ]
+            if requests:
+                await getattr(self, self.order["way"])(tracker, requests)
             async for result in tracker.resume():
                 await self.use(result)
         self.note("end")
 
-    async def iterate(self, tracker: Tracker, ids: list[str]) -> None:
+    async def iterate(self, tracker: Tracker, requests: list[Request]) -> None:
         """One by one."""
-        async for result in tracker.as_completed(ids):
+        async for result in tracker.as_completed(requests):
             await self.use(result)
 
-    async def call_back(self, tracker: Tracker, ids: list[str]) -> None:
+    async def call_back(self, tracker: Tracker, requests: list[Request]) -> None:
         """By callback."""
-        await tracker.wait_all(ids, on_result=self.use)
+        await tracker.wait_all(requests, on_result=self.use)
 
-    async def hold(self, tracker: Tracker, ids: list[str]) -> None:
+    async def hold(self, tracker: Tracker, requests: list[Request]) -> None:
         """By handles, in the order given."""
-        for handle in [tracker.track(request_id) for request_id in ids]:
+        for handle in [tracker.track(request) for request in requests]:
             await self.use(await handle)
             await handle.ack_and_wait()
             self.note("ack")
 
-    async def gather(self, tracker: Tracker, ids: list[str]) -> None:
+    async def gather(self, tracker: Tracker, requests: list[Request]) -> None:
         """A few at a time, acknowledged together."""
-        for start in range(0, len(ids), 5):
-            results: Results = await tracker.wait_all(ids[start : start + 5])
+        for start in range(0, len(requests), 5):
+            results: Results = await tracker.wait_all(requests[start : start + 5])
             for result in results.values():
                 await self.use(result)
             await results.ack_and_wait()
@@ -113,11 +152,28 @@ def tell_too_early() -> None:
     SqliteJournal.write = forgetful  # type: ignore[method-assign] # sabotage
 
 
-SABOTAGE = {"acknowledge": acknowledge_too_early, "tell": tell_too_early}
+def learn_in_place() -> None:
+    """The control of the history: what was there is written over, in two steps."""
+    original = HistoryFile.add
+
+    def add(self: HistoryFile, project: str, lessons: Sequence[Lesson], common: float) -> None:
+        content = self.path.read_bytes()
+        self.path.write_bytes(content[: len(content) // 2])
+        time.sleep(USE)
+        self.path.write_bytes(content)
+        original(self, project, lessons, common)
+
+    HistoryFile.add = add  # type: ignore[method-assign] # sabotage
+
+
+SABOTAGE = {"acknowledge": acknowledge_too_early, "tell": tell_too_early, "learn": learn_in_place}
 
 
 def main() -> None:
     """Fork a victim for each order."""
+    # A simulator teaches nothing, and what is learned is written twice a minute: not so here.
+    Credentials.is_on_loopback = False  # type: ignore[assignment]
+    learning._EVERY = 0.0
     for line in sys.stdin:
         order = json.loads(line)
         victim = os.fork()

@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from onehouse_tracker.history import History
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import RunningSimulator, SimulatedProject, SimulatorServer
 
@@ -82,15 +85,31 @@ class Moment:
 
     lines: int
     seconds: float
+    writing: Path | None = None
+    """Not before this history is written for the next time."""
 
 
 def _kill(victim: int, moment: Moment, log: Path, over: threading.Event) -> None:
-    while moment.lines and not (log.exists() and log.read_bytes().count(b"\n") >= moment.lines):
-        if over.wait(0.001):
+    while not _has_come(moment, log):
+        if over.wait(0.0005):
             return
     if not over.wait(moment.seconds):
         with suppress(ProcessLookupError):  # it has just ended
             os.kill(victim, signal.SIGKILL)
+
+
+def _has_come(moment: Moment, log: Path) -> bool:
+    if moment.lines and not (log.exists() and log.read_bytes().count(b"\n") >= moment.lines):
+        return False
+    # The first transaction only makes the file: it teaches nothing.
+    return moment.writing is None or (
+        rollback_journal(moment.writing).exists() and moment.writing.stat().st_size > 0
+    )
+
+
+def rollback_journal(database: Path) -> Path:
+    """Where SQLite keeps what undoes the transaction that is being written."""
+    return database.with_name(f"{database.name}-journal")
 
 
 @dataclass
@@ -112,6 +131,15 @@ class Round:
 
     again: int = 0
     """Results that came again, as they may."""
+
+    broken: list[str] = field(default_factory=list)
+    """What was wrong with the history after a kill."""
+
+    learned: dict[str, int] = field(default_factory=dict)
+    """Runs of each name that the history remembers."""
+
+    cut_off: bool = False
+    """Whether a victim left a history in the middle of a transaction."""
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +177,7 @@ def play(
         project.add(request_id, luck.uniform(0, 0.3), status)
     order: dict[str, object] = {
         "journal": str(directory / f"{number}.db"),
+        "history": str(history := directory / f"{number}-history.db"),
         "ids": ids,
         "way": way or WAYS[number % len(WAYS)],
         "sabotage": sabotage,
@@ -161,15 +190,19 @@ def play(
         log = directory / f"{number}-{attempt}.log"
         last = attempt == 5
         # Half of the kills hit anything, starting and ending included; the others hit the
-        # milliseconds in which one result is used, acknowledged, and the next handed out.
+        # milliseconds in which one result is used, acknowledged, and the next handed out, or
+        # those in which the history is written.
         moment = Moment(0, luck.uniform(0.0, 0.3))
         if luck.random() < 0.5:
             moment = Moment(luck.randint(1, IDS), luck.uniform(0.0, 0.005))
+        elif attempt == 0 and luck.random() < 0.5:
+            moment = Moment(luck.randint(1, IDS // 2), luck.uniform(0.0, 0.002), history)
         end = killer.run(order | {"log": str(log)}, None if last else moment)
         order["ids"] = []
         lines = log.read_text().split("\n")[:-1] if log.exists() else []
         assert end == "killed" or lines[-1:] == ["end"], f"{end}: {lines}"
         taken = judge(lines, str(order["way"]) if attempt == 0 else "iterate", truth, found)
+        look_into(history, lines, found)
         for request_id in taken:
             if request_id in acknowledged:
                 found.repeated.add(request_id)
@@ -183,6 +216,37 @@ def play(
     polled = {request_id for request_id in ids if project.requests[request_id].polls}
     found.lost = polled - set(delivered)
     return found
+
+
+def look_into(history: Path, lines: list[str], found: Round) -> None:
+    """
+    Read the history that a victim left, and compare it with what was there before.
+
+    A copy is read: to open a file that was left in the middle of a write repairs it, and the
+    next victim shall do that itself.
+    """
+    found.broken += [line for line in lines if line.startswith("warning ")]
+    if not history.exists():  # it was killed before it had a tracker
+        return
+    copy = history.with_name(f"copy-of-{history.name}")
+    shutil.copyfile(history, copy)
+    rollback_journal(copy).unlink(missing_ok=True)
+    if rollback_journal(history).exists():
+        shutil.copyfile(rollback_journal(history), rollback_journal(copy))
+        found.cut_off = True
+    try:
+        with closing(sqlite3.connect(copy)) as connection:
+            problems = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+        learned = {known.name: known.runs for known in History(copy).remembered()}
+    except sqlite3.DatabaseError as error:
+        problems, learned = [str(error)], {}
+    found.broken += [problem for problem in problems if problem != "ok"]
+    found.broken += [
+        f"{name}: {runs} runs became {learned.get(name)}"
+        for name, runs in found.learned.items()
+        if learned.get(name, 0) < runs
+    ]
+    found.learned = learned
 
 
 def judge(lines: list[str], way: str, truth: dict[str, str], found: Round) -> list[str]:
@@ -218,13 +282,15 @@ def test_kill_loses_nothing(
 ) -> None:
     """
     Every result of a request that was ever asked about arrives, true, and again only where
-    it was not acknowledged.
+    it was not acknowledged; the history stays readable, and nothing that it learned is lost.
     """
     found = play(number, simulator, killer, tmp_path)
 
     assert not found.wrong
     assert not found.lost
     assert not found.repeated
+    assert not found.broken
+    assert not list(tmp_path.glob("*.broken"))
 
 
 def test_rounds_kill_in_the_middle(
@@ -238,6 +304,31 @@ def test_rounds_kill_in_the_middle(
     assert sum(found.midway for found in rounds) >= 4
     # Five are acknowledged together at most.
     assert sum(found.again for found in rounds) <= sum(found.kills for found in rounds) * 5
+
+
+def test_rounds_cut_off_what_is_learned(
+    simulator: RunningSimulator, killer: Killer, tmp_path: Path
+) -> None:
+    """
+    Rounds in which nothing is learned, or none dies while that is written, would prove nothing.
+    """
+    for number in range(3000, 3040):
+        found = play(number, simulator, killer, tmp_path)
+        if found.cut_off and found.learned:
+            return
+    pytest.fail("no history was cut off in 40 rounds")
+
+
+def test_control_breaks_a_history(
+    simulator: RunningSimulator, killer: Killer, tmp_path: Path
+) -> None:
+    """
+    The same rounds see it where a history is written over in place.
+    """
+    for number in range(4000, 4040):
+        if play(number, simulator, killer, tmp_path, sabotage="learn").broken:
+            return
+    pytest.fail("no history broke in 40 rounds")
 
 
 @pytest.mark.parametrize("sabotage", ["acknowledge", "tell"])
