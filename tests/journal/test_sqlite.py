@@ -777,6 +777,30 @@ def test_statements_go_from_intent_to_fate(journal: SqliteJournal, path: Path) -
     assert state(path) == {"id-a": "pending"}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_statement_may_be_sent_again_after_a_refusal_for_its_rate(
+    journal: SqliteJournal, path: Path, *, at_once: bool
+) -> None:
+    """
+    While it waits nothing of it is on the wire; once it is, the file says so again.
+    """
+    again: list[Entry] = [
+        Settled("a", "unsent", "rate", NOON),
+        Intended("a", "RUN JOB x", None, NOON),
+    ]
+    journal.write([Intended("a", "RUN JOB x", None, NOON)])
+    for entries in [again] if at_once else [[entry] for entry in again]:
+        journal.write(entries)
+    (item,) = JournalReader(path).statements()
+    assert (item.state, item.reason) == ("sending", None)
+
+    for fate in ("refused", "unknown"):
+        journal.write([Settled("a", fate, "end", NOON)])
+        journal.write([Intended("a", "RUN JOB x", None, NOON)])
+        (item,) = JournalReader(path).statements()
+        assert (item.state, item.reason) == ("refused", "end")
+
+
 def test_statement_that_a_crash_interrupted_is_of_unknown_fate(path: Path) -> None:
     """
     Said once by the run that finds it, and listed for good.

@@ -85,6 +85,8 @@ class OnDisk:
                 self.acknowledged.update(self.is_final.keys() & request_ids)
             case Intended(key=key, statement=statement):
                 self.intended[key] = statement
+                if self.fates.get(key) == "unsent":  # refused for its rate, and sent again
+                    del self.fates[key]
             case Accepted(key=key, request=request):
                 self.added[request.request_id] = None
                 self.fates[key] = "accepted"

@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from onehouse_tracker import events
 from onehouse_tracker._engine.delivered import DeliveredFile
+from onehouse_tracker._engine.write_ahead import WriteAhead
 from onehouse_tracker._engine.writer import Then, Writer
 from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.journal import (
@@ -50,9 +51,9 @@ class JournalQueue:
     The journal, as the engine and those who wait see it.
 
     Attributes:
-        sending: Held from the intent to submit a statement until its slot, by `WRITTEN_AHEAD`
-            at a time: what a crash leaves of unknown fate is then what was on the wire and
-            those few, and not all that waited.
+        write_ahead: Whose turn it is to write down a statement before its slot comes: what a
+            crash leaves of unknown fate is what was on the wire and the next statement, and
+            not all that waited.
 
     Args:
         journal: Where it is kept.
@@ -62,6 +63,8 @@ class JournalQueue:
         emit: Is told of failures.
 
         wall_clock: Tells the date.
+
+        limit: Slots per second.
     """
 
     CHUNK = 2_000
@@ -70,10 +73,6 @@ class JournalQueue:
     MOST_DELIVERED = 10_000
     """Delivered results that are remembered in memory; what is more is in a file."""
 
-    WRITTEN_AHEAD = 5
-    """Statements that are written down before their slots come.  They share a commit, and a
-    slow disk does not decide how fast statements are sent."""
-
     def __init__(
         self,
         journal: Journal,
@@ -81,7 +80,9 @@ class JournalQueue:
         strict: bool,
         emit: events.Emitter,
         wall_clock: Callable[[], datetime],
+        limit: float,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._journal = journal
         self._writer = Writer(journal, strict=strict, emit=emit)
         self._wall_clock = wall_clock
@@ -91,7 +92,7 @@ class JournalQueue:
         self._arrived: dict[str, bool] = {}
         self._told_runs: dict[str, None] = {}
         self._all_arrived = False
-        self.sending = asyncio.Semaphore(self.WRITTEN_AHEAD)
+        self.write_ahead = WriteAhead(limit)
 
     @property
     def path(self) -> str:
@@ -294,7 +295,7 @@ class JournalQueue:
 
     async def intend(self, key: str, statement: str, label: str | None) -> None:
         """
-        Write down that a statement is about to be sent.
+        Write down that a statement is about to be sent, for the first time or again.
 
         Cancelling ends the waiting, not the writing: settle it.
 
@@ -304,7 +305,9 @@ class JournalQueue:
             TrackerClosedError: The journal is closed.
         """
         self._check_open()
+        began_at = self._loop.time()
         await self._writer.promised(Intended(key, statement, label, self._wall_clock()))
+        self.write_ahead.took(self._loop.time() - began_at)
 
     async def accept(self, key: str, request_id: str, label: str | None) -> None:
         """

@@ -57,9 +57,12 @@ _ACKNOWLEDGE = """
 UPDATE requests SET acknowledged_at = ?
 WHERE request_id = ? AND outcome IS NOT NULL AND acknowledged_at IS NULL
 """
+# Again, where nothing was sent of it: it was refused for its rate.
 _INTEND = """
 INSERT INTO statements (key, label, kind, sha256, statement, intended_at, state)
-VALUES (?, ?, ?, ?, ?, ?, 'sending') ON CONFLICT (key) DO NOTHING
+VALUES (?, ?, ?, ?, ?, ?, 'sending')
+ON CONFLICT (key) DO UPDATE SET state = 'sending', reason = NULL, settled_at = NULL
+WHERE state = 'unsent'
 """
 _ACCEPT = """
 UPDATE statements SET state = 'accepted', request_id = ?, settled_at = ? WHERE key = ?
@@ -85,6 +88,9 @@ WHERE outcome IS NOT NULL AND acknowledged_at IS NULL AND outcome IN ({_CONCLUDE
 ORDER BY number LIMIT :limit
 """  # noqa: S608 - our own column names
 """For `page`: requests to poll."""
+
+_KEY = "\n"
+"""Before the key of a statement, so that it is no request ID."""
 
 _PLACES = 500
 """Parameters of one statement; SQLite promises 999."""
@@ -182,20 +188,31 @@ class _Written(NamedTuple):
 
 
 def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut *entries* where a request is polled anew after what was concluded of it."""
+    """
+    Cut *entries* where a request is polled, or a statement sent, anew after what was concluded.
+    """
     start = 0
     over: set[str] = set()
     for number, entry in enumerate(entries):
+        anew: str | None = None
         match entry:
-            case Added(request=told) | ResultEntry(result=told) if told.request_id in over:
-                yield entries[start:number]
-                start = number
-                over.clear()
+            case Added(request=told) | ResultEntry(result=told):
+                anew = told.request_id
+            case Intended():
+                anew = f"{_KEY}{entry.key}"
+            case _:
+                pass
+        if anew in over:
+            yield entries[start:number]
+            start = number
+            over.clear()
         match entry:
             case ResultEntry():
                 over.add(entry.result.request_id)
             case Acknowledged():
                 over.update(entry.request_ids)
+            case Settled():
+                over.add(f"{_KEY}{entry.key}")
             case _:
                 pass
     yield entries[start:]

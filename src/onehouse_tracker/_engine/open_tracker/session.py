@@ -178,6 +178,7 @@ class Session:
             strict=self._journal_is_strict,
             emit=self.emit,
             wall_clock=self._wall_clock,
+            limit=self._limiter.limit,
         )
         await journal_queue.open()
         # Pushed before the engine, so closed after it: its last words are written.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.engine import Engine
     from onehouse_tracker._engine.journal_queue import JournalQueue
     from onehouse_tracker._engine.refusals import RefusalRow
+    from onehouse_tracker._engine.write_ahead import WriteAhead
     from onehouse_tracker.journal import Fate
     from onehouse_tracker.protocols import StatusSource
 
@@ -67,7 +68,7 @@ class Submissions:
 
     def begin(self, journal_queue: JournalQueue, progress: Progress) -> _Attempt:
         """One more is under way."""
-        attempt = _Attempt(progress, journal_queue.sending, self._news.set)
+        attempt = _Attempt(progress, journal_queue.write_ahead, self._news.set)
         self._attempts[attempt] = None
         return attempt
 
@@ -132,9 +133,10 @@ async def submit_once(  # noqa: PLR0913 - what a statement is sent with
         try:
             if engine.last_failure is not None and engine.last_failure is not last_failure:
                 raise copy.copy(engine.last_failure)
-            if (closed_by := engine.closed_by) is not None:
-                raise copy.copy(closed_by) from closed_by.__cause__
-            key = await _intend(journal_queue, statement, label, key)
+            _check_open(engine)
+            key = key or journal_queue.new_key()
+            attempt.intent = _Intent(journal_queue, key, statement, label)
+            await attempt.intent.write()
             try:
                 request_id = await _send(engine, source, statement, timeout, attempt, accepted)
             except BaseException as error:
@@ -155,10 +157,12 @@ class _Attempt:
     def __init__(
         self,
         progress: Progress,
-        turns: asyncio.Semaphore | None = None,
+        turns: WriteAhead | None = None,
         news: Callable[[], None] | None = None,
     ) -> None:
         self.progress = progress
+        self.intent: _Intent | None = None
+        """What the journal says of it; `None` without one."""
         self._turns = turns
         self._news = news
 
@@ -168,35 +172,63 @@ class _Attempt:
         return self.progress.on_the_wire
 
     async def take_turn(self) -> None:
-        """Wait until this statement is one of the few that wait for a slot."""
+        """Wait until this statement may be written down, and then wait for its slot."""
         if self._turns is not None:
             await self._turns.acquire()
 
     def is_sent(self) -> None:
-        """It is on the wire from now on; the next statement may wait for a slot."""
+        """It is on the wire from now on; the next statement may be written down."""
         self.progress.on_the_wire = True
         self.end_turn()
         if self._news is not None:
             self._news()
 
+    def was_refused(self) -> None:
+        """Nothing runs of it, and it will be sent again."""
+        if self.intent is not None:
+            self.intent.withdraw("refused for its rate, and not sent again yet")
+
     def end_turn(self) -> None:
-        """Let the next statement wait for a slot.  Only the first call counts."""
+        """Let the next statement be written down.  Only the first call counts."""
         turns, self._turns = self._turns, None
         if turns is not None:
             turns.release()
 
 
-async def _intend(
-    journal_queue: JournalQueue, statement: str, label: str | None, key: str | None
-) -> str:
-    key = key or journal_queue.new_key()
-    try:
-        await journal_queue.intend(key, statement, label)
-    except BaseException:
-        # Cancelled, or not on disk: it is not sent in either case.
-        journal_queue.settle(key, "unsent", "never sent")
-        raise
-    return key
+class _Intent:
+    """The intent to send one statement, in the journal."""
+
+    def __init__(
+        self, journal_queue: JournalQueue, key: str, statement: str, label: str | None
+    ) -> None:
+        self._journal_queue = journal_queue
+        self._key = key
+        self._statement = statement
+        self._label = label
+        self.is_withdrawn = False
+        """Whether it has to be written again before it is sent."""
+
+    async def write(self) -> None:
+        """
+        Write down that it may be sent from now on.
+
+        Raises:
+            JournalError: It is not on disk.
+
+            TrackerClosedError: The journal is closed.
+        """
+        try:
+            await self._journal_queue.intend(self._key, self._statement, self._label)
+        except BaseException:
+            # Cancelled, or not on disk: it is not sent in either case.
+            self.withdraw("never sent")
+            raise
+        self.is_withdrawn = False
+
+    def withdraw(self, reason: str) -> None:
+        """Write down that nothing runs; nobody waits for that."""
+        self.is_withdrawn = True
+        self._journal_queue.settle(self._key, "unsent", reason)
 
 
 async def _accept(
@@ -235,6 +267,24 @@ def _usable(request_id: str) -> str:
         raise SubmissionUnknownError("accepted, but with no usable request ID") from error
 
 
+def _check_open(engine: Engine) -> None:
+    if (closed_by := engine.closed_by) is not None:
+        raise copy.copy(closed_by) from closed_by.__cause__
+
+
+async def _slot(engine: Engine, attempt: _Attempt, not_before: float) -> None:
+    await engine.slot(submission=True, at=not_before)
+    if attempt.intent is not None and attempt.intent.is_withdrawn:
+        # Not before its slot, which may be long in coming: a crash leaves it as never sent.
+        try:
+            await attempt.intent.write()
+            _check_open(engine)
+        except BaseException:
+            engine.submitted()
+            raise
+    attempt.is_sent()
+
+
 async def _send(
     engine: Engine,
     source: SubmissionSource,
@@ -248,8 +298,7 @@ async def _send(
     row: RefusalRow | None = None
     not_before = -math.inf
     while True:
-        await engine.slot(submission=True, at=not_before)
-        attempt.is_sent()
+        await _slot(engine, attempt, not_before)
         sent_at = loop.time()
         try:
             async with asyncio.timeout(timeout):
@@ -265,6 +314,7 @@ async def _send(
         except ThrottledError as error:
             attempt.progress.on_the_wire = False
             row, not_before = engine.submission_throttled(row, sent_at, error)
+            attempt.was_refused()
         except UnauthorizedError as error:
             failure = engine.submission_unauthorized(error)
             if failure is not None:
