@@ -51,7 +51,7 @@ def test_what_builds_the_package_is_pinned_like_the_rest() -> None:
 
     # What `hatchling` requires itself, and for an editable installation.
     needed = {"editables", "packaging", "pathspec", "pluggy", "trove-classifiers"}
-    assert set(building) == {"hatchling", *needed}
+    assert set(building) == {"hatchling", "hatch-fancy-pypi-readme", *needed}
     shared = set(building) & set(constraints)
     assert {name: building[name] for name in shared} == {
         name: constraints[name] for name in shared

@@ -5,9 +5,11 @@ What `make dist` built: the wheel works alone, and the source archive passes its
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,6 +102,19 @@ def test_the_command_without_its_extra_says_what_is_missing(
     assert ended.returncode != 0
     assert "onehouse-tracker[cli]" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_no_link_of_the_index_page_leads_nowhere() -> None:
+    """
+    An index shows the README without the repository around it: `docs/quickstart.md` is not there.
+    """
+    with zipfile.ZipFile(only("*.whl")) as wheel:
+        [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+        page = wheel.read(name).decode()
+
+    assert "the quickstart takes five" in page
+    links = re.findall(r"\]\(([^)]*)\)", page)
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 def test_the_source_archive_passes_its_own_tests(tmp_path: Path) -> None:
