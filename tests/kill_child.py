@@ -132,11 +132,11 @@ def acknowledge_too_early() -> None:
 
     async def early(self: Completions) -> Result:
         result = await original(self)
-        assert self._journal_queue is not None
-        await self._journal_queue.acknowledge((result.request_id,))
+        assert self._acknowledge is not None
+        await self._acknowledge((result.request_id,))
         return result
 
-    Completions.__anext__ = early  # type: ignore[method-assign] # sabotage
+    Completions.__anext__ = early  # type: ignore[assignment, method-assign] # sabotage
 
 
 def tell_too_early() -> None:

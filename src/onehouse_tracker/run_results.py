@@ -6,15 +6,17 @@ Frozen and free of I/O, as those in `models` are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, overload
 
 from onehouse_tracker._checks import check_job_name, check_label, check_moment, check_run_id
+from onehouse_tracker._util.own_response import copied
 from onehouse_tracker.errors import RunFailedError
 from onehouse_tracker.models import Result
+from onehouse_tracker.models import own_copy as own_copy_of_request
 
 __all__ = ["JobRun", "RunOutcome", "RunResult", "RunResults"]
 
@@ -240,6 +242,12 @@ class RunResult:
         }
 
 
+def own_copy(result: RunResult) -> RunResult:
+    """A result that shares nothing mutable with *result*."""
+    request = None if result.request is None else own_copy_of_request(result.request)
+    return replace(result, request=request, row=copied(result.row))
+
+
 class RunResults(Sequence[RunResult]):
     """
     One `RunResult` per run or statement, in the order given.
@@ -248,9 +256,12 @@ class RunResults(Sequence[RunResult]):
         results: The results.
 
         callback_errors: What ``on_result`` raised, by the position of its result.
+
+        acknowledge: Writes down that these have arrived, see `ack`; what it returns, if
+            anything, is awaited by `ack_and_wait`.
     """
 
-    __slots__ = ("_results", "callback_errors")
+    __slots__ = ("_acknowledge", "_results", "callback_errors")
 
     callback_errors: Mapping[int, Exception]
     """What ``on_result`` raised, by the position of its result."""
@@ -260,9 +271,20 @@ class RunResults(Sequence[RunResult]):
         results: Iterable[RunResult] = (),
         *,
         callback_errors: Mapping[int, Exception] | None = None,
+        acknowledge: Callable[[], Awaitable[None] | None] | None = None,
     ) -> None:
         self._results = tuple(results)
         self.callback_errors = dict(callback_errors or {})
+        self._acknowledge = acknowledge
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What acknowledges belongs to one tracker: a copy elsewhere is only data.
+        return {"_results": self._results, "callback_errors": self.callback_errors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._results = state["_results"]
+        self.callback_errors = state["callback_errors"]
+        self._acknowledge = None
 
     @overload
     def __getitem__(self, index: int) -> RunResult: ...
@@ -320,6 +342,34 @@ class RunResults(Sequence[RunResult]):
         errors = [RunFailedError(result) for result in self._results if not result.ok]
         if errors:
             raise ExceptionGroup(f"{len(errors)} of {len(self)} runs did not succeed", errors)
+
+    def ack(self) -> None:
+        """
+        Tell the journal that these results have arrived where you wanted them.
+
+        Until then ``runs.resume()`` delivers them again after a crash.  This returns at once; it
+        is written soon afterwards, and at the latest when the tracker closes.  `ack_and_wait`
+        waits for that.  In ``sync`` this one waits.  Without a journal it does nothing, and
+        neither does it in a copy or in what was pickled.
+
+        Raises:
+            TrackerClosedError: The tracker was closed before, by an exception.
+        """
+        if self._acknowledge is not None:
+            self._acknowledge()
+
+    async def ack_and_wait(self) -> None:
+        """
+        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
+
+        Raises:
+            TrackerClosedError: The tracker was closed before, by an exception.
+
+            JournalError: It could not be written.
+        """
+        written = None if self._acknowledge is None else self._acknowledge()
+        if written is not None:
+            await written
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Plain data, one dict per run: what ``pandas.DataFrame(...)`` takes."""

@@ -4,16 +4,19 @@ Runs for code that blocks: the same ends, the same errors, and nothing left behi
 
 from __future__ import annotations
 
+import gc
+import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onehouse_tracker import JobRun, SqliteJournal, TrackerPool, sync
-from onehouse_tracker.errors import InvalidRequestError, RunFailedError
+from onehouse_tracker.errors import InvalidRequestError, RunFailedError, TrackerClosedError
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.run_results import RunOutcome, RunResult
 from onehouse_tracker.sync import _shared_tracker
@@ -89,6 +92,55 @@ def test_a_script_learns_how_runs_ended(settings: dict[str, Any], tmp_path: Path
     assert old.done()
     assert stopped.outcome is RunOutcome.CANCELED
     assert rest == [long.run_id]
+
+
+def test_a_handle_is_used_like_a_future_of_threads(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """
+    As the handle of a request is: errors, callbacks, cancellation, and what is known at the end.
+    """
+    called: queue.SimpleQueue[sync.runs.RunHandle] = queue.SimpleQueue()
+    journal = SqliteJournal(tmp_path / "runs.db")
+    with sync.Tracker.from_env(**settings, journal=journal) as tracker:
+        failed = tracker.runs.track(JobRun("old", "r2"))
+        failed.add_done_callback(called.put)
+        assert failed.exception(timeout=10) is None
+        assert called.get(timeout=1) is failed
+        failed.ack()
+        tracker.runs.wait_all([failed]).ack()
+        left = tracker.runs.track(JobRun("long", "r3"))
+        with pytest.raises(TimeoutError):
+            left.exception(timeout=0)
+        assert left.cancel()
+        assert left.cancelled()
+        with pytest.raises(CancelledError, match="run r3"):
+            left.result()
+        open_still = tracker.runs.track(JobRun("long", "r4"))
+
+    assert failed.result().outcome is RunOutcome.FAILED
+    assert isinstance(open_still.exception(), TrackerClosedError)
+
+
+def test_threads_share_an_iterator_and_dropping_it_ends_the_checks(
+    settings: dict[str, Any],
+) -> None:
+    """
+    Each result goes to one thread; what nobody waits for costs no requests.
+    """
+    with sync.Tracker.from_env(**settings) as tracker:
+        runs = [JobRun("old", "r1"), JobRun("old", "r2"), JobRun("long", "r5")]
+        completed = tracker.runs.as_completed(runs)
+        with ThreadPoolExecutor() as threads:
+            ended = {threads.submit(next, completed).result(10).run_id for _ in range(2)}
+        assert ended == {"r1", "r2"}
+        assert tracker.runs.followed == 1
+        del completed
+        gc.collect()
+        deadline = time.monotonic() + 1
+        while tracker.runs.followed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert tracker.runs.followed == 0
 
 
 def test_the_functions_share_the_tracker_of_requests(settings: dict[str, Any]) -> None:

@@ -76,6 +76,7 @@ from onehouse_tracker import (
 from onehouse_tracker.events import Event
 from onehouse_tracker.history import History
 from onehouse_tracker.limiters import LocalLimiter
+from onehouse_tracker.runs import RunHandle
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -222,6 +223,15 @@ async def use_runs(tracker: Tracker) -> None:
     result: RunResult = await run
     results: RunResults = await tracker.runs.wait_all([JobRun("nightly", "run-1"), run])
     print(result.outcome is RunOutcome.SUCCEEDED, results.ok)
+    results.ack()
+    await results.ack_and_wait()
+    run.add_done_callback(on_run_done)
+    run.ack()
+    await run.ack_and_wait()
+
+
+def on_run_done(run: RunHandle) -> None:
+    print(run.job, run.run_id, run.status, run.done(), run.cancelled(), run.exception())
 
 
 async def use_pool() -> None:
@@ -297,6 +307,12 @@ def use_sync(path: Path) -> None:
                 print(result)
         for result in tracker.resume(timeout=60):
             print(result)
+        run = tracker.runs.submit("RUN JOB nightly", label="RUN JOB")
+        run.add_done_callback(on_sync_run_done)
+        run.ack()
+        ended: RunResult = run.result(timeout=60)
+        print(ended, run.exception(timeout=60), run.cancelled())
+        tracker.runs.wait_all([run]).ack()
         print(tracker.serve_page(0, title="nightly").url, tracker.stats(), tracker.closed)
     settings_in_sync(path)
 
@@ -314,6 +330,10 @@ def settings_in_sync(path: Path) -> None:
 
 def on_sync_done(handle: sync.Handle) -> None:
     print(handle.request_id, handle.label, handle.done())
+
+
+def on_sync_run_done(run: sync.runs.RunHandle) -> None:
+    print(run.job, run.run_id, run.request_id, run.label, run.status, run.done())
 
 
 async def main(path: Path) -> None:

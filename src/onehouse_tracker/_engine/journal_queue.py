@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -91,6 +91,7 @@ class JournalQueue:
         self._delivered_file: DeliveredFile | None = None
         self._arrived: dict[str, bool] = {}
         self._told_runs: dict[str, None] = {}
+        self._arrived_runs: dict[str, None] = {}
         self._all_arrived = False
         self.write_ahead = WriteAhead(limit)
 
@@ -188,14 +189,7 @@ class JournalQueue:
         """
         ids = tuple(request_ids)
         if self._writer.closed:
-            if not (self._all_arrived or all(request_id in self._arrived for request_id in ids)):
-                raise TrackerClosedError(
-                    "the tracker was closed before the results were acknowledged;"
-                    " resume() delivers them again"
-                )
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            done.set_result(None)
-            return done
+            return _arrived_before(ids, None if self._all_arrived else self._arrived)
         for request_id in ids:
             self._delivered.pop(request_id, None)
         if self._delivered_file is not None:
@@ -209,8 +203,9 @@ class JournalQueue:
         Raises:
             JournalError: It is not on disk, so it will be delivered again.
         """
-        if self._told_runs:
-            self.put_run(RunsAcknowledged(tuple(self._told_runs), self._wall_clock()))
+        self._arrived_runs, self._told_runs = self._told_runs, {}
+        if self._arrived_runs:
+            self.put_run(RunsAcknowledged(tuple(self._arrived_runs), self._wall_clock()))
         self._arrived, self._delivered = self._delivered, {}
         if self._arrived:
             await self.acknowledge(self._arrived)
@@ -257,6 +252,15 @@ class JournalQueue:
     def told_runs(self, keys: Iterable[str]) -> None:
         """The results of these runs were handed out: they have arrived when all ends well."""
         self._told_runs.update(dict.fromkeys(keys))
+
+    def acknowledge_runs(self, keys: Iterable[str]) -> asyncio.Future[None]:
+        """What `acknowledge` does, of runs by their keys."""
+        arrived = tuple(keys)
+        if self._writer.closed:
+            return _arrived_before(arrived, self._arrived_runs)
+        for key in arrived:
+            self._told_runs.pop(key, None)
+        return self._writer.promised(RunsAcknowledged(arrived, self._wall_clock()))
 
     def read_open_runs(self, after: int, take: TakeRuns) -> None:
         """Pass `CHUNK` open runs at most to *take*, behind number *after*; fewer are the last."""
@@ -341,3 +345,15 @@ def _settle(future: asyncio.Future[_T], value: _T) -> None:
 
 def _ignore(_: object) -> None:
     """Nothing follows: an ID that could not be noted is delivered again after the next start."""
+
+
+def _arrived_before(ids: Iterable[str], arrived: Container[str] | None) -> asyncio.Future[None]:
+    """What acknowledging brings after closing: nothing new can arrive; `None` is everything."""
+    if arrived is not None and not all(each in arrived for each in ids):
+        raise TrackerClosedError(
+            "the tracker was closed before the results were acknowledged;"
+            " resume() delivers them again"
+        )
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from types import MemberDescriptorType
 
-__all__ = ["OwnResponse"]
+__all__ = ["OwnResponse", "copied"]
+
+_ValueT = TypeVar("_ValueT")
 
 _UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -44,7 +46,7 @@ class OwnResponse:
             return self
         value = self._slot.__get__(result, owner)
         if type(value) is _Original:
-            value = _copied(value.response)
+            value = copied(value.response)
             self._slot.__set__(result, value)
         return value
 
@@ -69,9 +71,10 @@ class OwnResponse:
         return value
 
 
-def _copied(response: Mapping[str, Any]) -> Mapping[str, Any]:
+def copied(response: _ValueT) -> _ValueT:
+    """A deep copy; what cannot be copied itself."""
     try:
-        own: Mapping[str, Any] = _plain_copy(response)
+        own: _ValueT = _plain_copy(response)
     except RecursionError:
         pass  # it refers to itself, or is very deep
     except Exception:  # noqa: BLE001 - a mapping of the user's own source may raise anything

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from onehouse_tracker._engine.open_tracker.callbacks import Callbacks
 from onehouse_tracker._engine.open_tracker.teardown import cancel_and_wait
-from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.errors import JournalError, TrackerClosedError
 from onehouse_tracker.run_results import RunOutcome, RunResult
 
 if TYPE_CHECKING:
@@ -49,14 +49,18 @@ class _Calls(Callbacks):
         super().__init__(callback, session, interrupt)
         self._journal_queue = None  # it acknowledges requests
         self.by_position: dict[int, Exception] = {}
-        self.arrived: Callable[[int], None] | None = None
+        self.acknowledge: Callable[[int], Awaitable[None]] | None = None
 
     async def _call(self, result: Any) -> BaseException | None:
         raised = await super()._call(result.result)
         if isinstance(raised, Exception):
             self.by_position[result.position] = raised
-        elif raised is None and self.arrived is not None:
-            self.arrived(result.position)
+        elif raised is None and self.acknowledge is not None:
+            # Before the next call: at most one result is delivered and not acknowledged.
+            try:
+                await self.acknowledge(result.position)
+            except JournalError as error:
+                self.failure = error
         return raised
 
 
@@ -82,12 +86,12 @@ class RunCallbacks:
         return self._calls.by_position
 
     def start(
-        self, wait: RunWait, acknowledge: Callable[[Iterable[str]], None] | None = None
+        self, wait: RunWait, acknowledge: Callable[[Iterable[str]], Awaitable[None]] | None = None
     ) -> None:
         """Begin to call; what ends the program ends *wait* too.  What arrived is acknowledged."""
         self._wait = wait
         if acknowledge is not None:
-            self._calls.arrived = lambda position: acknowledge((wait.keys[position],))
+            self._calls.acknowledge = lambda position: acknowledge((wait.keys[position],))
         self._task = self._session.start(self._calls.run(), "onehouse-tracker callbacks of runs")
 
     def _interrupt(self, error: BaseException) -> None:
@@ -120,6 +124,8 @@ class RunCallbacks:
             raise failure
         if self._calls.interruption is not None:
             raise self._calls.interruption
+        if self._wait is not None:
+            self._wait.error = self._wait.error or self._calls.failure
 
     async def aclose(self) -> None:
         """Stop calling."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onehouse_tracker._checks import check_no_mapping
@@ -94,8 +95,12 @@ async def until_all(
         if callbacks is not None:
             await callbacks.aclose()
     wait.raise_error()
+    acknowledge = None
     if book.journal is not None:
         book.journal.told(wait.keys)
+        acknowledge = partial(book.journal.acknowledge, wait.keys)
     return RunResults(
-        wait.results(), callback_errors=None if callbacks is None else callbacks.errors
+        wait.results(),
+        callback_errors=None if callbacks is None else callbacks.errors,
+        acknowledge=acknowledge,
     )

@@ -4,28 +4,28 @@ What `Runs` hands out: a handle for one run, an iterator for many.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, final
+
+from onehouse_tracker._awaiting import Arrivals, Awaited
+from onehouse_tracker.run_results import RunResult, RunResults, own_copy
 
 if TYPE_CHECKING:
-    from onehouse_tracker.run_results import RunResult
     from onehouse_tracker.runs._followed import Followed, RunWait
+    from onehouse_tracker.runs._journal import RunJournal
 
 __all__ = ["RunCompletions", "RunHandle"]
 
 
 @final
-class RunHandle:
+class RunHandle(Awaited["RunWait", RunResult]):
     """
     One run that is followed until it ends, `cancel` is called, or the tracker closes.
 
     ``await handle`` returns its `RunResult`.  Any number of tasks may await it, any number of
-    times.  Cancelling a task that awaits the handle does not cancel the handle.
+    times; each gets a result, or an exception, of its own.  Cancelling a task that awaits the
+    handle does not cancel the handle.
 
     Raises:
         AuthenticationError: The server refused our credentials.
@@ -37,7 +37,7 @@ class RunHandle:
         asyncio.CancelledError: `cancel` was called first.
     """
 
-    __slots__ = ("__weakref__", "_cancel_run", "_leave", "_told", "_wait", "followed")
+    __slots__ = ("_cancel_run", "_journal", "followed")
 
     def __init__(
         self,
@@ -45,25 +45,17 @@ class RunHandle:
         wait: RunWait,
         leave: Callable[[RunWait], None],
         cancel_run: Callable[[Followed], Awaitable[None]],
-        told: Callable[[Iterable[str]], None] | None = None,
+        journal: RunJournal | None = None,
     ) -> None:
+        super().__init__(wait, leave)
         self.followed = followed
         """What the tracker knows of it; not for users."""
-        self._wait = wait
-        self._leave = leave
         self._cancel_run = cancel_run
-        self._told = told
+        self._journal = journal
 
     def __repr__(self) -> str:
-        if not self._wait.over:
-            state = "not ended"
-        elif self.cancelled():
-            state = "canceled"
-        elif self._wait.error is not None:
-            state = type(self._wait.error).__name__
-        else:
-            state = str(self._wait.results()[0].outcome)
-        return f"<RunHandle {self.run_id or self.request_id}: {state}>"
+        name = self.run_id or self.request_id
+        return f"<RunHandle {name}: {self._state() or self._stored().outcome}>"
 
     @property
     def job(self) -> str | None:
@@ -92,77 +84,6 @@ class RunHandle:
         """The server's last word about the run; `None` before the first."""
         return None if self.followed.run is None else self.followed.run.word
 
-    def done(self) -> bool:
-        """Whether awaiting returns, or raises, at once."""
-        return self._wait.over
-
-    def result(self) -> RunResult:
-        """
-        The result, without waiting.
-
-        Raises:
-            asyncio.InvalidStateError: It has not ended.
-
-            asyncio.CancelledError: `cancel` was called first.
-
-            TrackerError: What awaiting would raise.
-        """
-        if (error := self.exception()) is not None:
-            raise error
-        if self._told is not None:
-            self._told(self._wait.keys)
-        return self._wait.results()[0]
-
-    def exception(self) -> BaseException | None:
-        """
-        Why there is no result, without waiting; `None` if there is one, whatever it says.
-
-        Raises:
-            asyncio.InvalidStateError: It has not ended.
-
-            asyncio.CancelledError: `cancel` was called first.
-        """
-        if not self._wait.over:
-            raise asyncio.InvalidStateError(f"run {self.run_id or '-'} has not ended")
-        if self.cancelled():
-            raise self._cancelled()
-        return self._wait.own_error()
-
-    def add_done_callback(
-        self, callback: Callable[[RunHandle], object], *, context: Context | None = None
-    ) -> None:
-        """
-        Call *callback* with this handle when it is done; soon, if it is done already.
-
-        It is called on the event loop, in *context* or a copy of the current one, and must not
-        block.  What it raises goes to the event loop's exception handler.
-        """
-        context = copy_context() if context is None else context
-        if self._wait.over:
-            asyncio.get_running_loop().call_soon(callback, self, context=context)
-        else:
-            self._wait.change().add_done_callback(lambda _: callback(self), context=context)
-
-    def cancelled(self) -> bool:
-        """Whether `cancel` was called before the run ended."""
-        return isinstance(self._wait.error, asyncio.CancelledError)
-
-    def _cancelled(self) -> asyncio.CancelledError:
-        name = self.run_id or self.request_id or "-"
-        return asyncio.CancelledError(f"run {name}: its handle was canceled; it still runs")
-
-    def cancel(self) -> bool:
-        """
-        Stop following it, if nobody else does.  The run itself continues.
-
-        Returns False if the handle was done.
-        """
-        if self._wait.over:
-            return False
-        self._leave(self._wait)
-        self._wait.fail(self._cancelled())
-        return True
-
     async def cancel_run(self) -> RunResult:
         """
         Have the server cancel the run, and wait until it has stopped.
@@ -187,73 +108,80 @@ class RunHandle:
             result = replace(result, cancellation=self.followed.cancellation)
         return result
 
-    def __await__(self) -> Generator[object, None, RunResult]:
-        yield from self._wait.until_over().__await__()
-        return self.result()
+    def ack(self) -> None:
+        """
+        Tell the journal that the result has arrived where you wanted it.
+
+        Until then ``runs.resume()`` delivers it again after a crash.  This returns at once; it
+        is written soon afterwards, and at the latest when the tracker closes.  `ack_and_wait`
+        waits for that.  Without a journal it does nothing.
+
+        Raises:
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerClosedError: The tracker was closed before, by an exception.
+
+            TrackerError: What awaiting the handle would raise.
+        """
+        self._as_results().ack()
+
+    async def ack_and_wait(self) -> None:
+        """
+        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
+
+        Raises:
+            JournalError: It could not be written.
+
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerError: What awaiting the handle would raise.
+        """
+        await self._as_results().ack_and_wait()
+
+    def _as_results(self) -> RunResults:
+        journal, keys = self._journal, self._wait.keys
+        acknowledge = None if journal is None else (lambda: journal.acknowledge(keys))
+        return RunResults((self.result(),), acknowledge=acknowledge)
+
+    def _named(self) -> str:
+        return f"run {self.run_id or self.request_id or '-'}"
+
+    def _hand_out(self) -> RunResult:
+        if self._journal is not None:
+            self._journal.told(self._wait.keys)
+        return own_copy(self._stored())
+
+    def _known(self) -> RunResult | None:
+        if not self._wait.over or self._wait.error is not None:
+            return None
+        return own_copy(self._stored())
+
+    def _stored(self) -> RunResult:
+        return self._wait.results()[0]
 
 
 @final
-class RunCompletions(AsyncIterator["RunResult"]):
+class RunCompletions(Arrivals[tuple[int, RunResult], RunResult]):
     """
     Results in the order in which the runs end.
 
     An async iterator and an async context manager.  Leaving the ``async with`` block, or
-    `aclose`, stops the checks of what nobody else follows.  With a journal, asking for the next
-    result acknowledges the one before.
+    `aclose`, stops the checks of what nobody else follows; so does dropping it, but you cannot
+    tell when.  Several tasks may take from one iterator: each result goes to one of them.
+
+    With a journal, asking for the next result acknowledges the one before, and gets the next one
+    when that is on disk.  Where several tasks take from one iterator, each acknowledges its own
+    results only.
 
     Raises:
         ProjectError: After the results that were known before it.
     """
 
-    def __init__(
-        self,
-        wait: RunWait,
-        arrived: deque[tuple[int, RunResult]],
-        release: Callable[[], None],
-        acknowledge: Callable[[Iterable[str]], None] | None = None,
-    ) -> None:
-        self._wait = wait
-        self._arrived = arrived
-        self._release = release
-        self._acknowledge = acknowledge
-        self._taken: str | None = None
+    _wait: RunWait
 
-    def __repr__(self) -> str:
-        return f"<RunCompletions: {len(self._arrived)} arrived, {self._wait.open} not ended>"
+    def _pending(self) -> int:
+        return self._wait.open
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> RunResult:
-        """
-        Wait for the next result.
-
-        Cancelling loses nothing: the next call gets the result.
-        """
-        taken, self._taken = self._taken, None
-        if taken is not None and self._acknowledge is not None:
-            self._acknowledge((taken,))
-        while not self._arrived:
-            if self._wait.over:
-                self._release()
-                self._wait.raise_error()
-                raise StopAsyncIteration
-            await self._wait.changed()
-        position, result = self._arrived.popleft()
-        self._taken = self._wait.keys[position]
-        return result
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop waiting.  Results that have arrived can still be taken."""
-        self._release()
+    def _unpack(self, arrived: tuple[int, RunResult]) -> tuple[str | None, RunResult]:
+        position, result = arrived
+        return self._wait.keys[position], result

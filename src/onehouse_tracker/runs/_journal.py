@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from onehouse_tracker.errors import JournalError
-from onehouse_tracker.journal import JournalRun, RunEntry, RunsAcknowledged
+from onehouse_tracker.journal import JournalRun, RunEntry
 from onehouse_tracker.journal._runs import sha256_of
 
 if TYPE_CHECKING:
@@ -79,9 +79,14 @@ class RunJournal:
         if followed.request_id is not None:
             self._queue.acknowledge((followed.request_id,))
 
-    def acknowledge(self, keys: Iterable[str]) -> None:
-        """These results have arrived."""
-        self._queue.put_run(RunsAcknowledged(tuple(keys), self._wall_clock()))
+    def acknowledge(self, keys: Iterable[str]) -> asyncio.Future[None]:
+        """
+        Write down that these results have arrived; what comes back need not be awaited.
+
+        Raises:
+            TrackerClosedError: The journal is closed, and some were not acknowledged.
+        """
+        return self._queue.acknowledge_runs(keys)
 
     def told(self, keys: Iterable[str]) -> None:
         """These results were handed out, and count as acknowledged when all ends well."""

@@ -393,5 +393,4 @@ class Runs:
         wait = RunWait()
         wait.join(followed, None)
         wait.fed()
-        told = None if book.journal is None else book.journal.told
-        return RunHandle(followed, wait, book.leave, book.cancel_run, told)
+        return RunHandle(followed, wait, book.leave, book.cancel_run, book.journal)

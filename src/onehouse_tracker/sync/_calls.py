@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
-from onehouse_tracker.errors import ProjectError, TrackerClosedError
-from onehouse_tracker.models import Result
+from onehouse_tracker.errors import ProjectError
 from onehouse_tracker.protocols import OpenableSource
 from onehouse_tracker.results import Results
 from onehouse_tracker.sync._loop_thread import LoopThread
@@ -71,12 +70,6 @@ class Calls:
         return Results(
             results.values(), callback_errors=results.callback_errors, acknowledge=acknowledge
         )
-
-    async def acknowledge(self, result: Result) -> None:
-        """Write down, on the private loop, that *result* has arrived."""
-        acknowledge = self.tracker._session.acknowledge  # noqa: SLF001 - the same, inside
-        with suppress(TrackerClosedError):  # too late: what has arrived can still be taken
-            await Results((result,), acknowledge=acknowledge).ack_and_wait()
 
 
 class _Opened(AbstractAsyncContextManager[None]):

@@ -4,9 +4,9 @@ Runs for callers that block: the same verbs as ``tracker.runs``, on the private 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from onehouse_tracker import runs as _async
 from onehouse_tracker._checks import check_no_mapping
@@ -132,7 +132,7 @@ class Runs:
             KeyboardInterrupt: Ctrl-C; the runs continue.
         """
         wanted = _inner_of(runs)
-        return self._calls.call(
+        return self._own(
             lambda: self._inner.wait_all(wanted, timeout=timeout, on_result=on_result)
         )
 
@@ -229,7 +229,7 @@ class Runs:
 
             KeyboardInterrupt: Ctrl-C; nothing further is sent, and the runs continue.
         """
-        return self._calls.call(
+        return self._own(
             lambda: self._inner.execute_all(
                 statements,
                 timeout=timeout,
@@ -241,6 +241,15 @@ class Runs:
                 allow_unfollowed=allow_unfollowed,
                 resume=resume,
             )
+        )
+
+    def _own(self, work: Callable[[], Coroutine[Any, Any, RunResults]]) -> RunResults:
+        """What *work* brings, acknowledged from any thread: see `Calls.own`."""
+        results = self._calls.call(work)
+        return RunResults(
+            results,
+            callback_errors=results.callback_errors,
+            acknowledge=lambda: self._calls.call(results.ack_and_wait),
         )
 
     def cancel_run(self, run: JobRun) -> RunResult:
