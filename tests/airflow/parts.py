@@ -1,5 +1,5 @@
 """
-A whole Airflow 3: a scheduler, workers, a server, a processor of DAGs and a triggerer.
+A whole Airflow: a scheduler, workers and a triggerer, and on 3 a server and a processor of DAGs.
 
 These are the parts that ``airflow standalone`` starts, started one by one: it has no way to
 keep its log servers from listening on every address.
@@ -7,15 +7,29 @@ keep its log servers from listening on every address.
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from urllib.request import Request, urlopen
 
+from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3
 from tests.airflow.command import Airflow
 
-__all__ = ["free_port", "running", "states", "trigger", "wait_for_states"]
+__all__ = [
+    "TRIGGERER",
+    "free_port",
+    "mark_failed",
+    "running",
+    "states",
+    "trigger",
+    "wait_for_states",
+]
+
+TRIGGERER = ("triggerer", "--skip-serve-logs")
 
 SLOTS = 4
 """How many tasks workers run at the same time."""
@@ -31,43 +45,71 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(airflow: Airflow) -> Iterator[None]:
-    """Run all parts of *airflow* while the block runs."""
+def running(airflow: Airflow) -> Iterator[subprocess.Popen[bytes]]:
+    """Run all parts of *airflow* while the block runs, which gets the triggerer."""
+    airflow.settings(
+        AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+        AIRFLOW__CORE__PARALLELISM=str(SLOTS),
+        AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+        AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG="200",
+        AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK="False",
+        AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
+    )
+    with ExitStack() as stack:
+        if AIRFLOW_3:
+            _start_server(airflow, stack)
+        else:
+            # Its workers write into the database themselves, so it refuses SQLite with more than
+            # one of them, but for its own tests; each of them waits until the others have written.
+            airflow.settings(
+                _AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK="1",
+                AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=(
+                    f"sqlite:///{airflow.home / 'airflow.db'}?timeout=60"
+                ),
+            )
+            assert airflow.run("dags", "reserialize") == 0, airflow.log
+        stack.enter_context(airflow.running("scheduler", "--skip-serve-logs"))
+        yield stack.enter_context(airflow.running(*TRIGGERER))
+
+
+def _start_server(airflow: Airflow, stack: ExitStack) -> None:
     port = free_port()
     airflow.settings(
         AIRFLOW__API__PORT=str(port),
         AIRFLOW__API__HOST="127.0.0.1",
         AIRFLOW__API__BASE_URL=f"http://127.0.0.1:{port}",
         AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://127.0.0.1:{port}/execution/",
-        AIRFLOW__CORE__EXECUTOR="LocalExecutor",
-        AIRFLOW__CORE__PARALLELISM=str(SLOTS),
-        AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
-        AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG="200",
         AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="True",
         AIRFLOW__CORE__INTERNAL_API_SECRET_KEY="a" * 32,
         AIRFLOW__API__SECRET_KEY="b" * 32,
         AIRFLOW__API_AUTH__JWT_SECRET="c" * 64,
-        AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK="False",
-        AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
     )
     assert airflow.run("dags", "reserialize") == 0, airflow.log
-    with ExitStack() as stack:
-        server = ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        stack.enter_context(airflow.running(*server))
-        # A worker that cannot reach it fails its task.
-        _wait_for_port(port, seconds=180)
-        for part in (
-            ["dag-processor"],
-            ["scheduler", "--skip-serve-logs"],
-            ["triggerer", "--skip-serve-logs"],
-        ):
-            stack.enter_context(airflow.running(*part))
-        yield
+    server = ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stack.enter_context(airflow.running(*server))
+    # A worker that cannot reach it fails its task.
+    _wait_for_port(port, seconds=180)
+    stack.enter_context(airflow.running("dag-processor"))
 
 
 def trigger(airflow: Airflow, dag_id: str) -> None:
     """Start a run of a DAG, as a user does by hand."""
     assert airflow.run("dags", "trigger", dag_id) == 0, airflow.log
+
+
+def mark_failed(airflow: Airflow, dag_id: str, task_id: str) -> None:
+    """Mark a task of the only run of a DAG as failed, as a user does in the browser."""
+    [(run_id,)] = airflow.query("select run_id from dag_run where dag_id = ?", dag_id)
+    server = airflow.environment()["AIRFLOW__API__BASE_URL"]
+    with urlopen(f"{server}/auth/token", timeout=30) as reply:  # noqa: S310 - of this machine
+        token = json.load(reply)["access_token"]
+    request = Request(  # noqa: S310 - the same
+        f"{server}/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}",
+        data=json.dumps({"new_state": "failed"}).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        method="PATCH",
+    )
+    urlopen(request, timeout=30).close()  # noqa: S310 - the same
 
 
 def states(airflow: Airflow, dag_id: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ triggered by hand, and nothing is retried.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,14 @@ from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing import Kind, RunKind, SimulatedJobs
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.command import DAGS, Airflow
-from tests.airflow.parts import running, states, trigger, wait_for_states
+from tests.airflow.parts import (
+    TRIGGERER,
+    mark_failed,
+    running,
+    states,
+    trigger,
+    wait_for_states,
+)
 from tests.airflow.simulation import KINDS, Simulate, connection
 from tests.docs.pages import ROOT, blocks_of
 
@@ -52,6 +60,8 @@ class Ended:
     airflow: Airflow
     simulator: RunningSimulator
     states: dict[str, Counter[str]]
+    restarted: list[str]
+    """The statements that canceled runs until the triggerer had been restarted."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +79,8 @@ def ended(
         (folder / name).write_text(text, encoding="utf-8")
     kinds = [Kind(label="RUN JOB", duration=_one_to_twenty), Kind(label="CLEAN", duration=3600)]
     kinds += [kind for kind in KINDS if kind.label != "RUN JOB"]
-    jobs = SimulatedJobs(kinds=[RunKind(queued=1.0, duration=5.0)])
+    runs = [RunKind(job="endless_*", duration=3600.0), RunKind(queued=1.0, duration=5.0)]
+    jobs = SimulatedJobs(kinds=runs)
     with simulate(kinds=kinds, jobs=jobs) as simulator:
         airflow = Airflow(
             tmp_path / "home", copy_of=empty_home, AIRFLOW__CORE__DAGS_FOLDER=str(folder)
@@ -82,11 +93,36 @@ def ended(
         simulator.project.add("good", 10)
         simulator.project.add("bad", 10, ApiStatus.FAILED)
         dags = {*OURS, *(name.removesuffix(".py") for name in PAGE)}
-        with running(airflow):
-            for dag in sorted(dags):
+        with running(airflow) as triggerer:
+            for dag in sorted({*dags, "killed"}):
                 trigger(airflow, dag)
             found = wait_for_states(airflow, dags, seconds=600)
-        yield Ended(airflow, simulator, found)
+            # Nothing but the two tasks that will be ended by a user is deferred now.
+            assert states(airflow, "killed") == {"canceled": "deferred", "kept": "deferred"}
+            triggerer.terminate()
+            triggerer.wait(60)
+            reports = airflow.task_log("killed").count("1 of 1 run pending")
+            with airflow.running(*TRIGGERER):
+                _wait_for_lines(airflow, "1 of 1 run pending", reports + 2)
+                restarted = _cancellations(simulator)
+                for task in ("canceled", "kept"):
+                    mark_failed(airflow, "killed", task)
+                _wait_for_lines(airflow, "the server was asked to cancel run", 1)
+                _wait_for_lines(airflow, "these runs continue", 1)
+        yield Ended(airflow, simulator, found, restarted)
+
+
+def _wait_for_lines(airflow: Airflow, text: str, count: int) -> None:
+    """Wait until the tasks that a user ends have logged *text* so many times."""
+    give_up = time.monotonic() + 60
+    while airflow.task_log("killed").count(text) < count:
+        assert time.monotonic() < give_up, airflow.task_log("killed")
+        time.sleep(0.5)
+
+
+def _cancellations(simulator: RunningSimulator) -> list[str]:
+    found = [one.statement or "" for one in simulator.project.requests.values()]
+    return [statement for statement in found if statement.startswith("CANCEL JOB_RUN")]
 
 
 def test_a_hundred_mapped_tasks_without_retries(ended: Ended) -> None:
@@ -124,10 +160,14 @@ def test_each_statement_was_submitted_once(ended: Ended) -> None:
     assert {text: count for text, count in ran.items() if count > 1} == more
     assert sum(text.startswith("RUN JOB table_") for text in ran) == COUNT
     assert project.refused == 0
-    assert ended.airflow.records() == []
-    kept = ended.airflow.query("select dag_id, key from task_state_store")
-    # The one that was pending when its task failed; clearing the task continues to track it.
-    assert kept == [("limited", "onehouse_tracker_0")]
+    assert ended.airflow.query("select key from variable") == []
+    kept = ended.airflow.query("select dag_id, task_id, key from task_state_store")
+    # What was pending when its task failed or was ended; clearing the task continues to track it.
+    assert sorted(kept) == [
+        ("killed", "canceled", "onehouse_tracker_0"),
+        ("killed", "kept", "onehouse_tracker_0"),
+        ("limited", "clean", "onehouse_tracker_0"),
+    ]
 
 
 def test_runs_are_known_before_they_have_ended(ended: Ended) -> None:
@@ -185,3 +225,15 @@ def test_a_sensor_that_may_fail_softly_is_skipped(ended: Ended) -> None:
         "deferred": "skipped",
         "poked": "skipped",
     }
+
+
+def test_only_a_user_who_ends_a_deferred_task_cancels_its_run(ended: Ended) -> None:
+    """
+    And only where that was asked for; a triggerer that is stopped and started cancels nothing.
+    """
+    assert ended.restarted == []
+    [statement] = _cancellations(ended.simulator)
+    [run] = [run for run in ended.simulator.project.runs.values() if run.job == "endless_canceled"]
+    assert run.run_id in statement
+    log = ended.airflow.task_log("killed")
+    assert f"cancel_on_kill is set; canceling: {run.run_id} of job endless_canceled" in log

@@ -119,3 +119,9 @@ with DAG("soft", start_date=START, schedule=None, catchup=False):
             poke_interval=1,
             soft_fail=True,
         )
+
+with DAG("killed", start_date=START, schedule=None, catchup=False):
+    for name, cancel in (("canceled", True), ("kept", False)):
+        OnehouseRunJobOperator(
+            task_id=name, job_name=f"endless_{name}", deferrable=True, cancel_on_kill=cancel
+        )

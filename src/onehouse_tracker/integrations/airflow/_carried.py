@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from onehouse_tracker.integrations.airflow._airflow import AirflowException
 from onehouse_tracker.integrations.airflow._submissions import TaskKey
 
 __all__ = ["carried", "carry"]
@@ -26,5 +27,18 @@ def carry(context: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def carried(context: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What Airflow kept for the task, or else what this process did."""
-    return values or _CARRIED[TaskKey.of(context["ti"])]
+    """
+    What Airflow kept for the task, or else what this process did.
+
+    Raises:
+        AirflowException: Neither kept anything.
+    """
+    key = TaskKey.of(context["ti"])
+    found = values or _CARRIED.get(key)
+    if found is None:
+        raise AirflowException(
+            "Airflow resumed this task without what it deferred with, so it cannot continue from"
+            " there. What it submitted is recorded: a retry, or clearing the task, continues with"
+            f" that and submits nothing twice ({key})"
+        )
+    return found

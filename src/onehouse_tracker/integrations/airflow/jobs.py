@@ -5,6 +5,7 @@ Operators and a sensor for runs of jobs: start them, wait until they have ended,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -299,6 +300,7 @@ class OnehouseCancelJobRunOperator(_OfRuns, BaseOperator):
         self, runs: Sequence[JobRun], seconds: float | None
     ) -> tuple[RunResults, dict[str, str]]:
         """Send all statements, then wait for all runs; and say what the server said to each."""
+        began = time.monotonic()
         project = await OnehouseHook(self.conn_id).read_project()
         async with project.tracker() as tracker:
             handles = {
@@ -308,7 +310,8 @@ class OnehouseCancelJobRunOperator(_OfRuns, BaseOperator):
             answers = await tracker.wait_all(
                 (handle.request_id for handle in handles.values()), timeout=seconds
             )
-            results = await tracker.runs.wait_all(runs, timeout=seconds)
+            left = None if seconds is None else max(0.0, began + seconds - time.monotonic())
+            results = await tracker.runs.wait_all(runs, timeout=left)
         said = {
             run_id: answers[handle.request_id].reason or str(answers[handle.request_id].status)
             for run_id, handle in handles.items()
