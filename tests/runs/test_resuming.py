@@ -245,6 +245,28 @@ def test_what_was_handed_out_is_not_delivered_again(tmp_path: Path) -> None:
     assert run(scenario()) == []
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_what_has_not_ended_is_not_acknowledged(tmp_path: Path, *, late: bool) -> None:
+    """
+    It is delivered once it has ended, even if it did before the results were acknowledged.
+    """
+    project = project_of(kinds=KINDS)
+
+    async def before(tracker: Tracker) -> None:
+        handle = await tracker.runs.submit("RUN JOB job_1")
+        results = await tracker.runs.wait_all([handle], timeout=5)
+        assert [result.outcome for result in results] == [RunOutcome.TIMED_OUT]
+        if late:
+            await handle
+        await results.ack_and_wait()
+
+    async def after(tracker: Tracker) -> list[RunOutcome]:
+        return [result.outcome async for result in tracker.runs.resume()]
+
+    again = _after_crash(project, tmp_path / "journal.db", before, 20, after)
+    assert again == [RunOutcome.FAILED]
+
+
 def test_nothing_can_be_resumed_without_a_journal() -> None:
     """
     Said at once, and nothing is sent.

@@ -75,13 +75,13 @@ async def until_all(
     """Wait until *feed* has fed a wait, and that is over; call back meanwhile."""
     callbacks = None if on_result is None else RunCallbacks(on_result, session)
 
-    def ended(position: int, result: RunResult) -> None:
+    def each_ended(position: int, result: RunResult) -> None:
         if callbacks is not None:
             callbacks.put(position, result)
         if on_each is not None:
             on_each(position, result)
 
-    wait = RunWait(on_each=ended)
+    wait = RunWait(on_each=each_ended)
     if callbacks is not None:
         callbacks.start(wait, None if book.journal is None else book.journal.acknowledge)
     timer = expire_after(book, wait, timeout)
@@ -95,12 +95,18 @@ async def until_all(
         if callbacks is not None:
             await callbacks.aclose()
     wait.raise_error()
-    acknowledge = None
+    acknowledge, results = None, wait.results()
     if book.journal is not None:
-        book.journal.told(wait.keys)
-        acknowledge = partial(book.journal.acknowledge, wait.keys)
+        # What may still run has not arrived: when it ends, somebody else may be told.
+        ended = [key for key, each in zip(wait.keys, results, strict=True) if _is_over(each)]
+        book.journal.told(ended)
+        acknowledge = partial(book.journal.acknowledge, ended)
     return RunResults(
-        wait.results(),
+        results,
         callback_errors=None if callbacks is None else callbacks.errors,
         acknowledge=acknowledge,
     )
+
+
+def _is_over(result: RunResult) -> bool:
+    return result.outcome.finished or result.ok
