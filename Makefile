@@ -223,8 +223,8 @@ test-vendor: test-vendor-sdk test-vendor-airflow  ## Run the vendor's own client
 test-vendor-sdk: $(READY) $(VENDOR_READY)  ## Only the SDK and the `oh` command
 	@$(BIN)/pytest tests/vendor/test_sdk.py tests/vendor/test_oh.py $(ARGS)
 
-test-vendor-airflow: $(READY) $(AIRFLOW_READY)  ## Only the hook of the Airflow provider
-	@$(BIN)/pytest tests/vendor/test_airflow_hook.py $(ARGS)
+test-vendor-airflow: $(READY) $(AIRFLOW_READY)  ## Only the Airflow provider
+	@$(BIN)/pytest tests/vendor/test_airflow_hook.py tests/vendor/test_airflow_names.py $(ARGS)
 
 install-vendor-sdk: $(VENDOR_READY)
 install-vendor-airflow: $(AIRFLOW_READY)
