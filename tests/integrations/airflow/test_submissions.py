@@ -450,6 +450,15 @@ def test_only_what_certainly_does_not_run_is_submitted_again(
     assert len([one for one in project.arrivals if one.kind == "submit"]) == (4 if again else 2)
 
 
+def _stop_when(project: SimulatedProject, arrived: int) -> None:
+    """Press Ctrl-C a moment after so many statements have reached the server."""
+    deadline = time.monotonic() + 8
+    while project.arrived < arrived and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)  # the answer to the first one is recorded
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.parametrize(
     ("rate", "may_run"), [(500, True), (0.5, False)], ids=["on the wire", "waiting for a slot"]
 )
@@ -465,7 +474,7 @@ def test_a_worker_that_is_told_to_stop(rate: float, *, may_run: bool) -> None:
         client = WatchedClient(
             OnehouseClient(Credentials.from_env(environ=simulator.environ), request_timeout=10)
         )
-        stop = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+        stop = threading.Thread(target=_stop_when, args=(project, 2 if may_run else 1))
         with sync.Tracker(client, limiter=LocalLimiter(rate)) as tracker:
             tracker.stats()
             stop.start()
