@@ -4,14 +4,15 @@ Rows of runs: a row tells how the run ended, not how the request ended that star
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onehouse_tracker import JobRun, Tracker
-from onehouse_tracker.report import ReportObserver
+from onehouse_tracker import JobRun, JournalReader, RunResults, SqliteJournal, Tracker
+from onehouse_tracker.report import ReportObserver, journal_view, run_results_view, write_report
 from onehouse_tracker.report._view import named_rows, totals
-from onehouse_tracker.testing import RunKind
+from onehouse_tracker.testing import InlineExecutor, RunKind
 from tests.runs.following import follow, project_of
 
 KINDS = (
@@ -109,3 +110,41 @@ def test_checks_count_in_the_use_of_the_budget() -> None:
 
     head = recording.view()["head"]
     assert head["polls"] + head["submissions"] == len(project.arrivals)
+
+
+def test_a_journal_and_results_tell_of_runs_too(tmp_path: Path) -> None:
+    """
+    A report that is made afterwards calls no run ended because its request has.
+    """
+    project = project_of(kinds=KINDS)
+    project.add_run("bad", "run-1", 20.0, "FAILED")
+    statements = ["RUN JOB good", "RUN JOB long", "RUN JOB x SYNTAX ERROR"]
+    path = tmp_path / "journal.db"
+
+    async def scenario(tracker: Tracker) -> tuple[RunResults, RunResults]:
+        found = await tracker.runs.execute_all(statements, timeout=100)
+        return found, await tracker.runs.wait_all([JobRun("bad", "run-1", label="L")])
+
+    journal = SqliteJournal(path, executor=InlineExecutor())
+    started, foreign = follow(project, scenario, journal=journal)
+
+    told = named_rows(journal_view(JournalReader(path)))
+    by_job = {row["job"]: row for row in told}
+    assert {job: row["state"] for job, row in by_job.items()} == {
+        "good": "SUCCEEDED",
+        "long": "PENDING",
+        "x": "NOT_STARTED",
+        "bad": "FAILED",
+    }
+    assert by_job["good"]["run_id"] == started[0].run_id
+    assert by_job["good"]["request_id"] == started[0].request_id
+    assert by_job["good"]["ended"] is not None
+    assert by_job["long"]["ended"] is None
+    assert len(told) == 4
+
+    rows_of_results = named_rows(run_results_view(started))
+    assert [row["state"] for row in rows_of_results] == ["SUCCEEDED", "TIMED_OUT", "NOT_STARTED"]
+    assert rows_of_results[0]["checks"] == started[0].checks
+    assert [row["run_id"] for row in named_rows(run_results_view(foreign))] == ["run-1"]
+    write_report(tmp_path / "runs.html", started)
+    assert str(started[0].run_id) in (tmp_path / "runs.html").read_text(encoding="utf-8")

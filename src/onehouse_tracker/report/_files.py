@@ -14,15 +14,16 @@ from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.journal import JournalReader
 from onehouse_tracker.report._observer import ReportObserver
 from onehouse_tracker.report._render import render
-from onehouse_tracker.report._stored import journal_view, results_view
+from onehouse_tracker.report._stored import journal_view, results_view, run_results_view
 from onehouse_tracker.results import Results
+from onehouse_tracker.run_results import RunResults
 
 __all__ = ["check_report_path", "write_report"]
 
 
 def write_report(
     path: str | os.PathLike[str],
-    source: ReportObserver | JournalReader | Results,
+    source: ReportObserver | JournalReader | Results | RunResults,
     *,
     title: str = "onehouse-tracker report",
     delays: Mapping[str, float] | None = None,
@@ -54,6 +55,8 @@ def write_report(
         view = source.view(delays=delays)
     elif isinstance(source, JournalReader):
         view = journal_view(source)
+    elif isinstance(source, RunResults):
+        view = run_results_view(source)
     else:
         view = results_view(source)
     _replace(user_path(path), render(view, title=title))

@@ -16,7 +16,7 @@ from onehouse_tracker._util.times import iso
 from onehouse_tracker.events import RequestEnded, RunEnded
 from onehouse_tracker.models import Outcome, Result
 from onehouse_tracker.results import TimeLeft
-from onehouse_tracker.run_results import RunOutcome
+from onehouse_tracker.run_results import RunOutcome, RunResult
 
 __all__ = [
     "COLUMNS",
@@ -126,10 +126,10 @@ class Row:
         for name in _OF_RESULTS:
             setattr(self, name, getattr(known, name))
 
-    def conclude_run(self, known: RunEnded) -> None:
+    def conclude_run(self, known: RunResult | RunEnded) -> None:
         """Take over what is known of a run whose outcome is known."""
         self.state = str(known.outcome)
-        self.reason = told(known.reason, self.state)
+        self.reason = told(known.reason or None, self.state)
         self.checks = known.checks
         for name in _OF_RESULTS:
             setattr(self, name, getattr(known, name))
