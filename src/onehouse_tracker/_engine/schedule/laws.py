@@ -75,7 +75,7 @@ class Law:
             return 1.0
         late = math.log(age) - self.mean - shift
         spread = math.sqrt(self.spread * self.spread + extra)
-        outlying = late / (max(OUTLIER_SPREAD, spread))
+        outlying = late / max(OUTLIER_SPREAD, spread)
         return _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
             _ROOT_HALF * outlying
         )
@@ -96,6 +96,7 @@ class Laws:
         "_evidence",
         "_extra",
         "_laws",
+        "_learned",
         "_lesson",
         "_overall",
         "_pending",
@@ -112,7 +113,9 @@ class Laws:
         *,
         lesson: Callable[[Lesson], object] | None = None,
     ) -> None:
-        self._records = dict(records or {})
+        # There may be 100,000 of them: what is learned lies over them, and nothing is copied.
+        self._records = records or {}
+        self._learned: dict[str, Record] = {}
         self._lesson = lesson
         self._evidence = HEAD_START
         self.trust = _logistic(HEAD_START)
@@ -151,9 +154,9 @@ class Laws:
         """
         for lesson in self._pending:
             for name in lesson.names:
-                if name in self._records or len(self._records) < MOST_NAMES:
-                    record = taught(self._records.get(name), lesson.seconds, self._common)
-                    self._records[name] = record
+                known = self._record(name)
+                if known is not None or len(self._records) + len(self._learned) < MOST_NAMES:
+                    self._learned[name] = taught(known, lesson.seconds, self._common)
                     self._laws.pop(name, None)
         self._settled += len(self._pending)
         self._pending.clear()
@@ -163,8 +166,14 @@ class Laws:
     def _look_over(self) -> None:
         self._settled = 0
         self._laws.clear()
+        if self._learned:
+            self._records = {**self._records, **self._learned}
+            self._learned = {}
         self._common = common_variance(self._records.values())
         self._overall = _overall(self._records.values(), self._common)
+
+    def _record(self, name: str) -> Record | None:
+        return self._learned.get(name) or self._records.get(name)
 
     @property
     def shift(self) -> float:
@@ -185,7 +194,7 @@ class Laws:
             named = True
             law = self._laws.get(name)
             if law is None:
-                record = self._records.get(name)
+                record = self._record(name)
                 if record is None:
                     continue
                 variance = shrunk(record, self._common)
@@ -196,10 +205,11 @@ class Laws:
 
     def chance(self, law: Law, since: float, until: float) -> float:
         """The chance to have ended at age *until* for what was pending at age *since*."""
-        alive = law.survival(since, self._shift, self._extra)
+        shift, extra = self._shift, self._extra
+        alive = law.survival(since, shift, extra)
         if alive <= _TINY:
             return 0.5
-        return 1.0 - law.survival(until, self._shift, self._extra) / alive
+        return 1.0 - law.survival(until, shift, extra) / alive
 
     def knows(self, law: Law) -> bool:
         """Whether *law* is that of a name that was seen before, and earlier runs are trusted."""
@@ -234,30 +244,29 @@ class Laws:
         self._learn_shift(law, since, until, ended=ended)
 
     def _learn_shift(self, law: Law, since: float, until: float, *, ended: bool) -> None:
-        erfc, mean = math.erfc, law.mean
-        now = math.log(max(until, SHORTEST)) - mean
+        erfc, log, mean = math.erfc, math.log, law.mean
+        now = log(max(until, SHORTEST)) - mean
         if not ended and now - _SHIFTS[0] < -_NO_NEWS * law.spread:
             return  # it could not have ended under any shift
-        before = math.log(max(since, SHORTEST)) - mean
+        before = log(max(since, SHORTEST)) - mean
         narrow = _ROOT_HALF / law.spread
         wide = _ROOT_HALF / max(law.spread, OUTLIER_SPREAD)
-        sums = self._shift_sums
-        most = -math.inf
-        for place, shift in enumerate(_SHIFTS):
+        values = []
+        for shift, prior, value in zip(_SHIFTS, _SHIFT_PRIORS, self._shift_sums, strict=True):
             late = now - shift
             dead = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide)
             late = before - shift
             alive = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide) + _TINY
             seen = (alive - dead if ended else dead) / alive
-            prior = _SHIFT_PRIORS[place]
-            value = prior + _SHIFT_FORGETTING * (sums[place] - prior)
-            value += math.log(seen) if seen > _LEAST else _LOG_LEAST
-            sums[place] = value
-            most = max(most, value)
+            news = log(seen) if seen > _LEAST else _LOG_LEAST
+            values.append(prior + _SHIFT_FORGETTING * (value - prior) + news)
+        self._shift_sums = values
+        most = max(values)
+        least = most - _NEGLIGIBLE
         total = first = second = 0.0
-        for place, value in enumerate(sums):
-            if value > most - _NEGLIGIBLE:
-                weight, shift = math.exp(value - most), _SHIFTS[place]
+        for shift, value in zip(_SHIFTS, values, strict=True):
+            if value > least:
+                weight = math.exp(value - most)
                 total += weight
                 first += weight * shift
                 second += weight * shift * shift
