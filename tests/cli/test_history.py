@@ -15,6 +15,7 @@ from onehouse_tracker.cli._command_settings import HISTORY_VARIABLE, CommandSett
 from onehouse_tracker.cli._history import history_finding, history_of
 from onehouse_tracker.history._file import HistoryFile
 from onehouse_tracker.history._records import Lesson
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.testing.server import SimulatorServer
 from onehouse_tracker.testing.simulated_project import SimulatedProject
 from tests.cli.harness import run
@@ -156,6 +157,101 @@ async def test_what_is_known_is_shown_and_forgotten(state_home: Path) -> None:
     assert job["low_s"] < 60 < job["high_s"]
     assert f"forgot 2 names in {file_in(state_home)}" in forgotten.err
     assert after.out.splitlines() == ["project,kind,name,runs,median_s,low_s,high_s"]
+
+
+def several(path: Path) -> None:
+    """A label and a job of one name in two projects, the second one of real credentials."""
+    file = HistoryFile(path)
+    for project in ("project-1", Credentials.from_env(environ=VARIABLES).project_key):
+        for name in ("l:nightly", "l:hourly", "j:nightly", "s:0123"):
+            file.add(project, [Lesson((name,), 60.0, 60.0)], 0.1)
+
+
+VARIABLES = {
+    "ONEHOUSE_BASE_URL": "https://api.example.com",
+    "ONEHOUSE_PROJECT_UID": "uid-2",
+    "ONEHOUSE_ACCOUNT_UID": "a",
+    "ONEHOUSE_API_KEY": "k",
+    "ONEHOUSE_API_SECRET": "s",
+    "ONEHOUSE_LINK_UID": "l",
+    "ONEHOUSE_REGION": "r",
+    "ONEHOUSE_USER_UID": "u",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "said"),
+    [
+        (["--label", "nightly"], 6, "forgot 2 of 8 names"),
+        (
+            ["--label", "nightly", "--label", "hourly", "--job", "nightly"],
+            2,
+            "forgot 6 of 8 names",
+        ),
+        (["--job", "nightly", "--project", "uid-2"], 7, "forgot 1 of 8 names"),
+        (["--project", "uid-2"], 4, "forgot 4 of 8 names"),
+        (["--project", "project-"], 4, "forgot 4 of 8 names"),
+    ],
+)
+async def test_only_what_is_named_is_forgotten(
+    state_home: Path, options: list[str], left: int, said: str
+) -> None:
+    """
+    A job that was changed has nothing to do with what it took before; all others have.
+    """
+    several(file_in(state_home))
+    variables = VARIABLES | {"XDG_STATE_HOME": str(state_home)}
+
+    forgotten = await run("history", "forget", *options, variables=variables)
+
+    assert forgotten.code == 0
+    assert f"{said} in {file_in(state_home)}" in forgotten.err
+    assert len(HistoryFile(file_in(state_home)).rows()) == left
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["forget", "--label", "daily"], "nothing is remembered of label 'daily'"),
+        (
+            ["forget", "--label", "nightly", "--job", "hourly"],
+            "nothing is remembered of job 'hourly'",
+        ),
+        (["forget", "--project", "uid-3"], "nothing is remembered of project 'uid-3'"),
+        (["forget", "--project", "projec"], "nothing is remembered of project 'projec'"),
+        (["--label", "nightly"], "--label, --job and --project belong to `history forget`"),
+    ],
+)
+async def test_what_is_not_known_is_named_and_nothing_is_forgotten(
+    state_home: Path, options: list[str], said: str
+) -> None:
+    """
+    A typing error must not look as if it had worked.
+    """
+    several(file_in(state_home))
+    variables = VARIABLES | {"XDG_STATE_HOME": str(state_home)}
+
+    ended = await run("history", *options, variables=variables)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+    assert len(HistoryFile(file_in(state_home)).rows()) == 8
+
+
+async def test_a_project_needs_no_credentials_if_its_key_is_given(state_home: Path) -> None:
+    """
+    And without them a UID means nothing: the message says what to do.
+    """
+    several(file_in(state_home))
+    variables = {"XDG_STATE_HOME": str(state_home)}
+
+    by_uid = await run("history", "forget", "--project", "uid-2", variables=variables)
+    by_key = await run("history", "forget", "--project", "project-1", variables=variables)
+
+    assert by_uid.code == 2
+    assert "a UID needs the project's credentials" in by_uid.err
+    assert by_key.code == 0
+    assert "forgot 4 of 8 names" in by_key.err
 
 
 async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

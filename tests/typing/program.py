@@ -234,6 +234,12 @@ def on_run_done(run: RunHandle) -> None:
     print(run.job, run.run_id, run.status, run.done(), run.cancelled(), run.exception())
 
 
+def use_history(history: History) -> None:
+    for known in history.remembered():
+        print(known.project, known.kind, known.name, known.runs, known.low, known.high)
+    history.forget(project="key", labels=["nightly"], jobs=["nightly"])
+
+
 async def use_pool() -> None:
     async with TrackerPool(connect_timeout=5, request_timeout=20) as pool:
         pool.add(
@@ -358,6 +364,7 @@ async def main(path: Path) -> None:
         await use_tracker(tracker, SqliteJournal(path))
         await use_statements(tracker)
         await use_runs(tracker)
+        use_history(History())
     async with Tracker.from_env(
         limit=10,
         share=0.5,

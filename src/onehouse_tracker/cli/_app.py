@@ -252,7 +252,7 @@ command(
     app,
     "onehouse-tracker history",
     "onehouse-tracker history --output csv > durations.csv",
-    "onehouse-tracker history forget",
+    "onehouse-tracker history forget --label nightly",
     short_help="Show how long earlier runs took, or forget it.",
     without=OF_FOLLOWING | OF_POLLING | {"only"},
 )(history)

@@ -8,6 +8,8 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -18,14 +20,27 @@ from onehouse_tracker.cli._connectivity import Finding, State
 from onehouse_tracker.cli._output import Item, TableColumn
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._writers import writer_of
+from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.history import History, Remembered
 from onehouse_tracker.history._file import default_path
 from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.onehouse._credential_sources.environment import plain
+from onehouse_tracker.onehouse.credentials import Credentials
 
-__all__ = ["forget_history", "history_finding", "history_of", "show_history"]
+__all__ = ["Forgotten", "forget_history", "history_finding", "history_of", "show_history"]
 
 _T = TypeVar("_T")
+_LEAST_OF_KEY = 8
+"""So many characters of a project's key the table shows."""
+
+
+class Forgotten(NamedTuple):
+    """What `history forget` is to forget: everything, if nothing is named."""
+
+    labels: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    project: str | None = None
+    """Its UID, or the beginning of its key."""
 
 
 class _Place(NamedTuple):
@@ -81,13 +96,16 @@ def history_finding() -> Finding:
     return Finding(check="history", state=State.OK, found=f"{known} names in {path}")
 
 
-async def show_history(terminal: Terminal, settings: CommandSettings) -> ExitCode:
+async def show_history(terminal: Terminal, settings: CommandSettings, some: Forgotten) -> ExitCode:
     """
     Print what is remembered of every statement, label and job.
 
     Raises:
-        CommandError: There is no history, or its file cannot be read.
+        CommandError: There is no history, or its file cannot be read; or *some* is named, which
+            only `forget` takes.
     """
+    if any(some):
+        raise CommandError("--label, --job and --project belong to `history forget`")
     history = _chosen()
     known = await _do(history, history.remembered)
     writer = writer_of(terminal, settings.output, tuple(_KEYS), _TABLE)
@@ -99,17 +117,62 @@ async def show_history(terminal: Terminal, settings: CommandSettings) -> ExitCod
     return ExitCode.OK
 
 
-async def forget_history(terminal: Terminal) -> ExitCode:
+async def forget_history(terminal: Terminal, some: Forgotten) -> ExitCode:
     """
-    Forget everything that is remembered, of all projects.
+    Forget what is named, or everything that is remembered, of all projects.
 
     Raises:
-        CommandError: There is no history, or its file cannot be written.
+        CommandError: There is no history, its file cannot be written, or nothing is remembered
+            of what is named: then nothing is forgotten.
     """
     history = _chosen()
-    count = await _do(history, history.forget)
-    terminal.note(f"forgot {count} names in {history.path}")
+    if not any(some):
+        count = await _do(history, history.forget)
+        terminal.note(f"forgot {_names(count)} in {history.path}")
+        return ExitCode.OK
+    known = await _do(history, history.remembered)
+    projects = sorted(_projects(known, some.project))
+    for kind, names in (("label", some.labels), ("job", some.jobs)):
+        there = {each.name for each in known if each.kind == kind and each.project in projects}
+        if unknown := [name for name in names if name not in there]:
+            raise CommandError(
+                f"nothing is remembered of {kind} {unknown[0]!r}"
+                f"{'' if some.project is None else ' in this project'}, so nothing was forgotten;"
+                " `onehouse-tracker history` shows what is remembered"
+            )
+    named = bool(some.labels or some.jobs)
+    count = 0
+    for project in projects:
+        forget = partial(
+            history.forget,
+            project=project,
+            labels=some.labels if named else None,
+            jobs=some.jobs if named else None,
+        )
+        count += await _do(history, forget)
+    terminal.note(f"forgot {count} of {_names(len(known))} in {history.path}")
     return ExitCode.OK
+
+
+def _names(count: int) -> str:
+    return f"{count} name{'' if count == 1 else 's'}"
+
+
+def _projects(known: list[Remembered], chosen: str | None) -> set[str]:
+    """The keys of the projects that *chosen* means."""
+    keys = {each.project for each in known}
+    if chosen is None:
+        return keys
+    meant = {key for key in keys if len(chosen) >= _LEAST_OF_KEY and key.startswith(chosen)}
+    with suppress(ConfigError):  # it takes the base URL to make a key of a UID
+        meant |= keys & {Credentials.from_env(project_uid=chosen).project_key}
+    if len(meant) != 1:
+        raise CommandError(
+            f"{'several projects begin with' if meant else 'nothing is remembered of project'}"
+            f" {chosen!r}, so nothing was forgotten; `onehouse-tracker history --output jsonl`"
+            " shows the keys of projects (a UID needs the project's credentials, too)"
+        )
+    return meant
 
 
 def _chosen() -> History:

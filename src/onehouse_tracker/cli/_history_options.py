@@ -24,22 +24,40 @@ class HistoryAction(StrEnum):
 def history(
     action: Annotated[
         HistoryAction | None,
-        typer.Argument(metavar="[forget]", help="Forget everything that is remembered."),
+        typer.Argument(metavar="[forget]", help="Forget what is remembered: all, or as below."),
     ] = None,
     *,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="LABEL", help="Forget this label; can be repeated."),
+    ] = None,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option("--job", metavar="NAME", help="Forget this job; can be repeated."),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="UID",
+            help="Forget only what is of this project: its UID, or the beginning of its key.",
+        ),
+    ] = None,
     settings: CommandSettings,
 ) -> None:
     """
     Show what the tracker remembers of earlier runs: it polls sooner what has probably ended.
 
     One line for each statement, label and job: how many runs count, their median, and the range
-    of eight runs in ten. Of statements only a hash is kept, so nobody can read them here.
+    of eight runs in ten. Of statements only a hash is kept, so nobody can read them here; what
+    was submitted under a label is remembered twice, and to forget the label leaves the hash.
     """
     from onehouse_tracker.cli import _history  # noqa: PLC0415 - loads the history
 
+    some = _history.Forgotten(tuple(labels or ()), tuple(jobs or ()), project)
     run(
-        (lambda terminal: _history.show_history(terminal, settings))
+        (lambda terminal: _history.show_history(terminal, settings, some))
         if action is None
-        else _history.forget_history,
+        else (lambda terminal: _history.forget_history(terminal, some)),
         quiet=settings.quiet,
     )

@@ -9,7 +9,7 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,16 +115,33 @@ class History:
             )
         return found
 
-    def forget(self) -> int:
+    def forget(
+        self,
+        *,
+        project: str | None = None,
+        labels: Iterable[str] | None = None,
+        jobs: Iterable[str] | None = None,
+    ) -> int:
         """
-        Forget everything, and say how many names that were.  It blocks.
+        Forget everything, or what is named, and say how many names that were.  It blocks.
+
+        Args:
+            project: Only of this project, by its key; `None` is all projects.
+
+            labels: Only these labels, and *jobs*.  Statements that were submitted under a label
+                are names of their own.
+
+            jobs: Only these jobs, and *labels*.
 
         Raises:
             OSError: The file cannot be written.
 
             sqlite3.Error: The file is no database, or is damaged.
         """
-        return self._file.forget()
+        names = None
+        if labels is not None or jobs is not None:
+            names = [f"l:{label}" for label in labels or ()] + [f"j:{job}" for job in jobs or ()]
+        return self._file.forget(project, names)
 
     # --- For trackers --------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ _SCHEMA = (
 _READ = "SELECT name, runs, mean, variance FROM runs WHERE project = ?"
 _READ_ONE = "SELECT runs, mean, variance FROM runs WHERE project = ? AND name = ?"
 _WRITE = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)"
+_FORGET = "DELETE FROM runs WHERE project = ifnull(?, project) AND name = ifnull(?, name)"
 _OLDEST = """
 DELETE FROM runs WHERE project = ? AND name IN (
     SELECT name FROM runs WHERE project = ? ORDER BY last DESC LIMIT -1 OFFSET ?
@@ -107,14 +108,22 @@ class HistoryFile:
             if count > MOST_NAMES:
                 connection.execute(_OLDEST, (project, project, MOST_NAMES))
 
-    def forget(self, project: str | None = None) -> int:
-        """Forget everything, or what is known of one project; return how many names."""
+    def forget(self, project: str | None = None, names: Sequence[str] | None = None) -> int:
+        """
+        Forget what is known, and return how many names.
+
+        Args:
+            project: Of this project only; `None` is all.
+
+            names: These only; `None` is all.
+        """
         if not self.path.exists():
             return 0
         with self._opened() as connection:
-            if project is None:
-                return connection.execute("DELETE FROM runs").rowcount
-            return connection.execute("DELETE FROM runs WHERE project = ?", (project,)).rowcount
+            return sum(
+                connection.execute(_FORGET, (project, name)).rowcount
+                for name in ((None,) if names is None else names)
+            )
 
     def set_aside(self) -> Path:
         """Rename a file that is no database, so that the next run begins a new one."""
