@@ -2,16 +2,22 @@
 From a connection to a project: what is read, what is refused, what is never shown.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onehouse_tracker import Credentials, Request
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.history import History
 from onehouse_tracker.integrations.airflow._connection import Project
 from onehouse_tracker.integrations.airflow.provider import get_provider_info
 from onehouse_tracker.limiters import HostLimiter, LocalLimiter, RedisLimiter
+from onehouse_tracker.testing import RunningSimulator, SimulatedProject, SimulatorServer
 
 EXTRA = {
     "account_uid": "account",
@@ -135,6 +141,8 @@ def test_numbers_may_be_text() -> None:
         {"patience": -1},
         {"limiter": "file"},
         {"processes": [1]},
+        {"history": "history.db"},
+        {"history": True},
     ],
     ids=str,
 )
@@ -146,6 +154,51 @@ def test_a_value_that_makes_no_sense_is_refused_with_the_connection(
     """
     with pytest.raises(ConfigError):
         _project(**extra)
+
+
+def test_a_history_is_kept_where_the_connection_names_a_file(tmp_path: Path) -> None:
+    """
+    By default there is none: what is on the disk of a container is gone with it.
+    """
+    assert _project().make_history() is None
+    history = _project(history=str(tmp_path / "history.db")).make_history()
+    assert history is not None
+    assert history.path == tmp_path / "history.db"
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_what_triggerers_and_workers_see_is_remembered(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    blocking: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """
+    Also where the tracker is shared: it is closed, and writes, after its last user.
+    """
+    monkeypatch.setattr(Credentials, "is_on_loopback", False)
+    path = tmp_path / "history.db"
+    with RunningSimulator(SimulatorServer(simulated := SimulatedProject())) as simulator:
+        simulated.add("r", 0.7)
+        connection = FakeConnection(
+            host=simulator.environ["ONEHOUSE_BASE_URL"],
+            extra_dejson={**EXTRA, "limiter": "local", "history": str(path)},
+        )
+        project = Project.from_connection(connection)
+        request = Request("r", label="INSERT INTO", submitted_at=datetime.now(UTC))
+
+        async def wait() -> bool:
+            async with project.tracker() as tracker:
+                return (await tracker.wait_all([request])).ok
+
+        if blocking:
+            with project.blocking_tracker() as tracker:
+                assert tracker.wait_all([request]).ok
+        else:
+            assert asyncio.run(wait())
+
+    [known] = History(path).remembered()
+    assert (known.kind, known.name, known.runs) == ("label", "INSERT INTO", 1)
+    assert known.project == project.credentials.project_key
 
 
 def test_secrets_are_not_shown() -> None:
@@ -165,6 +218,7 @@ def test_equal_connections_are_equal_projects() -> None:
     assert hash(_project()) == hash(_project())
     assert _project() != _project(api_key="another")
     assert _project() != _project(limit=5)
+    assert _project() != _project(history="/var/lib/onehouse/history.db")
 
 
 def test_airflow_is_told_what_there_is() -> None:
@@ -188,7 +242,7 @@ def test_the_form_has_a_field_for_each_key_of_the_extra_field() -> None:
     [described] = get_provider_info()["connection-types"]
     fields = described["conn-fields"]
 
-    settings = {"limiter", "limit", "share", "processes", "patience", "min_deferral"}
+    settings = {"limiter", "limit", "share", "processes", "patience", "history", "min_deferral"}
     assert set(fields) == {*EXTRA, "bearer_token", *settings}
     secret = {name for name, of in fields.items() if of["schema"].get("format") == "password"}
     assert secret == {"api_key", "api_secret", "bearer_token"}

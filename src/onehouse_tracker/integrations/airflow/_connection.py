@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 from onehouse_tracker import sync
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.history import History
 from onehouse_tracker.limiters import RateLimiter, limiter_from
 from onehouse_tracker.onehouse._credential_sources.hidden import hide, tell
 from onehouse_tracker.onehouse.client import OnehouseClient
@@ -67,6 +69,11 @@ class Project:
     share: float = 1.0
     processes: int = 4
     patience: float = 600.0
+    history: str | None = None
+    """The file that remembers how long requests took; `None` remembers nothing.
+
+    Records are in Airflow's database, which is no place for it: what a triggerer has on its own
+    disk, and whether that outlives it, only its users know."""
     min_deferral: float | None = field(default=None, compare=False)
     """Seconds that each deferral takes at least; `None` if the connection says nothing."""
 
@@ -92,6 +99,7 @@ class Project:
             share=_number(extra, "share", cls.share),
             processes=int(_number(extra, "processes", cls.processes)),
             patience=_number(extra, "patience", cls.patience),
+            history=_history(extra),
             min_deferral=_min_deferral(extra),
         )
         # Refused here, and not by the first task that uses it.
@@ -114,18 +122,32 @@ class Project:
         """When to poll again."""
         return PollPolicy(patience=self.patience)
 
+    def make_history(self) -> History | None:
+        """What remembers how long requests took, if the connection names a file for it."""
+        return None if self.history is None else History(self.history)
+
     @asynccontextmanager
     async def tracker(self) -> AsyncIterator[Tracker]:
         """Open a tracker, and the client that belongs to it."""
         async with (
             self.client() as client,
-            Tracker(client, limiter=self.make_limiter(), policy=self.make_policy()) as tracker,
+            Tracker(
+                client,
+                limiter=self.make_limiter(),
+                policy=self.make_policy(),
+                history=self.make_history(),
+            ) as tracker,
         ):
             yield tracker
 
     def blocking_tracker(self) -> sync.Tracker:
         """Make a tracker for callers that block; use it with ``with``."""
-        return sync.Tracker(self.client(), limiter=self.make_limiter(), policy=self.make_policy())
+        return sync.Tracker(
+            self.client(),
+            limiter=self.make_limiter(),
+            policy=self.make_policy(),
+            history=self.make_history(),
+        )
 
     def client(self) -> OnehouseClient:
         """Make a client; the caller opens it."""
@@ -165,6 +187,15 @@ def _base_url(connection: Connection) -> str | None:
     port = f":{connection.port}" if connection.port else ""
 
     return f"{scheme}://{host}{port}"
+
+
+def _history(extra: Mapping[str, Any]) -> str | None:
+    path = extra.get("history")
+    if path is None or path == "":
+        return None
+    if not isinstance(path, str) or not Path(path).is_absolute():
+        raise ConfigError("history in the connection's extra field is the absolute path of a file")
+    return path
 
 
 def _min_deferral(extra: Mapping[str, Any]) -> float | None:

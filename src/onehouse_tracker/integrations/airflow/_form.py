@@ -42,6 +42,12 @@ FIELDS: Final = (
         "Seconds without any good reply after which tracking stops; 600 by default.",
     ),
     Field(
+        "history",
+        "History",
+        "A file on each worker and triggerer that remembers how long requests took; none by"
+        " default.",
+    ),
+    Field(
         "min_deferral",
         "Shortest deferral",
         "Seconds that a deferral takes at least, since Airflow 3 fails tasks whose deferral is"
