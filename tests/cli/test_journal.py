@@ -258,9 +258,9 @@ async def test_runs_are_shown_and_are_never_taken_for_finished(path: Path) -> No
     assert (failed["kind"], failed["job"], failed["ok"]) == ("run", "bad", False)
     assert failed["state"] == "recorded"
     assert resumed.code == 1
-    assert "1 still running" in resumed.err
-    assert "--job long run-long" in resumed.err
-    assert "of unknown run" not in resumed.err
+    assert "1 of its runs has not ended; follow with: onehouse-tracker runs" in resumed.err
+    assert f"--journal {path}" in resumed.err
+    assert "never sent" not in resumed.err
 
 
 async def test_resume_says_how_to_go_on_with_statements_that_were_not_sent(path: Path) -> None:
@@ -277,8 +277,9 @@ async def test_resume_says_how_to_go_on_with_statements_that_were_not_sent(path:
     shown = await run("journal", str(path), "-o", "json", variables={})
 
     assert resumed.code == 1
-    assert "1 of unknown run" in resumed.err
+    assert "1 never sent" in resumed.err
     assert "--resume" in resumed.err
+    assert "not ended" not in resumed.err
     (only,) = json.loads(shown.out)
     assert (only["state"], only["job"], only["outcome"]) == ("planned", "x", None)
     assert shown.code == 0

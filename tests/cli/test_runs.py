@@ -309,3 +309,61 @@ def test_what_cannot_be_followed_is_refused_before_anything_is_sent(
 
     assert ended.exit_code == 2, ended.output
     assert said in ended.output
+
+
+async def test_runs_goes_on_with_those_of_a_journal(tmp_path: Path) -> None:
+    """
+    Nobody has to keep the statements, or run IDs, to learn how the runs ended after all.
+    """
+    made = project()
+    made.force("RUN JOB slow*", "run-timed-out")
+    journal = "--journal", str(tmp_path / "runs.db")
+    async with SimulatorServer(made) as server:
+        left = await run(
+            *("run", "RUN JOB slow_a", "RUN JOB slow_b", "RUN JOB unsent"),
+            *(*journal, *FAST, "--timeout", "3", "--max-running", "2"),
+            variables=server.environment(),
+        )
+        resumed = await run("resume", *journal, *FAST, variables=server.environment())
+        again = await run(
+            *("runs", *journal, *FAST, "-o", "jsonl", "--timeout", "1"),
+            variables=server.environment(),
+        )
+        for each in server.project.runs.values():
+            if each.job == "slow_a":
+                each.cancel(asyncio.get_running_loop().time())
+        sent = len(server.project.runs)
+        last = await run(
+            *("runs", *journal, *FAST, "-o", "json", "--timeout", "2", "--cancel-on-timeout"),
+            variables=server.environment(),
+        )
+        once_more = await run("runs", *journal, *FAST, variables=server.environment())
+        assert len(server.project.runs) == sent == 2
+    missing = await run("runs", "--journal", str(tmp_path / "no.db"), variables={})
+
+    assert left.code == 124
+    assert "2 of its runs have not ended; follow with: onehouse-tracker runs" in resumed.err
+    assert "1 never sent" in resumed.err
+    found = {item["job"]: item for item in again.objects()}
+    assert {job: item["outcome"] for job, item in found.items()} == {
+        "slow_a": "TIMED_OUT",
+        "slow_b": "TIMED_OUT",
+        "unsent": "NOT_STARTED",
+    }
+    assert found["unsent"]["reason"] == "never sent: the same 'run' command with --resume sends it"
+    assert again.code == 124
+    assert f"continue with: onehouse-tracker runs --timeout 1 --limit 30 {' '.join(journal)}" in (
+        again.err
+    )
+    assert {item["job"]: item["outcome"] for item in json.loads(last.out)} == {
+        "slow_a": "CANCELED",
+        "slow_b": "CANCELED",
+        "unsent": "NOT_STARTED",
+    }
+    # What ended was delivered; what was canceled only because time was up is told once more.
+    assert {row.split()[1]: row.split()[2] for row in once_more.out.splitlines()[1:]} == {
+        "slow_b": "CANCELED",
+        "unsent": "NOT_STARTED",
+    }
+    assert missing.code == 2
+    assert "no.db" in missing.err

@@ -187,8 +187,8 @@ command(
     app,
     "onehouse-tracker runs --job nightly 5e1f0c 77ab31",
     "onehouse-tracker runs --from runs.csv --timeout 2h --output jsonl > results.jsonl",
+    "onehouse-tracker runs --journal jobs.journal",
     short_help="Follow runs that others started to their real end.",
-    without={"journal"},
 )(runs)
 
 command(

@@ -5,6 +5,7 @@ Starts runs, follows runs to their real end, and cancels runs.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -25,15 +26,16 @@ from onehouse_tracker.cli._output import Item, summary
 from onehouse_tracker.cli._run_file import runs_from
 from onehouse_tracker.cli._run_options import RunInput, RunPlan
 from onehouse_tracker.cli._run_output import RUN_COLUMNS, RUN_TABLE, how_to_follow, run_item
-from onehouse_tracker.cli._run_state import RunState
+from onehouse_tracker.cli._run_state import LeftRuns, RunState
 from onehouse_tracker.cli._statements import statements_from
 from onehouse_tracker.cli._status_line import live
 from onehouse_tracker.cli._terminal import Terminal
 from onehouse_tracker.cli._track import journal_of, observed_tracker, open_tracker
 from onehouse_tracker.cli._writers import writer_of
-from onehouse_tracker.errors import ProjectError, SubmissionError, TrackerError
+from onehouse_tracker.errors import JournalError, ProjectError, SubmissionError, TrackerError
+from onehouse_tracker.journal import JournalReader
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult, RunResults
-from onehouse_tracker.runs import OnRunResult
+from onehouse_tracker.runs._restored import NEVER_SENT
 from onehouse_tracker.tracker import Tracker
 
 __all__ = ["cancel", "run", "runs"]
@@ -41,7 +43,10 @@ __all__ = ["cancel", "run", "runs"]
 _STOPS_WITHIN = 60.0
 """Seconds that a run gets to stop, when it is canceled because time is up."""
 
-_Work = Callable[[Tracker, OnRunResult], Awaitable[RunResults]]
+_UNSENT = "never sent: the same 'run' command with --resume sends it"
+
+_OnResult = Callable[[RunResult], Awaitable[None]]
+_Work = Callable[[Tracker, _OnResult], Awaitable[RunResults]]
 
 
 async def run(
@@ -68,9 +73,10 @@ async def run(
     check_label(settings.label)
     found = statements_from(arguments, sources, allow_empty=allow_empty)
     statements = [statement.text for statement in found]
-    following = _Following(terminal, settings, len(statements), plan.cancel_on_timeout)
+    state = RunState(len(statements))
+    following = _Following(terminal, settings, state, plan.cancel_on_timeout)
 
-    async def work(tracker: Tracker, on_result: OnRunResult) -> RunResults:
+    async def work(tracker: Tracker, on_result: _OnResult) -> RunResults:
         following.state.begin(tracker.runs)
         return await tracker.runs.execute_all(
             statements,
@@ -102,13 +108,50 @@ async def runs(
 
         ConfigError: Credentials are missing, or a setting makes no sense.
     """
+    if settings.journal is not None and not arguments and not given.sources:
+        return await _left(terminal, settings, settings.journal, cancel_on_timeout)
     wanted = runs_from(arguments, given, job, settings.label)
-    following = _Following(terminal, settings, len(wanted), cancel_on_timeout)
+    again = _with_its_journal(settings)
+    state = RunState(len(wanted))
+    following = _Following(terminal, settings, state, cancel_on_timeout, again=again)
 
-    async def work(tracker: Tracker, on_result: OnRunResult) -> RunResults:
+    async def work(tracker: Tracker, on_result: _OnResult) -> RunResults:
         handles = [tracker.runs.track(each) for each in wanted]
         following.state.begin(tracker.runs, handles)
         return await tracker.runs.wait_all(handles, timeout=settings.timeout, on_result=on_result)
+
+    return await following.follow(work)
+
+
+def _with_its_journal(settings: CommandSettings) -> str:
+    return shlex.join(["onehouse-tracker", "runs", *settings.arguments(without={"label"})])
+
+
+async def _left(
+    terminal: Terminal, settings: CommandSettings, path: str, cancel_on_timeout: bool
+) -> ExitCode:
+    """
+    Follow the runs that an earlier program left in the journal at *path*.
+
+    Raises:
+        CommandError: There is no such journal, or it cannot be read.
+    """
+    try:
+        # The tracker would begin a new journal; a path that is misspelt must not look finished.
+        left = [run for run in JournalReader(path).runs() if run.stage != "acknowledged"]
+    except JournalError as error:
+        raise CommandError(str(error)) from None
+    again = _with_its_journal(settings)
+    following = _Following(terminal, settings, LeftRuns(left), cancel_on_timeout, again=again)
+
+    async def work(tracker: Tracker, on_result: _OnResult) -> RunResults:
+        found: list[RunResult] = []
+        async with tracker.runs.resume(timeout=settings.timeout) as completions:
+            async for result in completions:
+                told = replace(result, error=_UNSENT) if result.error == NEVER_SENT else result
+                found.append(told)
+                await on_result(told)
+        return RunResults(found)
 
     return await following.follow(work)
 
@@ -117,9 +160,16 @@ class _Following:
     """One command that follows runs, from the first to the last line that it prints."""
 
     def __init__(
-        self, terminal: Terminal, settings: CommandSettings, total: int, cancel_on_timeout: bool
+        self,
+        terminal: Terminal,
+        settings: CommandSettings,
+        state: RunState,
+        cancel_on_timeout: bool,
+        *,
+        again: str = "the same command and --resume, which sends nothing twice",
     ) -> None:
-        self.state = RunState(total)
+        self.state = state
+        self._again = again
         self._terminal = terminal
         self._settings = settings
         self._cancel_on_timeout = cancel_on_timeout
@@ -263,7 +313,7 @@ class _Following:
         ):
             say(line)
         if journal is not None and (running or self.state.done < self.state.total):
-            say("continue with: the same command and --resume, which sends nothing twice")
+            say(f"continue with: {self._again}")
         unknown = sum(result.outcome is RunOutcome.START_UNKNOWN for result in results)
         if unknown:
             say(f"{unknown} of unknown fate: look in the Onehouse console before you submit again")

@@ -4,6 +4,7 @@ Journals from the shell: go on with one, and look into one.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from onehouse_tracker.cli._output import (
     result_row,
     summary,
 )
-from onehouse_tracker.cli._run_output import RUN_TABLE, how_to_follow
+from onehouse_tracker.cli._run_output import RUN_TABLE
 from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow
@@ -29,7 +30,6 @@ from onehouse_tracker.cli._writers import writer_of
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.journal import JournalReader, JournalRequest, JournalRun, JournalStatement
 from onehouse_tracker.models import Outcome
-from onehouse_tracker.run_results import JobRun
 
 __all__ = ["resume", "show"]
 
@@ -62,13 +62,16 @@ async def resume(terminal: Terminal, settings: CommandSettings, path: str) -> Ex
 
 
 def _what_to_run(runs: Sequence[JournalRun], settings: CommandSettings) -> Iterator[str]:
-    """How to go on with runs, for which this command is too simple: it follows requests."""
-    known = [JobRun(run.job, run.run_id) for run in runs if run.job and run.run_id]
-    yield from how_to_follow(known, settings, journal=False)
-    if len(known) < len(runs):
+    """How to go on with runs: this command follows requests."""
+    unsent = sum(run.never_sent for run in runs)
+    if len(runs) > unsent:
+        command = shlex.join(["onehouse-tracker", "runs", *settings.arguments(without={"label"})])
+        left = len(runs) - unsent
+        have = "has" if left == 1 else "have"
+        yield f"{left} of its runs {have} not ended; follow with: {command}"
+    if unsent:
         yield (
-            f"{len(runs) - len(known)} of unknown run, not sent yet or without a run ID: give the"
-            " 'run' command of the first time once more, with --resume"
+            f"{unsent} never sent: the 'run' command of the first time sends them, with --resume"
         )
 
 

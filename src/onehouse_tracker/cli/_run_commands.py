@@ -59,9 +59,14 @@ def runs(
     cancel_on_timeout: CancelOnTimeout = False,
     settings: CommandSettings,
 ) -> None:
-    """Wait until every run has ended, also those that others started, and print how."""
-    if not run_ids and not given.sources:
-        context.fail("give run IDs, or --from FILE")
+    """
+    Wait until every run has ended, also those that others started, and print how.
+
+    With --journal and no runs it continues with those that the journal holds, after a crash or an
+    interruption of 'run' or 'runs'; nothing is sent.
+    """
+    if not run_ids and not given.sources and settings.journal is None:
+        context.fail("give run IDs, or --from FILE, or the --journal FILE of an earlier run")
     _check_timeout(context, settings, cancel_on_timeout=cancel_on_timeout)
     from onehouse_tracker.cli import _follow_runs  # noqa: PLC0415 - loads the tracker
 

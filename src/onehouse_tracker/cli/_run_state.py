@@ -5,20 +5,20 @@ What one command follows of runs, and what is known of each so far.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from onehouse_tracker.events import Event, StatementSubmitted
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
 
 if TYPE_CHECKING:
+    from onehouse_tracker.journal import JournalRun
     from onehouse_tracker.runs import RunHandle, Runs
     from onehouse_tracker.runs._followed import Followed
 
-__all__ = ["RunState"]
+__all__ = ["LeftRuns", "RunState"]
 
 
-@final
 class RunState:
     """
     Statements and runs in the order given, each open or with its result.
@@ -117,6 +117,54 @@ class RunState:
 
     def _unended(self) -> Iterator[Followed]:
         return (each for each in self._seen if each.result is None and _is_sent(each))
+
+
+class LeftRuns(RunState):
+    """
+    The same of what a journal holds: it is known before, and nothing is sent.
+
+    Args:
+        left: What did not end, or was not delivered.
+    """
+
+    def __init__(self, left: Sequence[JournalRun]) -> None:
+        super().__init__(len(left))
+        self._left = {run.run_id or run.request_id or run.key: run for run in left}
+        self._ended: list[RunResult] = []
+
+    def end(self, result: RunResult) -> None:
+        """One of them has its result."""
+        super().end(result)
+        self._ended.append(result)
+        for name in (result.run_id, result.request_id):
+            self._left.pop(name or "", None)
+
+    def results(self) -> list[RunResult]:
+        """The results so far, in the order in which they came."""
+        return list(self._ended)
+
+    def open_data(self) -> Iterator[dict[str, Any]]:
+        """What the journal knows of those that have no result."""
+        for run in self._left.values():
+            yield {
+                "statement": None,
+                "request_id": run.request_id,
+                "job": run.job,
+                "run_id": run.run_id,
+                "label": run.label,
+                "outcome": None,
+                "ok": None,
+            }
+
+    def open_runs(self) -> list[JobRun]:
+        """The runs without a result."""
+        return [
+            JobRun(run.job, run.run_id) for run in self._left.values() if run.job and run.run_id
+        ]
+
+    def untold(self) -> Iterator[str]:
+        """Nothing was sent, so nothing has to be said of that."""
+        return iter(())
 
 
 def _is_sent(followed: Followed) -> bool:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from onehouse_tracker.runs._followed import Followed, RunWait
     from onehouse_tracker.runs._journal import RunJournal
 
-__all__ = ["resume", "take_known", "what_happened"]
+__all__ = ["NEVER_SENT", "resume", "take_known", "what_happened"]
 
-_NEVER_SENT = "never sent: the same execute_all() with resume=True sends it"
+NEVER_SENT = "never sent: the same execute_all() with resume=True sends it"
 _INTERRUPTED = "the program ended while it sent the statement, so a run may be started"
 
 
@@ -74,7 +74,7 @@ def _known(row: JournalRun, *, is_kind_known: bool) -> tuple[RunOutcome, str] | 
     if row.outcome is not None and (row.outcome.final or not (row.run_id or row.request_id)):
         return row.outcome, row.reason or ""
     if row.never_sent:
-        return RunOutcome.NOT_STARTED, _NEVER_SENT
+        return RunOutcome.NOT_STARTED, NEVER_SENT
     if not is_kind_known:
         why = f"nobody knows the kind of work {row.kind!r}: use add_kind() first"
         return RunOutcome.UNRECOGNIZED, why
