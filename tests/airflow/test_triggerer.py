@@ -308,10 +308,16 @@ def test_by_default_that_depends_on_the_version() -> None:
 
 
 def test_what_is_pending_at_the_deadline_continues(
-    simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulate: Simulate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """
     A deadline that passed while no triggerer ran still allows a last poll.
+
+    The log of the trigger names the limit: where that is ``execution_timeout``, Airflow 2.11 fails
+    the task before it has its say.
     """
     monkeypatch.setattr(f"{MODULE}._LAST_LOOK", 1.5)
     with simulate() as simulator:
@@ -319,11 +325,21 @@ def test_what_is_pending_at_the_deadline_continues(
         simulator.project.add("slow", 3600)
         passed = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
         triggerer = run_triggers(
-            [OnehouseTrackTrigger(["done", "slow"], deadline=passed, submitted_at=passed)],
+            [
+                OnehouseTrackTrigger(
+                    ["done", "slow"],
+                    deadline=passed,
+                    submitted_at=passed,
+                    limit="execution_timeout of 10 s",
+                )
+            ],
             lambda: connection(simulator.url, tmp_path=tmp_path),
         )
 
     assert _results(triggerer, 0) == {"done": "SUCCEEDED", "slow": "TIMED_OUT"}
+    out, err = capfd.readouterr()
+    said = "request slow was still pending at the end of execution_timeout of 10 s; it continues"
+    assert said in out + err
 
 
 def test_what_the_log_says(

@@ -11,7 +11,7 @@ try:
 except ImportError:
     from airflow import DAG
 
-from onehouse_tracker.integrations.airflow._airflow import RENDERS_IN_TRIGGERER
+from onehouse_tracker.integrations.airflow._airflow import AIRFLOW_3, RENDERS_IN_TRIGGERER
 from onehouse_tracker.integrations.airflow.jobs import OnehouseRunJobOperator
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
@@ -87,7 +87,7 @@ with DAG("from_trigger", start_date=START, schedule=None, catchup=False):
 
 with DAG("mapped", start_date=START, schedule=None, catchup=False):
     OnehouseSqlOperator.partial(task_id="run", retries=0, deferrable=True).expand(
-        statement=[f"RUN JOB table_{number}" for number in range(100)]
+        statement=[f"RUN JOB table_{number}" for number in range(40 if AIRFLOW_3 else 20)]
     )
 
 if RENDERS_IN_TRIGGERER:
@@ -125,3 +125,8 @@ with DAG("killed", start_date=START, schedule=None, catchup=False):
         OnehouseRunJobOperator(
             task_id=name, job_name=f"endless_{name}", deferrable=True, cancel_on_kill=cancel
         )
+
+with DAG("killed_here", start_date=START, schedule=None, catchup=False):
+    OnehouseRunJobOperator(
+        task_id="here", job_name="endless_here", deferrable=False, cancel_on_kill=True
+    )

@@ -13,7 +13,7 @@ from onehouse_tracker.integrations.airflow._event_payload import counted, descri
 from onehouse_tracker.models import run_id_in
 from onehouse_tracker.run_results import RunOutcome
 
-__all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong", "named"]
+__all__ = ["OnPartial", "TaskResult", "check_on_partial", "ended_wrong", "how_ended", "named"]
 
 OnPartial = Literal["succeed", "fail"]
 
@@ -149,18 +149,28 @@ def _failure(wrong: Sequence[Mapping[str, Any]], payload: Mapping[str, Any], nou
         details = [f"{noun} {item['number']} of {count}"] if "number" in item else []
         details += [item["label"]] if item.get("label") else []
         name = named(item) + (f" ({', '.join(details)})" if details else "")
-        lines.append(f"  {name} {_how(item, payload)}")
+        how = how_ended(
+            item["outcome"], item.get("reason") or item.get("status"), payload.get("limit")
+        )
+        lines.append(f"  {name} {how}")
     if len(wrong) > _DETAILED:
         lines.append(f"  and {len(wrong) - _DETAILED} more")
 
     return "\n".join(lines)
 
 
-def _how(item: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
-    if RunOutcome(item["outcome"]) is RunOutcome.TIMED_OUT:
-        limit = payload.get("limit")
+def how_ended(outcome: str, reason: str | None, limit: str | None) -> str:
+    """
+    Say how a request or a run ended, for people.
+
+    Args:
+        outcome: How, in our words.
+
+        reason: Why, where anything is known.
+
+        limit: What set the deadline: ``"follow_timeout of 3600 s"``.
+    """
+    if RunOutcome(outcome) is RunOutcome.TIMED_OUT:
         after = f"at the end of {limit}" if limit else "when tracking stopped"
         return f"was still pending {after}; it continues on the server"
-    reason = item.get("reason") or item.get("status") or "no reason was given"
-
-    return f"ended {item['outcome']}: {reason}"
+    return f"ended {outcome}: {reason or 'the server gave no reason'}"

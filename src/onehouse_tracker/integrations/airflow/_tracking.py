@@ -28,6 +28,7 @@ from onehouse_tracker.integrations.airflow._task_result import (
     TaskResult,
     check_on_partial,
     ended_wrong,
+    how_ended,
     named,
 )
 from onehouse_tracker.integrations.airflow._worker import track_here
@@ -176,10 +177,9 @@ class TrackingOperator(BaseOperator):
         for item in payload["results"]:
             if ended_wrong(item, self.on_partial):
                 self.log.error(
-                    "%s ended %s: %s",
+                    "%s %s",
                     named(item),
-                    item["outcome"],
-                    item.get("reason") or "the server gave no reason",
+                    how_ended(item["outcome"], item.get("reason"), payload.get("limit")),
                 )
         result = TaskResult.of(payload, on_partial=self.on_partial, noun=self.noun)
         self._note_end(context, payload, ok=result.ok)

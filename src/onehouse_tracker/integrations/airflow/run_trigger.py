@@ -15,6 +15,7 @@ from onehouse_tracker.integrations.airflow._project_trigger import (
     open_tracker,
 )
 from onehouse_tracker.integrations.airflow._run_cancellation import cancel_runs
+from onehouse_tracker.integrations.airflow._task_result import how_ended
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID
 from onehouse_tracker.runs import JobRun, RunResult
 from onehouse_tracker.tracker import Tracker
@@ -104,11 +105,10 @@ class OnehouseRunsTrigger(ProjectTrigger):
                 self._ended[result.run_id or ""] = result
                 if not result.ok:
                     self.log.warning(
-                        "run %s of job %s ended %s: %s",
+                        "run %s of job %s %s",
                         result.run_id,
                         result.job,
-                        result.outcome,
-                        result.reason or "the server gave no reason",
+                        how_ended(result.outcome, result.reason, self.limit),
                     )
 
     def _report(self) -> None:

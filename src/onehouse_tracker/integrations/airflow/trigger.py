@@ -25,7 +25,7 @@ from onehouse_tracker.integrations.airflow._project_trigger import (
     moment,
 )
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
-from onehouse_tracker.integrations.airflow._task_result import TaskResult
+from onehouse_tracker.integrations.airflow._task_result import TaskResult, how_ended
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID
 from onehouse_tracker.models import Request, Result
 from onehouse_tracker.tracker import Tracker
@@ -158,10 +158,9 @@ class OnehouseTrackTrigger(ProjectTrigger):
                 self._ended[result.request_id] = result
                 if not result.ok:
                     self.log.warning(
-                        "request %s ended %s: %s",
+                        "request %s %s",
                         result.request_id,
-                        result.outcome,
-                        result.reason or "the server gave no reason",
+                        how_ended(result.outcome, result.reason, self.limit),
                     )
 
     def _report(self, tracker: Tracker) -> None:
