@@ -20,16 +20,18 @@ one_task      one operator of ours, that defers: measured
 sensors       the vendor's operator and sensor for each of 8 jobs, on 4 slots: measured; 50 jobs
               are derived from these
 
-With --deferrals, 200 mapped tasks with statements of 1 to 20 seconds run without retries in
-Airflow 3, with its scheduler, API server and triggerer: how many of them fail with a given
-shortest deferral.  That takes ten minutes or so for each of the numbers.
+With --mapped, 200 mapped tasks with statements of 1 to 20 seconds run without retries in a running
+Airflow with a scheduler, 4 slots and a triggerer: in 2.11 as it is, and in 3 with a shortest
+deferral of 0, 4 and 8 seconds.  That takes about ten minutes for each of the four.
 
     python benchmarks/airflow.py                      a table
-    python benchmarks/airflow.py --json               one JSON object
     python benchmarks/airflow.py --jobs               the same two for runs of jobs
-    python benchmarks/airflow.py --deferrals 0 4 8    a line for each number of seconds
+    python benchmarks/airflow.py --mapped             how many of the mapped tasks fail
+    python benchmarks/airflow.py --mapped --only 'airflow3 8'    one of the four
+    python benchmarks/airflow.py --json               one JSON object
+    python benchmarks/airflow.py --page PAGE          write the table into a page, too
 
-It needs `make install-airflow2 install-vendor-airflow`; --deferrals needs `make install-airflow3`.
+It needs `make install-airflow2 install-vendor-airflow`, --mapped `make install-airflow3`, too.
 """
 
 from __future__ import annotations
@@ -44,7 +46,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onehouse_tracker.testing import (
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.pages import write_into  # noqa: E402
+from onehouse_tracker.testing import (  # noqa: E402
     Kind,
     RunKind,
     SimulatedJobs,
@@ -53,10 +59,8 @@ from onehouse_tracker.testing import (
     make_enforcer,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = Path(__file__).resolve().parent / "clients"
 OURS = ROOT / ".venv-airflow2" / "bin"
-AIRFLOW_3 = ROOT / ".venv-airflow3" / "bin"
 THEIRS = ROOT / ".venv-vendor-airflow" / "bin"
 
 LIMIT = 10.0  # requests per second
@@ -66,7 +70,8 @@ DURATION = 60.0  # seconds that each request takes
 FEW = 8  # tasks that the vendor's operators are measured with: two rounds
 JOBS = 50
 RUN = 60.0  # seconds that each run takes
-MAPPED = 200  # tasks of --deferrals
+MAPPED = 200  # tasks of --mapped
+MAPPED_IN = ("airflow2 default", "airflow3 0", "airflow3 4", "airflow3 8")
 PATIENCE = 420.0  # seconds after which a contestant is stopped
 
 
@@ -199,57 +204,109 @@ async def main_jobs() -> dict[str, Any]:
     return {"one_task": ours, "sensors_measured": theirs, "sensors": derive(theirs, JOBS)}
 
 
-async def deferrals(seconds: Sequence[float]) -> list[dict[str, Any]]:
-    """Count, for each of *seconds*, how many mapped tasks Airflow 3 fails."""
-    found = []
-    for one in seconds:
+async def main_mapped(wanted: Sequence[str]) -> dict[str, Any]:
+    """Count how many mapped tasks fail, for versions and shortest deferrals."""
+    found = {}
+    for name in wanted:
+        version, seconds = name.split()
         with tempfile.TemporaryDirectory() as directory:
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": directory}
             command: list[str | Path] = [
-                AIRFLOW_3 / "python",
+                ROOT / f".venv-{version}" / "bin" / "python",
                 CLIENTS / "airflow_mapped.py",
                 str(MAPPED),
-                str(one),
+                seconds,
+                directory,
             ]
-            out = await _call([*command, directory], environment, patience=2400.0)
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": directory}
+            out = await _call(command, environment, patience=2400.0)
         line = next(line for line in out.splitlines() if line.startswith("RESULT "))
-        found.append(json.loads(line.removeprefix("RESULT ")))
-        print(json.dumps(found[-1]), flush=True)
+        found[name] = json.loads(line.removeprefix("RESULT "))
     return found
 
 
-def _told(number: int | None) -> str:
-    return "-" if number is None else str(number)
+def _told(number: float | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
-def table(figures: dict[str, Any]) -> str:
-    """The figures for people."""
-    heads = ("tasks", "slots", "wall s", "slot s", "lost", "refused", "requests")
-    lines = [f"{'':18}" + "".join(f"{head:>9}" for head in heads)]
-    for name, of in figures.items():
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def table(figures: dict[str, Any], names: dict[str, str], what: str) -> str:
+    """Write the figures of contestants as Markdown, of tasks or of jobs."""
+    heads = (
+        "",
+        what,
+        "slots",
+        "wall time",
+        "worker-slot seconds",
+        "requests used",
+        "lost",
+    )
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for key, of in figures.items():
+        cells = [f"{names[key]}, derived" if of["derived"] else names[key]]
+        cells += [_told(of["tasks"]), _told(of["slots"]), f"{of['wall_s']:,.0f} s"]
+        cells += [f"{of['slot_s']:,.0f}", _told(of["requests"]), _told(of["lost"])]
+        lines.append(_row(cells))
+    return "\n".join(lines) + "\n"
+
+
+def mapped_table(figures: dict[str, Any]) -> str:
+    """Write the figures of mapped tasks as Markdown."""
+    heads = ("Airflow", "shortest deferral", "tasks", "failed", "submitted twice", "wall time")
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for of in figures.values():
+        seconds = of["min_deferral_s"]
         lines.append(
-            f"{name:18}{of['tasks']:>9}{of['slots']:>9}{of['wall_s']:>9}{of['slot_s']:>9}"
-            f"{_told(of['lost']):>9}{_told(of['refused']):>9}{of['requests']:>9}"
-            f"{'   derived' if of['derived'] else ''}"
+            _row(
+                [
+                    of["airflow"],
+                    "none" if seconds is None else f"{seconds:g} s",
+                    *(_told(of[name]) for name in ("tasks", "failed", "twice")),
+                    f"{of['wall_s']:,.0f} s",
+                ]
+            )
         )
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+NAMES = {
+    "tracker": "here",
+    "vendor_measured": "the vendor's operators",
+    "vendor": "the vendor's operators",
+    "vendor_many": "the vendor's operators, all at once",
+}
+NAMES_OF_JOBS = {
+    "one_task": "here, in one task",
+    "sensors_measured": "the vendor's operator and sensor",
+    "sensors": "the vendor's operator and sensor",
+}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Our operators for Airflow beside the vendor's.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--jobs", action="store_true", help="run jobs to the end of their runs")
-    parser.add_argument("--deferrals", nargs="+", type=float, help="shortest deferrals to try")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--jobs", action="store_true", help="run jobs to the end of their runs")
+    what.add_argument("--mapped", action="store_true", help="run mapped tasks without retries")
+    parser.add_argument(
+        "--only", action="append", choices=MAPPED_IN, help="of --mapped, only this one"
+    )
+    parser.add_argument("--page", type=Path, help="a page to write the table into")
     arguments = parser.parse_args()
-    if arguments.deferrals:
-        if not (AIRFLOW_3 / "python").exists():
-            sys.exit(".venv-airflow3 is missing: make install-airflow3")
-        asyncio.run(deferrals(arguments.deferrals))
-        sys.exit()
-    for place in (OURS, THEIRS):
-        if not (place / "python").exists():
-            sys.exit(
-                f"{place.parent.name} is missing: make install-airflow2 install-vendor-airflow"
-            )
-    result = asyncio.run(main_jobs() if arguments.jobs else main())
-    print(json.dumps(result, indent=2) if arguments.json else table(result))
+    for needed in ("airflow2", "airflow3" if arguments.mapped else "vendor-airflow"):
+        if not (ROOT / f".venv-{needed}" / "bin" / "python").exists():
+            sys.exit(f".venv-{needed} is missing: make install-{needed}")
+    if arguments.mapped:
+        result = asyncio.run(main_mapped(arguments.only or MAPPED_IN))
+        mark, text = "airflow.py --mapped", mapped_table(result)
+    elif arguments.jobs:
+        result = asyncio.run(main_jobs())
+        mark, text = "airflow.py --jobs", table(result, NAMES_OF_JOBS, "jobs")
+    else:
+        result = asyncio.run(main())
+        mark, text = "airflow.py", table(result, NAMES, "tasks")
+    if arguments.page:
+        write_into(arguments.page, mark, text)
+    print(json.dumps(result, indent=2) if arguments.json else text)

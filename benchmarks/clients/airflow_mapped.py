@@ -1,16 +1,19 @@
 """
-Run mapped tasks in a running Airflow 3, without retries; print one JSON object.
+Run mapped tasks in a running Airflow, without retries; print one JSON object.
 
-Runs in an environment with Airflow 3: ``airflow_mapped.py TASKS SECONDS DIRECTORY``: how many
-tasks, the shortest deferral in seconds, and an empty directory.
+Runs in an environment with Airflow 2.11 or 3: ``airflow_mapped.py TASKS SECONDS DIRECTORY``: how
+many tasks, the shortest deferral in seconds or ``default``, and an empty directory.
 """
 
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
+
+from airflow import __version__ as version
 
 from onehouse_tracker.testing import Kind
 from tests.airflow.command import Airflow, new_home
@@ -20,7 +23,10 @@ from tests.airflow.simulation import connection, simulated
 DAG = """
 from datetime import datetime
 
-from airflow.sdk import DAG
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
 
 from onehouse_tracker.integrations.airflow.operators import OnehouseSqlOperator
 
@@ -35,8 +41,17 @@ def _one_to_twenty(rng: Random) -> float:
     return rng.uniform(1, 20)
 
 
-def main(tasks: int, seconds: float, path: Path) -> dict[str, Any]:
-    """Trigger the DAG, and count how its tasks ended."""
+def main(tasks: int, seconds: float | None, path: Path) -> dict[str, Any]:
+    """
+    Trigger the DAG, and count how its tasks ended.
+
+    Args:
+        tasks: How many.
+
+        seconds: The shortest deferral; `None` for the default.
+
+        path: An empty directory.
+    """
     dags = path / "dags"
     dags.mkdir()
     (dags / "mapped.py").write_text(DAG.format(count=tasks), encoding="utf-8")
@@ -48,22 +63,28 @@ def main(tasks: int, seconds: float, path: Path) -> dict[str, Any]:
             AIRFLOW__CORE__DAGS_FOLDER=str(dags),
             AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG=str(tasks),
         )
-        airflow.store(connection(simulator.url, tmp_path=path, min_deferral=seconds))
+        described = connection(simulator.url, tmp_path=path, min_deferral=seconds)
+        airflow.store(described)
         with running(airflow):
             started = time.monotonic()
             trigger(airflow, "mapped")
-            states = wait_for_states(airflow, {"mapped"}, seconds=1500)["mapped"]
+            states = wait_for_states(airflow, {"mapped"}, seconds=2100)["mapped"]
             wall = time.monotonic() - started
-        submitted = sum(1 for one in simulator.project.requests.values() if one.statement)
+        submitted = Counter(
+            one.statement for one in simulator.project.requests.values() if one.statement
+        )
     return {
+        "airflow": version,
         "min_deferral_s": seconds,
         "tasks": tasks,
         "failed": states["failed"],
         "succeeded": states["success"],
-        "submitted": submitted,
+        "submitted": len(submitted),
+        "twice": sum(count > 1 for count in submitted.values()),
         "wall_s": round(wall, 1),
     }
 
 
 if __name__ == "__main__":
-    print("RESULT", json.dumps(main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))))
+    shortest = None if sys.argv[2] == "default" else float(sys.argv[2])
+    print("RESULT", json.dumps(main(int(sys.argv[1]), shortest, Path(sys.argv[3]))))

@@ -3,9 +3,11 @@ Run tasks of the vendor's Airflow provider on so many worker slots; print one JS
 
 Runs in the vendor's environment, so it knows nothing of ours: ``airflow_vendor.py TASKS SLOTS
 CONNECTION [jobs]``.  A slot is a thread that runs one task's operator after the other, as a worker
-does.  With ``jobs``, a sensor follows each operator, and waits for the end of the run.
+does.  With ``jobs``, a sensor follows each operator, and waits for the end of the run; the slots
+then begin a second apart, as Airflow starts tasks, since in step they would meet the limit.
 """
 
+import itertools
 import json
 import logging
 import sys
@@ -17,10 +19,14 @@ from airflow.models.baseoperator import ExecutorSafeguard
 from airflow_providers_onehouse.operators.jobs import OnehouseRunJobOperator
 from airflow_providers_onehouse.sensors.jobs import OnehouseJobRunSensor
 
+threads = itertools.count()
+
 
 def prepare() -> None:
     """Make a thread one that may run operators: Airflow does so with the main thread only."""
     ExecutorSafeguard._sentinel.callers = {}  # noqa: SLF001 - there is no other way
+    if "jobs" in sys.argv:
+        time.sleep(next(threads))
 
 
 def run(number: int) -> dict[str, Any]:
