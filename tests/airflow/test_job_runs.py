@@ -18,12 +18,7 @@ import pytest
 from airflow.exceptions import TaskDeferred
 
 from onehouse_tracker.errors import ConfigError
-from onehouse_tracker.integrations.airflow import (
-    _carried,
-    _project_trigger,
-    _record_store,
-    _run_tracking,
-)
+from onehouse_tracker.integrations.airflow import _project_trigger, _record_store, _run_tracking
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
     AirflowFailException,
@@ -424,22 +419,3 @@ def test_a_run_keeps_the_execution_timeout_of_its_task(
 
     with pytest.raises(AirflowException, match="execution_timeout of 100 s"):
         task.run(operator)
-
-
-@pytest.mark.parametrize("method", ["execute_started", "execute_ended"])
-def test_a_task_that_gets_back_nothing_of_what_it_deferred_with(
-    monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    """
-    It says so, and that a retry continues; what another task kept is not taken for its own.
-    """
-    monkeypatch.setattr(_carried, "_CARRIED", {})
-    other = Task()
-    other.ti.run_id = "another"
-    _carried.carry({"ti": other.ti}, {"started": []})
-    operator = OnehouseRunJobOperator(task_id="t", job_name="a", deferrable=True)
-
-    with pytest.raises(
-        AirflowException, match=r"without what it deferred with.*DAG d, task t, run r\)"
-    ):
-        getattr(operator, method)({"ti": Task().ti}, {"results": [], "runs": []})
