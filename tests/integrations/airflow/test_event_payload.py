@@ -160,7 +160,7 @@ def test_all_ok_is_ok() -> None:
     assert TaskResult.of(news, on_partial="fail") == TaskResult(
         ok=False,
         message="1 of 2 requests did not succeed:\n"
-        "  request d (request 2 of 2) ended PARTIALLY_SUCCEEDED: no reason was given",
+        "  request d (request 2 of 2) ended PARTIALLY_SUCCEEDED: the server gave no reason",
     )
 
 
@@ -199,7 +199,7 @@ def test_one_of_many_statements_is_named_by_its_number() -> None:
 
     assert message == (
         "1 of 60 statements did not succeed:\n"
-        "  request r37 (statement 37 of 60, RUN JOB) ended FAILED: no reason was given\n"
+        "  request r37 (statement 37 of 60, RUN JOB) ended FAILED: the server gave no reason\n"
         "tracking stopped with 1 request pending (r60): nothing answered"
     )
 
