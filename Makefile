@@ -131,8 +131,7 @@ $(NEWEST_READY): pyproject.toml constraints.txt $(READY)
 
 # The core and the command: pages and figures have dependencies of their own.
 test-lowest: $(LOWEST_READY)  ## Run the tests with the lowest versions that pyproject.toml allows
-	@.venv-lowest/bin/pytest -q tests --ignore=tests/docs --ignore=tests/benchmarks \
-		--ignore=tests/browser $(ARGS)
+	@.venv-lowest/bin/pytest -q tests $(RUN_ONCE:%=--ignore=%) $(ARGS)
 
 install-lowest: $(LOWEST_READY)
 
@@ -182,13 +181,13 @@ imports: $(READY)  ## Check that imports point down only
 	@$(BIN)/lint-imports
 
 # Browsers, pages, worlds and a day of polling run code again that other tests have run.
-UNMEASURED := tests/browser tests/docs tests/benchmarks tests/test_soak.py tests/test_kill_rounds.py \
+RUN_ONCE := tests/browser tests/docs tests/benchmarks tests/test_soak.py tests/test_kill_rounds.py \
 	tests/engine/test_isolated_worlds.py tests/cli/test_readings.py
 
 COVERAGE := $(BIN)/coverage
 cover: $(READY)  ## Run most tests, measure coverage and require its minimum
 	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q $(UNMEASURED:%=--ignore=%)
+	@$(COVERAGE) run -m pytest -q $(RUN_ONCE:%=--ignore=%)
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) html --quiet --directory build/coverage --fail-under 0
 	@$(COVERAGE) report
