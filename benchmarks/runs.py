@@ -264,6 +264,9 @@ CONTESTANTS: dict[str, Follow] = {
     "SHOW every 10 s": _show_10,
 }
 OURS = "onehouse-tracker"
+UNLEARNED = "onehouse-tracker without a history"
+MOST_OF_UNLEARNED = 0.65
+"""The share of the mean delay that a history leaves where jobs are known."""
 
 
 def now() -> float:
@@ -324,11 +327,11 @@ def contest(world: World, name: str, seed: int) -> Found:
         TemporaryDirectory() as directory,
         asyncio.Runner(loop_factory=VirtualClockLoop) as runner,
     ):
-        if name != OURS:
+        if name in CONTESTANTS:
             runner.run(by_hand())
         else:
             history = None
-            if world.known:
+            if world.known and name == OURS:
                 history = History(Path(directory) / "history.db", executor=InlineExecutor())
                 history.add("", list(earlier(world, seed)), 0.1)
             runner.run(ours(history))
@@ -405,6 +408,8 @@ class Row(NamedTuple):
     world: World
     delays: dict[str, tuple[float, float]]
     requests_a_check: float
+    unlearned: float | None = None
+    """Our mean delay without the history, where the jobs are known."""
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -413,6 +418,11 @@ class Row(NamedTuple):
         best = min(others)
         mean, worst = self.delays[OURS]
         return mean / best[0], worst / best[1]
+
+    @property
+    def share_of_unlearned(self) -> float | None:
+        """Our mean delay as a share of that without the history."""
+        return None if self.unlearned is None else self.delays[OURS][0] / self.unlearned
 
 
 def measure(world: World, seeds: Sequence[int]) -> Row:
@@ -426,7 +436,12 @@ def measure(world: World, seeds: Sequence[int]) -> Row:
         )
         cost = sum(one.requests for one in found) / sum(one.checks for one in found)
         say(f"{world.name}: {name}: {delays[name][0]:.2f} / {delays[name][1]:.1f} s")
-    return Row(world, delays, cost)
+    unlearned = None
+    if world.known:
+        found = [contest(world, UNLEARNED, seed) for seed in seeds]
+        unlearned = statistics.fmean(one.mean for one in found)
+        say(f"{world.name}: {UNLEARNED}: {unlearned:.2f} s")
+    return Row(world, delays, cost, unlearned)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -446,8 +461,14 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def told(idles: Sequence[Idle], started: float | None) -> Iterator[str]:
+def told(rows: Sequence[Row], idles: Sequence[Idle], started: float | None) -> Iterator[str]:
     """The other figures, one paragraph each."""
+    for row in rows:
+        if row.unlearned is not None and row.share_of_unlearned is not None:
+            yield (
+                f"\n{row.world.name}, without the history: {row.unlearned:.1f} s;"
+                f" the history leaves {row.share_of_unlearned:.2f} of it."
+            )
     for one in idles:
         yield (
             f"\n{one.what}, nothing else to do: {one.mean:.2f} s late in the mean,"
@@ -466,6 +487,11 @@ def missed(rows: Sequence[Row], idles: Sequence[Idle], started: float | None) ->
         ):
             if share > most:
                 found.append(f"{row.world.name}: the {what} is {share:.2f}, not {most}")
+    found += [
+        f"{row.world.name}: the mean is {left:.2f} of that without a history"
+        for row in rows
+        if (left := row.share_of_unlearned) is not None and left > MOST_OF_UNLEARNED
+    ]
     found += [
         f"idle: {one}"
         for one in idles
@@ -505,7 +531,7 @@ def main() -> int:
         return 0
     idles = [] if options.only else [idle(1, 1), idle(500, 1)]
     started = None if options.only else starting()
-    text = "\n".join([table(rows), *told(idles, started)])
+    text = "\n".join([table(rows), *told(rows, idles, started)])
     if options.json:
         print(json.dumps([{"world": row.world.name, **row.delays} for row in rows]))
     else:
