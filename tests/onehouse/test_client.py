@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import json
 import socket
 import ssl
+import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -425,6 +427,36 @@ async def test_a_compressed_bomb_does_not_go_off() -> None:
         with pytest.raises(TransportError, match="larger than 8388608 bytes"):
             await client.fetch("r1")
         assert (await client.fetch("r1")).response == {"n": 1}
+
+
+async def test_a_large_response_is_parsed_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A piece at a time, so that the event loop has its turns; it says the same.
+    """
+    threads: set[threading.Thread] = set()
+    monkeypatch.setattr(
+        "onehouse_tracker.onehouse.client.give_way",
+        lambda: threads.add(threading.current_thread()),
+    )
+    large = {
+        "rows": [{"id": f"{number:036d}", "status": {"n": number}} for number in range(9_000)]
+    }
+    body = json.dumps({"apiStatus": "API_OPERATION_STATUS_SUCCESS", "apiResponse": large}).encode()
+    no_json = b'{"apiResponse": "' + b"x" * 400_000
+    replies = [http(body), http(no_json), http(body, "400 Bad Request"), http()]
+    async with RawServer(*replies) as server, OnehouseClient(credentials(server.url)) as client:
+        assert (await client.fetch("r1")).response == large
+        assert threads
+        assert threading.current_thread() not in threads
+        with pytest.raises(TransportError, match="not JSON"):
+            await client.fetch("r1")
+        with pytest.raises(RejectedError, match="Bad Request"):
+            await client.fetch("r1")
+        threads.clear()
+        assert (await client.fetch("r1")).response == {"n": 1}
+        assert not threads
 
 
 async def test_the_page_of_a_failing_proxy_is_not_read_to_its_end() -> None:

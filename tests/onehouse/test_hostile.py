@@ -501,14 +501,14 @@ MEMORY: dict[str, bytes | Act] = {
     "small lists": http(b'{"apiResponse":{"a":[' + b"[]," * 2_700_000 + b"0]}}"),
     "wide characters": http(b'{"apiResponse":{"a":"' + WIDE + b"a" * 8_000_000 + b'"}}'),
     "unique keys": http(_listed('{"apiResponse":{%s}}', '"%d":1', 460_000)),
-    "as many unique keys as are read": http(_listed('{"apiResponse":{%s}}', '"%d":1', 170_000)),
-    "unique keys and texts": http(_listed('{"apiResponse":{%s}}', '"k%d":"v%d"', 165_000)),
-    "unique texts": http(_listed('{"apiResponse":{"a":[%s]}}', '"s%d"', 415_000)),
+    "as many unique keys as are read": http(_listed('{"apiResponse":{%s}}', '"%d":1', 340_000)),
+    "unique keys and texts": http(_listed('{"apiResponse":{%s}}', '"k%d":"v%d"', 330_000)),
+    "unique texts": http(_listed('{"apiResponse":{"a":[%s]}}', '"s%d"', 700_000)),
     "wide characters that are broken": http(
         b'{"apiResponse":{"a":"' + WIDE + b"a" * 4_000_000 + b"\xff" + b'"}}'
     ),
     "too many broken characters": http(b'{"apiResponse":{"a":"' + b"\xff" * 4_000_000 + b'"}}'),
-    "wide texts": http(_listed('{"apiResponse":{"a":[%s]}}', '"\U0001f600%d"', 290_000)),
+    "wide texts": http(_listed('{"apiResponse":{"a":[%s]}}', '"\U0001f600%d"', 560_000)),
     "secrets in small lists": http(
         _listed('{"apiResponse":{"a":[%s]}}', f'["{OWN["api_key"]}%d"]', 140_000)
     ),
@@ -525,7 +525,7 @@ LONGEST_STOP = 0.5
 @pytest.mark.parametrize("name", MEMORY)
 async def test_memory_stays_bounded(name: str) -> None:
     """
-    Whatever the server sends, one poll takes less than 50 MB, and stops the loop only briefly;
+    Whatever the server sends, one poll takes less than 110 MB, and stops the loop only briefly;
     measured in a process of its own, as the highest mark the operating system saw, and as the
     processor's time between two turns of the loop.
     """
@@ -539,8 +539,8 @@ async def test_memory_stays_bounded(name: str) -> None:
         out, _ = await process.communicate()
 
     measured = json.loads(out)
-    assert measured["bytes_above_base"] < 50_000_000
-    assert measured["seconds"] < 2
+    assert measured["bytes_above_base"] < 110_000_000
+    assert measured["seconds"] < 5
     assert measured["longest_stop"] < LONGEST_STOP
     assert len(server.requests) >= 2
 

@@ -598,10 +598,14 @@ def test_decompressing_garbage_never_raises(data: bytes) -> None:
 
 def test_an_answer_of_many_thousand_rows_is_read() -> None:
     """
-    The bound is for bodies that grow; a history of 25,000 runs is none.
+    The bound is for bodies that grow; a history of 26,000 runs is none.
     """
-    row = '{"id": "%036d", "status": "SPARK_JOB_RUN_STATUS_COMPLETED", "n": %d, "f": 1.5}'
-    rows = ",".join(row % (number, number) for number in range(25_000))
+    row = (
+        '{"jobRunId": "%036d", "jobName": "nightly", "createdBy": "%s", "sparkJobRun":'
+        ' {"status": "SPARK_JOB_RUN_STATUS_COMPLETED", "createdAt": "%s", "cluster": "c"}}'
+    )
+    rows = ",".join(row % (number, "x" * 34, "y" * 24) for number in range(26_000))
     body = f'{{"apiResponse": {{"runs": [{rows}]}}}}'.encode()
 
+    assert len(body) > 6 * 2**20
     assert decode_body(body, "", max_body=8 * 1024 * 1024) == (body, "")

@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from onehouse_tracker import __version__
+from onehouse_tracker._util.give_way import LARGE, apart, give_way
 from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.models import StatusReply
@@ -53,7 +54,6 @@ __all__ = ["Connector", "OnehouseClient"]
 
 _MAX_BODY = 8 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024  # enough for a reason; the rest of a refusal is not read
-_LARGE = 256 * 1024
 # A parse error may quote a long statement in grpc-message: aiohttp's 8 KiB would make an
 # unreadable reply of it, and of a clear refusal a submission of unknown fate.
 _MAX_HEADER = 64 * 1024
@@ -242,7 +242,7 @@ class OnehouseClient:
         """
         path = wire.status_path(request_id)
         reply = await self._exchange("GET", path, failed=partial(not_polled, request_id))
-        return wire.read_status(reply, request_id, now=time.time())
+        return await apart(len(reply.body), wire.read_status, reply, request_id, now=time.time())
 
     async def submit(self, statement: str) -> str:
         """
@@ -267,7 +267,7 @@ class OnehouseClient:
         """
         body = json.dumps(wire.submission_body(statement)).encode()
         reply = await self._exchange("POST", wire.SUBMISSION_PATH, body, failed=not_submitted)
-        return wire.read_submission(reply, now=time.time())
+        return await apart(len(reply.body), wire.read_submission, reply, now=time.time())
 
     async def warm_up(self, connections: int | None = None) -> None:
         """
@@ -370,9 +370,8 @@ class OnehouseClient:
         raise failed(failure)
 
     async def _read(self, response: aiohttp.ClientResponse) -> wire.HttpReply:
-        limit = self._max_body
-        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            limit = min(limit, _MAX_ERROR_BODY)
+        is_good = HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+        limit = self._max_body if is_good else min(self._max_body, _MAX_ERROR_BODY)
         data: bytes | bytearray
         try:
             data, problem = await read_body(response, limit)
@@ -381,19 +380,21 @@ class OnehouseClient:
             data, problem = b"", words_of(error, self._timeout)
         if problem:
             response.close()
-        else:
+        return await apart(len(data), self._reply, response, data, problem, limit)
+
+    def _reply(
+        self, response: aiohttp.ClientResponse, data: bytes | bytearray, problem: str, limit: int
+    ) -> wire.HttpReply:
+        """What was read, decompressed and masked."""
+        if not problem:
             encoding = response.headers.get("Content-Encoding", "")
             data, problem = decode_body(data, encoding, max_body=limit)
-
-        reply = wire.HttpReply(
+        return wire.HttpReply(
             status=response.status,
             phrase=response.reason or "",
             headers=response.headers,
             body=data,
             problem=self._masking.line(problem),
             masking=self._masking,
+            pause=give_way if len(data) > LARGE else None,
         )
-        if len(data) > _LARGE:
-            # Masking and parsing take a tenth of a second each, at worst: not in one piece.
-            await asyncio.sleep(0)
-        return reply

@@ -15,6 +15,7 @@ from onehouse_tracker._engine.classes import RequestClass
 from onehouse_tracker._engine.tracked import Joining
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker._util.cancelling import is_cancelled
+from onehouse_tracker._util.give_way import give_way
 from onehouse_tracker.errors import (
     InvalidRequestError,
     ProjectError,
@@ -229,12 +230,12 @@ class Checks:
             self._read(unit, asked, result)
         else:
             reading = self._listing(unit, asked, response_of(result))
-            listing = await asyncio.to_thread(reading)
+            listing = await asyncio.to_thread(reading, pause=give_way)
             self._judge.listed(unit, asked, listing, self._loop.time())
         self.wake()
 
     @staticmethod
-    def _listing(unit: Unit, asked: list[Run], response: Any) -> Callable[[], Listing]:
+    def _listing(unit: Unit, asked: list[Run], response: Any) -> Callable[..., Listing]:
         group = unit.group
         return partial(
             read_many,

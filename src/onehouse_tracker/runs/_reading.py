@@ -8,26 +8,19 @@ without doubt, the run counts as not seen; it is then checked alone.  Pure funct
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final
 
 from onehouse_tracker.models import text_at
 from onehouse_tracker.runs._kinds import KeyPath
+from onehouse_tracker.runs._walk import Node, Steps, Walk
 
 __all__ = ["Listing", "Sighting", "is_large", "read_many", "read_one"]
 
-Steps: TypeAlias = tuple[str | int, ...]
-"""How one gets to a value: keys, ``"[]"`` for any element of a list, ``"{}"`` for any key of an
-object whose keys are IDs, and at the end of a column the number of the column."""
-
-_ANY_ELEMENT: Final = "[]"
-_ANY_KEY: Final = "{}"
 _LARGE_NODES = 8_000
 """Values and containers in about 256 KiB of JSON."""
-_NODE_BYTES = 6
-"""Quotes, commas and colons around one value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,73 +55,6 @@ class Listing:
 
 
 _NOTHING: Final = Listing({}, frozenset(), has_ids=False, has_words=False, size=0)
-
-
-class _Node:
-    """One container of the answer."""
-
-    __slots__ = ("parent", "step", "value")
-
-    def __init__(self, value: Any, parent: _Node | None, step: _Step) -> None:
-        self.value = value
-        self.parent = parent
-        self.step = step
-
-
-class _Step:
-    """One place of the answer's shape: all values that the same keys lead to."""
-
-    __slots__ = ("below", "elements", "key", "outer")
-
-    def __init__(self, key: str, outer: _Step | None) -> None:
-        self.key = key
-        self.outer = outer
-        self.elements = 0
-        """How many values are here, for a place that stands for many."""
-        self.below: dict[str, _Step] = {}
-
-    def to(self, key: str) -> _Step:
-        step = self.below.get(key)
-        if step is None:
-            step = self.below[key] = _Step(key, self)
-        return step
-
-    @property
-    def steps(self) -> Steps:
-        return (*self.outer.steps, self.key) if self.outer is not None else ()
-
-    @property
-    def repeated(self) -> _Step | None:
-        """The nearest place from here outward that stands for many."""
-        step: _Step | None = self
-        while step is not None and not step.elements:
-            step = step.outer
-        return step
-
-
-@dataclass(slots=True)
-class _Place:
-    """Values at one place of the shape, or in one column of it: perhaps the runs' identities."""
-
-    step: _Step
-    column: int | None = None
-    values: list[tuple[str, _Node]] = field(default_factory=list)
-
-    @property
-    def steps(self) -> Steps:
-        return self.step.steps if self.column is None else (*self.step.steps, self.column)
-
-    @property
-    def all_different(self) -> bool:
-        return len({value for value, _ in self.values}) == len(self.values)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every row has such a value: a reference to another run is in some rows only."""
-        rows = self.step.repeated
-        if self.column is not None and rows is not None:
-            rows = None if rows.outer is None else rows.outer.repeated
-        return rows is None or len(self.values) >= rows.elements
 
 
 def is_large(response: object) -> bool:
@@ -179,6 +105,7 @@ def read_many(
     *,
     prefix: str,
     paths: AbstractSet[Steps] = frozenset(),
+    pause: Callable[[], object] | None = None,
 ) -> Listing:
     """
     What a listing says about our runs.
@@ -197,10 +124,12 @@ def read_many(
         prefix: What every status word begins with.
 
         paths: Where the IDs may be, as an earlier listing had them; none for anywhere.
+
+        pause: Called every millisecond or so.
     """
     if response is None:
         return _NOTHING
-    walk = _Walk(run_ids, prefix)
+    walk = Walk(run_ids, prefix, pause)
     walk.through(response)
     places = [place for place in walk.places() if not paths or place.steps in paths]
     seen: dict[str, Sighting] = {}
@@ -224,112 +153,11 @@ def read_many(
     )
 
 
-class _Walk:
-    """Goes through an answer once, and notes where what is."""
-
-    def __init__(self, run_ids: AbstractSet[str], prefix: str) -> None:
-        self._run_ids = run_ids
-        self._prefix = prefix
-        self._texts: dict[_Step, list[tuple[str, _Node, int]]] = {}
-        self.found: dict[_Step, None] = {}
-        """The places where our IDs are."""
-        self.has_words = False
-        self.size = 0
-
-    def through(self, response: Mapping[str, Any]) -> None:
-        # No recursion: an answer may be nested deeply.
-        waiting = [_Node(response, None, _Step("", None))]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node.value, Mapping):
-                self._object(node, waiting)
-            else:
-                self._list(node, waiting)
-
-    def _object(self, node: _Node, waiting: list[_Node]) -> None:
-        content: Mapping[str, Any] = node.value
-        by_id = not self._run_ids.isdisjoint(content)
-        self.size += sum(map(len, content)) + _NODE_BYTES * len(content)
-        if not by_id:
-            for key, value in content.items():
-                self._value(value, node, node.step.to(key), 0, waiting)
-            return
-        step = node.step.to(_ANY_KEY)
-        step.elements += len(content)
-        keys = node.step.to(f"{_ANY_KEY} itself")
-        self.found[keys] = None
-        for key, value in content.items():
-            # What a key stands for is a part of its own, with the key.
-            part = _Node({key: value}, node, step)
-            self._texts.setdefault(keys, []).append((key, part, 0))
-            self._value(value, part, step, 0, waiting)
-
-    def _list(self, node: _Node, waiting: list[_Node]) -> None:
-        step = node.step.to(_ANY_ELEMENT)
-        step.elements += len(node.value)
-        for number, value in enumerate(node.value):
-            self._value(value, node, step, number, waiting)
-
-    def _value(
-        self, value: Any, node: _Node, step: _Step, number: int, waiting: list[_Node]
-    ) -> None:
-        if isinstance(value, str):
-            self.size += len(value) + _NODE_BYTES
-            if value.startswith(self._prefix):
-                self.has_words = True
-            if value in self._run_ids:
-                self.found[step] = None
-            self._texts.setdefault(step, []).append((value, node, number))
-        elif isinstance(value, Mapping | list):
-            waiting.append(_Node(value, node, step))
-        else:
-            self.size += _NODE_BYTES
-
-    def places(self) -> list[_Place]:
-        """The places that can be trusted to be the identities of the rows."""
-        places = [place for step in self.found for place in self._columns(step)]
-        if len(places) > 1:
-            places = [place for place in places if place.all_different]
-        return [place for place in places if place.is_complete]
-
-    def _columns(self, step: _Step) -> Iterable[_Place]:
-        """The values at *step*; column by column, where it holds the cells of a table."""
-        texts = self._texts[step]
-        if not self._is_table(step, texts):
-            return (_Place(step, None, [(value, node) for value, node, _ in texts]),)
-        columns: dict[int, _Place] = {}
-        for value, node, number in texts:
-            column = number if step.key == _ANY_ELEMENT else _number_of(node)
-            columns.setdefault(column, _Place(step, column)).values.append((value, node))
-        return [
-            place
-            for place in columns.values()
-            if any(value in self._run_ids for value, _ in place.values)
-        ]
-
-    def _is_table(self, step: _Step, texts: Sequence[tuple[str, _Node, int]]) -> bool:
-        repeated = step.repeated
-        if repeated is None or repeated.key != _ANY_ELEMENT:
-            return False
-        if step.key == _ANY_ELEMENT and step.outer is not None and step.outer.repeated is not None:
-            return True
-        return any(value.startswith(self._prefix) for value, _, _ in texts)
-
-
-def _number_of(node: _Node) -> int:
-    """The place of a cell in its row."""
-    while node.parent is not None and not isinstance(node.parent.value, list):
-        node = node.parent
-    if node.parent is None:
-        return 0
-    return next((number for number, cell in enumerate(node.parent.value) if cell is node.value), 0)
-
-
-def _owners(values: Iterable[tuple[str, _Node]]) -> dict[_Node, str]:
+def _owners(values: Iterable[tuple[str, Node]]) -> dict[Node, str]:
     """The one run that each container holds; empty where it holds several."""
-    owners: dict[_Node, str] = {}
+    owners: dict[Node, str] = {}
     for run_id, start in values:
-        node: _Node | None = start
+        node: Node | None = start
         while node is not None:
             owner = owners.get(node)
             if owner in {"", run_id}:
@@ -340,10 +168,10 @@ def _owners(values: Iterable[tuple[str, _Node]]) -> dict[_Node, str]:
 
 
 def _sighting(
-    start: _Node, run_id: str, owners: Mapping[_Node, str], prefix: str
+    start: Node, run_id: str, owners: Mapping[Node, str], prefix: str
 ) -> Sighting | None:
     """The word that belongs to the run: an empty one where it is unclear, `None` for none."""
-    node: _Node | None = start
+    node: Node | None = start
     while node is not None and owners[node] == run_id:
         word = _word_nearest_to_top(node.value, prefix)
         if word is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.schedule.durations import Label
     from onehouse_tracker._engine.schedule.laws import Law
     from onehouse_tracker.runs._kinds import WorkKind
-    from onehouse_tracker.runs._reading import Steps
+    from onehouse_tracker.runs._walk import Steps
 
 __all__ = ["FIRST_AUDIT", "GONE_AFTER", "Ended", "Group", "Run", "Unit"]
 

@@ -7,18 +7,15 @@ the errors of this package leaves this module.
 
 from __future__ import annotations
 
-import json
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit
-
-from pydantic_core import from_json
 
 from onehouse_tracker._checks import check_request_id, check_statement
 from onehouse_tracker.errors import (
@@ -34,8 +31,8 @@ from onehouse_tracker.errors import (
     UnauthorizedError,
 )
 from onehouse_tracker.models import StatusReply
+from onehouse_tracker.onehouse._http.json_body import read_json
 from onehouse_tracker.onehouse._http.masking import MASK, Masking
-from onehouse_tracker.onehouse._http.repair import MAX_REPAIRED, repaired
 
 __all__ = [
     "SUBMISSION_PATH",
@@ -83,6 +80,10 @@ class HttpReply:
 
     masking: Masking = field(default_factory=Masking, repr=False)
     """Replaces our secrets in all that is read of it, should the server repeat them."""
+
+    pause: Callable[[], object] | None = field(default=None, repr=False)
+    """Called every millisecond while a large body is parsed, in a worker thread; `None` parses it
+    in one go."""
 
     def __post_init__(self) -> None:
         # Here, because answers are kept and shown, and nothing reads a body but from here.
@@ -280,7 +281,7 @@ def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
     if body.startswith(_BOM):
         body = body.removeprefix(_BOM)  # where there is none, a bytearray would be copied
     try:
-        content = _read_json(body)
+        content = read_json(body, reply.pause)
     except ValueError:
         # Not the parser's words: they may quote the body, which may hold secrets.
         return None, "the body is not JSON" if body.strip() else "the body is empty"
@@ -288,17 +289,6 @@ def _parse(reply: HttpReply) -> tuple[dict[str, Any] | None, str]:
         return None, "the body is JSON, but not an object"
 
     return content, ""
-
-
-def _read_json(body: bytes | bytearray) -> Any:
-    try:
-        # Bounded in depth and strict about UTF-8, where json.loads is neither.
-        content = from_json(body, allow_inf_nan=False)
-        if len(body) <= MAX_REPAIRED:
-            json.dumps(content, allow_nan=False)  # 1e400 is read as infinity, which is no JSON
-    except ValueError:
-        return from_json(repaired(body), allow_inf_nan=False)
-    return content
 
 
 def _request_id(content: Mapping[str, Any]) -> str | None:
