@@ -7,7 +7,8 @@ needs to start a task, which is the same for all but twice for a task that defer
 the figures.
 
 tracker       all 100 tasks on 4 slots: measured
-vendor        8 tasks on 4 slots: measured; 100 tasks are 25 rounds of 4: derived from these
+vendor        8 tasks on 4 slots that begin a second apart: measured; 100 tasks are 25 rounds of 4:
+              derived from these
 vendor_many   100 tasks on 100 slots, so that all can run at once: measured; it shows how many
               requests are lost when the polls of tasks that know nothing of each other meet the
               limit
@@ -143,6 +144,7 @@ async def measure(
             program = [THEIRS / "python", CLIENTS / "airflow_vendor.py"]
         command = [*program, str(tasks), str(slots), json.dumps(connection)]
         command += ["jobs"] if jobs else []
+        command += [] if ours or slots > SLOTS else ["apart"]
         out = await _call(command, environment)
     line = next(line for line in out.splitlines() if line.startswith("RESULT "))
     told = json.loads(line.removeprefix("RESULT "))

@@ -2,9 +2,10 @@
 Run tasks of the vendor's Airflow provider on so many worker slots; print one JSON object.
 
 Runs in the vendor's environment, so it knows nothing of ours: ``airflow_vendor.py TASKS SLOTS
-CONNECTION [jobs]``.  A slot is a thread that runs one task's operator after the other, as a worker
-does.  With ``jobs``, a sensor follows each operator, and waits for the end of the run; the slots
-then begin a second apart, as Airflow starts tasks, since in step they would meet the limit.
+CONNECTION [jobs] [apart]``.  A slot is a thread that runs one task's operator after the other, as
+a worker does.  With ``jobs``, a sensor follows each operator, and waits for the end of the run.
+With ``apart``, the slots begin a second apart, as Airflow starts tasks: in step, even a few of
+them would meet the limit.
 """
 
 import itertools
@@ -25,7 +26,7 @@ threads = itertools.count()
 def prepare() -> None:
     """Make a thread one that may run operators: Airflow does so with the main thread only."""
     ExecutorSafeguard._sentinel.callers = {}  # noqa: SLF001 - there is no other way
-    if "jobs" in sys.argv:
+    if "apart" in sys.argv:
         time.sleep(next(threads))
 
 
