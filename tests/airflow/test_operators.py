@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,12 @@ from onehouse_tracker.integrations.airflow.sensors import OnehouseRequestSensor
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import REASON, Reasoning, Simulate, connection
+from tests.docs.pages import ROOT
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
 
 
 @pytest.fixture
@@ -368,3 +375,24 @@ class TaskState(dict[str, str]):
     def delete(self, key: str) -> None:
         """Delete one."""
         self.pop(key, None)
+
+
+@pytest.mark.parametrize("logical_date", [None, datetime(2026, 1, 2, tzinfo=UTC)])
+def test_the_template_of_the_documentation_needs_no_logical_date(
+    logical_date: datetime | None,
+) -> None:
+    """
+    A run that is triggered by hand has none in Airflow 3, and then no ``ds_nodash`` either.
+    """
+    page = (ROOT / "docs/how-to/airflow.md").read_text(encoding="utf-8")
+    template = re.search(r'^DAY = "(.*)"$', page, re.MULTILINE)
+    assert template is not None
+    dag_run = SimpleNamespace(
+        logical_date=logical_date, run_after=datetime(2026, 1, 2, tzinfo=UTC)
+    )
+
+    rendered = (
+        DAG("d", schedule=None).get_template_env().from_string(template[1]).render(dag_run=dag_run)
+    )
+
+    assert rendered == "20260102"
