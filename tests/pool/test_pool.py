@@ -935,4 +935,4 @@ async def test_the_first_polls_of_many_projects_find_connections(
     assert results.ok
     assert most == 16
     # Some when a busy machine has a hiccup, but not the first one of each project.
-    assert late < 20
+    assert late < len(projects)
