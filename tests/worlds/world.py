@@ -105,12 +105,10 @@ class World:
         )
         self.promises.patience = self.policy.patience
         self.tracker: Tracker | None = None
-
-    @property
-    def fingerprint(self) -> str:
+        self.fingerprint = ""
         """What happened, in one word: equal for two runs of one seed."""
-        story = (self.promises.sent_at, self.promises.told, self.project.arrivals)
-        return hashlib.sha256(repr(story).encode()).hexdigest()[:12]
+        self.arrived = 0
+        """Requests that were sent until then."""
 
     # --- What the world is like ----------------------------------------------------------
 
@@ -241,8 +239,12 @@ class World:
     def _judged(self) -> None:
         self.rudeness.calm_down()
         self.promises.judge_statements(self.project.executed)
-        # Processes that were killed are stopped now, and whatever they do then counts no more.
+        # Processes that were killed are stopped now, and whatever they do then counts no more: it
+        # depends on what of them was collected as garbage by now.
         self.promises.over = True
+        story = (self.promises.sent_at, self.promises.told, self.project.arrivals)
+        self.fingerprint = hashlib.sha256(repr(story).encode()).hexdigest()[:12]
+        self.arrived = self.project.arrived
 
 
 def _same(loop: WatchedLoop) -> WatchedLoop:
@@ -318,7 +320,7 @@ def run_worlds(seeds: range) -> Tally:
         except BrokenPromiseError as error:
             tally.failures += (f"seed {seed}: {error}",)
         else:
-            tally.polls += world.project.arrived
+            tally.polls += world.arrived
             tally.results += len(world.promises.told)
             tally.crashes += world.crashes
             story.update(world.fingerprint.encode())
