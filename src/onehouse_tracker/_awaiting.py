@@ -18,6 +18,8 @@ from onehouse_tracker.errors import TrackerClosedError
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.waits import Changing
+    from onehouse_tracker.results import Results
+    from onehouse_tracker.run_results import RunResults
 
 __all__ = ["Arrivals", "Awaited"]
 
@@ -41,20 +43,24 @@ class Awaited(Generic[WaitT, ResultT]):
         self._loop = asyncio.get_running_loop()
 
     @abstractmethod
-    async def ack_and_wait(self) -> None:
-        """Tell the journal that the result has arrived, and wait until that is on disk."""
-
-    @abstractmethod
     def _named(self) -> str:
         """What it waits for, for people: ``request r-1``."""
 
     @abstractmethod
-    def _known(self) -> ResultT | None:
-        """The result, if there is one; that it was looked at is not written down."""
+    def _own(self) -> ResultT:
+        """A copy of the result, which is there."""
 
     @abstractmethod
-    def _hand_out(self) -> ResultT:
-        """The result, which counts as delivered from now on."""
+    def _deliver(self, result: ResultT) -> None:
+        """The caller has *result* from now on."""
+
+    @abstractmethod
+    def _as_results(self, result: ResultT) -> Results | RunResults:
+        """The result as those of many are handed out, which can be acknowledged."""
+
+    def _known(self) -> ResultT | None:
+        """The result, if there is one; that it was looked at is not written down."""
+        return self._own() if self._wait.over and self._wait.error is None else None
 
     def _state(self) -> str:
         """For the `repr`; empty if there is a result."""
@@ -100,7 +106,9 @@ class Awaited(Generic[WaitT, ResultT]):
         """
         if (error := self.exception()) is not None:
             raise error
-        return self._hand_out()
+        result = self._own()
+        self._deliver(result)
+        return result
 
     def add_done_callback(
         self, callback: Callable[[Self], object], *, context: Context | None = None
@@ -117,6 +125,36 @@ class Awaited(Generic[WaitT, ResultT]):
             self._loop.call_soon(callback, self, context=context)
         else:
             self._wait.change().add_done_callback(lambda _: callback(self), context=context)
+
+    def ack(self) -> None:
+        """
+        Tell the journal that the result has arrived where you wanted it.
+
+        Until then ``resume()`` delivers it again after a crash.  This returns at once; it is
+        written soon afterwards, and at the latest when the tracker closes.  `ack_and_wait` waits
+        for that.  Without a journal it does nothing.
+
+        Raises:
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerClosedError: The tracker was closed before, by an exception.
+
+            TrackerError: What awaiting the handle would raise.
+        """
+        self._as_results(self.result()).ack()
+
+    async def ack_and_wait(self) -> None:
+        """
+        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
+
+        Raises:
+            JournalError: It could not be written.
+
+            asyncio.InvalidStateError: It is still pending.
+
+            TrackerError: What awaiting the handle would raise.
+        """
+        await self._as_results(self.result()).ack_and_wait()
 
     def cancel(self) -> bool:
         """
@@ -144,16 +182,7 @@ class Arrivals(AsyncIterator[ResultT], Generic[ArrivedT, ResultT]):
     """
     Results in the order in which they arrive.
 
-    An async iterator and an async context manager.  Leaving the ``async with`` block, or
-    `aclose`, stops asking for what nobody else waits for.  As with any iterator, dropping it
-    is the same, as a bare ``break`` does, but you cannot tell when.  Several tasks may take from
-    one iterator: each result goes to one of them.
-
-    With a journal, asking for the next result acknowledges the one before, and gets the next one
-    when that is on disk.  Each step may run in a task of its own, as with
-    ``asyncio.wait_for(anext(it), 1)``.  Where several tasks take from one iterator, each
-    acknowledges its own results only, and steps in tasks of their own acknowledge nothing,
-    because nobody can tell whose they are.
+    `Completions` says what it promises, and all of it holds for runs too.
 
     Args:
         wait: What fills *arrived*, until it is over.

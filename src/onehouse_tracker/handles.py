@@ -73,54 +73,20 @@ class Handle(Awaited["Wait", Result]):
         """The label it was tracked with."""
         return self._label
 
-    def ack(self) -> None:
-        """
-        Tell the journal that the result has arrived where you wanted it.
-
-        Until then ``Tracker.resume()`` delivers it again after a crash.  This returns at once;
-        it is written soon afterwards, and at the latest when the tracker closes.
-        `ack_and_wait` waits for that.  Without a journal it does nothing.
-
-        Raises:
-            asyncio.InvalidStateError: It is still pending.
-
-            TrackerClosedError: The tracker was closed before, by an exception.
-
-            TrackerError: What awaiting the handle would raise.
-        """
-        self._as_results().ack()
-
-    async def ack_and_wait(self) -> None:
-        """
-        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
-
-        Raises:
-            JournalError: It could not be written.
-
-            asyncio.InvalidStateError: It is still pending.
-
-            TrackerError: What awaiting the handle would raise.
-        """
-        await self._as_results().ack_and_wait()
-
-    def _as_results(self) -> Results:
-        queue = self._journal_queue
-        acknowledge = None if queue is None else queue.acknowledge
-        return Results((self.result(),), acknowledge=acknowledge)
-
     def _named(self) -> str:
         return f"request {self._request_id}"
 
-    def _hand_out(self) -> Result:
-        result = own_copy(self._stored())
+    def _own(self) -> Result:
+        return own_copy(self._stored())
+
+    def _deliver(self, result: Result) -> None:
         if self._journal_queue is not None:
             self._journal_queue.delivered((result,))
-        return result
 
-    def _known(self) -> Result | None:
-        if not self._wait.over or self._wait.error is not None:
-            return None
-        return own_copy(self._stored())
+    def _as_results(self, result: Result) -> Results:
+        queue = self._journal_queue
+        acknowledge = None if queue is None else queue.acknowledge
+        return Results((result,), acknowledge=acknowledge)
 
     def _remembered(self) -> Result | None:
         """The outcome, if it is final, for another waiter; `None` otherwise."""

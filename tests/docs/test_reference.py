@@ -160,3 +160,15 @@ def test_the_tree_of_errors_is_the_tree_of_classes() -> None:
     drawn = re.findall(r"^(?:[ │]*[├└]── |    )(\w+Error)", docstring, re.MULTILINE)
 
     assert sorted(drawn) == sorted(onehouse_tracker.errors.__all__)
+
+
+def test_what_a_private_base_has_is_described_with_the_class() -> None:
+    """
+    Handles share most methods; a reference that leaves them out shows two properties of a handle.
+    """
+    settings = (ROOT / "docs/mkdocs/mkdocs.yml").read_text(encoding="utf-8")
+
+    inherited = {"cancel", "result", "ack"}
+    assert not inherited & set(vars(onehouse_tracker.Handle))
+    assert inherited <= set(dir(onehouse_tracker.Handle))
+    assert re.search(r"^ +inherited_members: true$", settings, re.MULTILINE)

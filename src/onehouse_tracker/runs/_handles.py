@@ -108,53 +108,20 @@ class RunHandle(Awaited["RunWait", RunResult]):
             result = replace(result, cancellation=self.followed.cancellation)
         return result
 
-    def ack(self) -> None:
-        """
-        Tell the journal that the result has arrived where you wanted it.
-
-        Until then ``runs.resume()`` delivers it again after a crash.  This returns at once; it
-        is written soon afterwards, and at the latest when the tracker closes.  `ack_and_wait`
-        waits for that.  Without a journal it does nothing.
-
-        Raises:
-            asyncio.InvalidStateError: It is still pending.
-
-            TrackerClosedError: The tracker was closed before, by an exception.
-
-            TrackerError: What awaiting the handle would raise.
-        """
-        self._as_results().ack()
-
-    async def ack_and_wait(self) -> None:
-        """
-        Do what `ack` does, and wait until it is on disk.  Cancelling ends the waiting only.
-
-        Raises:
-            JournalError: It could not be written.
-
-            asyncio.InvalidStateError: It is still pending.
-
-            TrackerError: What awaiting the handle would raise.
-        """
-        await self._as_results().ack_and_wait()
-
-    def _as_results(self) -> RunResults:
-        journal, keys = self._journal, self._wait.keys
-        acknowledge = None if journal is None else (lambda: journal.acknowledge(keys))
-        return RunResults((self.result(),), acknowledge=acknowledge)
-
     def _named(self) -> str:
         return f"run {self.run_id or self.request_id or '-'}"
 
-    def _hand_out(self) -> RunResult:
-        if self._journal is not None:
-            self._journal.told(self._wait.keys)
+    def _own(self) -> RunResult:
         return own_copy(self._stored())
 
-    def _known(self) -> RunResult | None:
-        if not self._wait.over or self._wait.error is not None:
-            return None
-        return own_copy(self._stored())
+    def _deliver(self, result: RunResult) -> None:  # noqa: ARG002 - known by its key
+        if self._journal is not None:
+            self._journal.told(self._wait.keys)
+
+    def _as_results(self, result: RunResult) -> RunResults:
+        journal, keys = self._journal, self._wait.keys
+        acknowledge = None if journal is None else (lambda: journal.acknowledge(keys))
+        return RunResults((result,), acknowledge=acknowledge)
 
     def _stored(self) -> RunResult:
         return self._wait.results()[0]

@@ -188,12 +188,7 @@ class Arrivals(Iterator[ResultT]):
     """
     Results in the order in which they arrive.
 
-    A plain iterator and a context manager.  Leaving the ``with`` block, or `close`, stops asking
-    for what nobody else waits for.  As with any iterator, dropping it is the same, as a bare
-    ``break`` does, but you cannot tell when.  Several threads may take from one iterator: each
-    result goes to one of them.
-
-    With a journal, a thread that asks for the next result acknowledges the one it got before.
+    `Completions` says what it promises, and all of it holds for runs too.
     """
 
     def __init__(self, calls: Calls, inner: _awaiting.Arrivals[Any, ResultT]) -> None:
