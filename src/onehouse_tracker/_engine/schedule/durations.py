@@ -129,7 +129,7 @@ class Durations:
 
     def least(self, wait: float) -> float:
         """The chance to have ended in *wait* seconds that nobody is thought to fall short of."""
-        return -math.expm1(-(self._ended / self._seconds) * FLOOR * wait)
+        return -math.expm1(-self.rate * FLOOR * wait)
 
     def chance(self, label: Label, place: Factor, since: float, until: float) -> float:
         """The chance that a request that was pending at age *since* has ended at *until*."""

@@ -73,12 +73,15 @@ class Law:
         """The chance to run longer than *age*, where all runs take exp(*shift*) times as long."""
         if age <= SHORTEST:
             return 1.0
-        late = math.log(age) - self.mean - shift
         spread = math.sqrt(self.spread * self.spread + extra)
-        outlying = late / max(OUTLIER_SPREAD, spread)
-        return _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
-            _ROOT_HALF * outlying
-        )
+        return _survival(math.log(age) - self.mean - shift, spread)
+
+
+def _survival(late: float, spread: float) -> float:
+    """The chance to run longer than the median of all by *late*, in logarithms."""
+    return _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
+        _ROOT_HALF * (late / max(OUTLIER_SPREAD, spread))
+    )
 
 
 class Laws:
@@ -210,18 +213,11 @@ class Laws:
             return 1.0 - law.survival(until, self._shift, self._extra)
         shift, mean = self._shift, law.mean
         spread = math.sqrt(law.spread * law.spread + self._extra)
-        wide = max(OUTLIER_SPREAD, spread)
-        late = math.log(since) - mean - shift
-        alive = _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
-            _ROOT_HALF * (late / wide)
-        )
+        alive = _survival(math.log(since) - mean - shift, spread)
         if alive <= _TINY:
             return 0.5
-        late = math.log(max(until, SHORTEST)) - mean - shift
-        dead = _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
-            _ROOT_HALF * (late / wide)
-        )
-        return 1.0 - dead / alive
+        later = math.log(max(until, SHORTEST)) - mean - shift
+        return 1.0 - _survival(later, spread) / alive
 
     def knows(self, law: Law) -> bool:
         """Whether *law* is that of a name that was seen before, and earlier runs are trusted."""
