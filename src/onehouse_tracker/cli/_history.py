@@ -131,9 +131,11 @@ async def forget_history(terminal: Terminal, some: Forgotten) -> ExitCode:
         terminal.note(f"forgot {_names(count)} in {history.path}")
         return ExitCode.OK
     known = await _do(history, history.remembered)
-    projects = sorted(_projects(known, some.project))
+    project = None if some.project is None else _project(known, some.project)
     for kind, names in (("label", some.labels), ("job", some.jobs)):
-        there = {each.name for each in known if each.kind == kind and each.project in projects}
+        there = {
+            each.name for each in known if each.kind == kind and project in {None, each.project}
+        }
         if unknown := [name for name in names if name not in there]:
             raise CommandError(
                 f"nothing is remembered of {kind} {unknown[0]!r}"
@@ -141,15 +143,9 @@ async def forget_history(terminal: Terminal, some: Forgotten) -> ExitCode:
                 " `onehouse-tracker history` shows what is remembered"
             )
     named = bool(some.labels or some.jobs)
-    count = 0
-    for project in projects:
-        forget = partial(
-            history.forget,
-            project=project,
-            labels=some.labels if named else None,
-            jobs=some.jobs if named else None,
-        )
-        count += await _do(history, forget)
+    labels, jobs = (some.labels, some.jobs) if named else (None, None)
+    forget = partial(history.forget, project=project, labels=labels, jobs=jobs)
+    count = await _do(history, forget)
     terminal.note(f"forgot {count} of {_names(len(known))} in {history.path}")
     return ExitCode.OK
 
@@ -158,11 +154,9 @@ def _names(count: int) -> str:
     return f"{count} name{'' if count == 1 else 's'}"
 
 
-def _projects(known: list[Remembered], chosen: str | None) -> set[str]:
-    """The keys of the projects that *chosen* means."""
+def _project(known: list[Remembered], chosen: str) -> str:
+    """The key of the project that *chosen* means."""
     keys = {each.project for each in known}
-    if chosen is None:
-        return keys
     meant = {key for key in keys if len(chosen) >= _LEAST_OF_KEY and key.startswith(chosen)}
     with suppress(ConfigError):  # it takes the base URL to make a key of a UID
         meant |= keys & {Credentials.from_env(project_uid=chosen).project_key}
@@ -172,7 +166,7 @@ def _projects(known: list[Remembered], chosen: str | None) -> set[str]:
             f" {chosen!r}, so nothing was forgotten; `onehouse-tracker history --output jsonl`"
             " shows the keys of projects (a UID needs the project's credentials, too)"
         )
-    return meant
+    return meant.pop()
 
 
 def _chosen() -> History:
