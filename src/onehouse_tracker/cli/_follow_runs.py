@@ -5,7 +5,6 @@ Starts runs, follows runs to their real end, and cancels runs.
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -25,7 +24,13 @@ from onehouse_tracker.cli._html_report import served
 from onehouse_tracker.cli._output import Item, summary
 from onehouse_tracker.cli._run_file import runs_from
 from onehouse_tracker.cli._run_options import RunInput, RunPlan
-from onehouse_tracker.cli._run_output import RUN_COLUMNS, RUN_TABLE, how_to_follow, run_item
+from onehouse_tracker.cli._run_output import (
+    RUN_COLUMNS,
+    RUN_TABLE,
+    how_to_follow,
+    run_item,
+    runs_of_journal,
+)
 from onehouse_tracker.cli._run_state import LeftRuns, RunState
 from onehouse_tracker.cli._statements import statements_from
 from onehouse_tracker.cli._status_line import live
@@ -111,7 +116,7 @@ async def runs(
     if settings.journal is not None and not arguments and not given.sources:
         return await _left(terminal, settings, settings.journal, cancel_on_timeout)
     wanted = runs_from(arguments, given, job, settings.label)
-    again = _with_its_journal(settings)
+    again = runs_of_journal(settings)
     state = RunState(len(wanted))
     following = _Following(terminal, settings, state, cancel_on_timeout, again=again)
 
@@ -121,10 +126,6 @@ async def runs(
         return await tracker.runs.wait_all(handles, timeout=settings.timeout, on_result=on_result)
 
     return await following.follow(work)
-
-
-def _with_its_journal(settings: CommandSettings) -> str:
-    return shlex.join(["onehouse-tracker", "runs", *settings.arguments(without={"label"})])
 
 
 async def _left(
@@ -141,7 +142,7 @@ async def _left(
         left = [run for run in JournalReader(path).runs() if run.stage != "acknowledged"]
     except JournalError as error:
         raise CommandError(str(error)) from None
-    again = _with_its_journal(settings)
+    again = runs_of_journal(settings)
     following = _Following(terminal, settings, LeftRuns(left), cancel_on_timeout, again=again)
 
     async def work(tracker: Tracker, on_result: _OnResult) -> RunResults:

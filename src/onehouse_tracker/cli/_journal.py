@@ -4,7 +4,6 @@ Journals from the shell: go on with one, and look into one.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ from onehouse_tracker.cli._output import (
     result_row,
     summary,
 )
-from onehouse_tracker.cli._run_output import RUN_TABLE
+from onehouse_tracker.cli._run_output import RUN_TABLE, runs_of_journal
 from onehouse_tracker.cli._state import CommandState
 from onehouse_tracker.cli._terminal import Terminal, clean
 from onehouse_tracker.cli._track import follow
@@ -65,10 +64,9 @@ def _what_to_run(runs: Sequence[JournalRun], settings: CommandSettings) -> Itera
     """How to go on with runs: this command follows requests."""
     unsent = sum(run.never_sent for run in runs)
     if len(runs) > unsent:
-        command = shlex.join(["onehouse-tracker", "runs", *settings.arguments(without={"label"})])
         left = len(runs) - unsent
         have = "has" if left == 1 else "have"
-        yield f"{left} of its runs {have} not ended; follow with: {command}"
+        yield f"{left} of its runs {have} not ended; follow with: {runs_of_journal(settings)}"
     if unsent:
         yield (
             f"{unsent} never sent: the 'run' command of the first time sends them, with --resume"

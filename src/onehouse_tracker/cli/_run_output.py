@@ -16,7 +16,7 @@ from onehouse_tracker.observers._progress import duration
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
 from onehouse_tracker.runs import JOB_RUNS
 
-__all__ = ["RUN_COLUMNS", "RUN_TABLE", "how_to_follow", "run_item"]
+__all__ = ["RUN_COLUMNS", "RUN_TABLE", "how_to_follow", "run_item", "runs_of_journal"]
 
 RUN_COLUMNS: Final = tuple(RunResult(outcome=RunOutcome.SUCCEEDED).to_dict())
 """The columns of a CSV file of results of runs."""
@@ -77,6 +77,11 @@ def how_to_follow(
         *([] if journal else [f"follow with: {follow}"]),
         f"cancel with: {_command('cancel', runs, _connecting(settings))}",
     ]
+
+
+def runs_of_journal(settings: CommandSettings) -> str:
+    """The command that continues with the runs of the journal of *settings*."""
+    return shlex.join(["onehouse-tracker", "runs", *settings.arguments(without={"label"})])
 
 
 def _connecting(settings: CommandSettings) -> list[str]:
