@@ -60,7 +60,18 @@ EXAMPLES: list[events.Event] = [
         waited=60.0,
         delay_bound=4.0,
     ),
-    events.CheckEnded(at=1.0, job="nightly", runs=3, polls=2, took=1.8, outcome="SUCCEEDED"),
+    events.RunOverdue(
+        at=1.0,
+        job="nightly",
+        run_id="run-1",
+        request_id=None,
+        label=None,
+        age=900.0,
+        usual=60.0,
+    ),
+    events.CheckEnded(
+        at=1.0, job="nightly", run_id=None, runs=3, polls=2, took=1.8, outcome="SUCCEEDED"
+    ),
     events.StatementSubmitted(at=1.0, request_id="r-1", label=None),
     events.BudgetRefused(at=1.0, request_id="", retry_after=None, paused_for=0.2, margin=0.03),
     events.BudgetDegraded(at=1.0, limiter="redis", rate=3.0),

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from onehouse_tracker._event import Event
-from onehouse_tracker._run_events import CheckEnded, RunDropped, RunEnded, RunFollowed
+from onehouse_tracker._run_events import (
+    CheckEnded,
+    RunDropped,
+    RunEnded,
+    RunFollowed,
+    RunOverdue,
+)
 from onehouse_tracker.models import Outcome
 
 __all__ = [
@@ -40,6 +46,7 @@ __all__ = [
     "RunDropped",
     "RunEnded",
     "RunFollowed",
+    "RunOverdue",
     "SelectiveObserver",
     "StatementSubmitted",
     "SubmissionsInterrupted",

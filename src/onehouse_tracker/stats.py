@@ -42,13 +42,14 @@ class TrackerStats:
     """The budget."""
 
     overdue: int = 0
-    """Requests that are followed and have been running for unusually long, by what earlier runs
-    took; 0 without a history."""
+    """Requests and runs that are followed and have been running for unusually long, by what
+    earlier runs took; 0 without a history."""
 
     left: TimeLeft | None = None
-    """How long until the last of them has ended; `None` where nothing is known: without a
-    history, where no name was seen before, or where one has no name or began nobody knows when.
-    It is computed anew once a second at most.  See ``Tracker.time_left`` for a single one."""
+    """How long until the last of them, and of the runs that are followed, has ended; `None` where
+    nothing is known: without a history, where no name was seen before, or where one has no name
+    or began nobody knows when, or is still to be sent.  It is computed anew once a second at
+    most.  See ``Tracker.time_left`` and ``Runs.time_left`` for a single one."""
 
     checks: int = 0
     """Statements sent so far that look after runs; no other number counts them."""

@@ -125,6 +125,32 @@ def test_a_night_that_is_twice_as_slow_is_noticed() -> None:
     assert laws.chance(law, 100.0, 150.0) > 0.8
 
 
+def test_nothing_is_overdue_while_most_ends_are_surprises() -> None:
+    """
+    One surprise is none; names that were never seen surprise nobody.
+    """
+    laws = Laws(PUNCTUAL)
+    law = laws.law("l:1")
+    assert law is not None
+    assert laws.usual_if_overdue(law, 59.0) is None
+    assert laws.usual_if_overdue(law, 300.0) == pytest.approx(60)
+
+    laws.teach(("l:2",), 200.0, 210.0)
+    for _ in range(9):
+        laws.teach(("l:fresh",), 1.0, 2.0)
+    assert laws.usual_if_overdue(law, 300.0) is not None
+    for least, most in ((1.0, 2.0), (300.0, 310.0)):  # sooner, and later
+        laws.teach(("l:3",), least, most)
+    assert laws.usual_if_overdue(law, 300.0) is None
+
+    for _ in range(2):
+        laws.teach(("l:4",), 50.0, 65.0)
+    assert laws.usual_if_overdue(law, 300.0) is not None
+    fresh = laws.law("l:fresh")
+    assert fresh is not None
+    assert laws.usual_if_overdue(fresh, 1e6) is None
+
+
 def test_what_is_taught_counts_when_nothing_is_tracked_any_more() -> None:
     """
     What ends first of many is short: to believe it at once would let the others seem late.

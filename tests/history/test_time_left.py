@@ -54,7 +54,7 @@ def _laws(**medians: float) -> Laws:
 
 
 def _running(laws: Laws, name: str, age: float, seen: float | None = None) -> Running:
-    return Running(laws.law(name), age if seen is None else seen, age)
+    return Running(laws, laws.law(name), age if seen is None else seen, age)
 
 
 def test_one_that_just_began_takes_what_it_usually_takes() -> None:
@@ -62,7 +62,7 @@ def test_one_that_just_began_takes_what_it_usually_takes() -> None:
     Give or take what it differs by from run to run.
     """
     laws = _laws(a=100.0)
-    left = left_of(laws, _running(laws, "a", 0.0))
+    left = left_of(_running(laws, "a", 0.0))
     assert left is not None
     assert left.median == pytest.approx(100, rel=0.01)
     assert 80 < left.low < 90
@@ -77,7 +77,7 @@ def test_time_passes() -> None:
     """
     laws = _laws(a=100.0)
     early, late, unseen = (
-        left_of(laws, _running(laws, "a", age, seen))
+        left_of(_running(laws, "a", age, seen))
         for age, seen in ((50.0, None), (150.0, None), (150.0, 50.0))
     )
     assert early is not None
@@ -95,7 +95,7 @@ def test_the_last_of_many(count: int) -> None:
     """
     laws = _laws(**{f"job {place}": 100.0 + place / 10 for place in range(count)})
     pending = [_running(laws, f"job {place}", 30.0) for place in range(count)]
-    left = left_of_all(laws, pending)
+    left = left_of_all(pending)
     assert left is not None
     luck = random.Random(1)
     law = laws.law("job 0")
@@ -124,18 +124,32 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
     """
     laws = _laws(a=100.0, b=10.0)
     known, unseen = _running(laws, "a", 0.0), _running(laws, "new", 0.0)
-    nameless = Running(laws.law(), 0.0, 0.0)
-    assert left_of(laws, unseen) is left_of(laws, nameless) is None
-    assert left_of(laws, _running(laws, "a", 1e9)) is None
-    assert left_of_all(laws, []) is left_of_all(laws, [unseen]) is None
-    assert left_of_all(laws, [known, nameless]) is None
-    mixed, alone = left_of_all(laws, [known, unseen]), left_of_all(laws, [known])
+    nameless = Running(laws, laws.law(), 0.0, 0.0)
+    assert left_of(unseen) is left_of(nameless) is None
+    assert left_of(_running(laws, "a", 1e9)) is None
+    assert left_of_all([]) is left_of_all([unseen]) is None
+    assert left_of_all([known, nameless]) is None
+    mixed, alone = left_of_all([known, unseen]), left_of_all([known])
     assert mixed is not None
     assert alone is not None
     assert mixed.high > alone.high
-    assert left_of(Laws(), known) is not None  # that law is one of its names, whoever asks
     laws.trust = 0.4
-    assert left_of(laws, known) is left_of_all(laws, [known]) is None
+    assert left_of(known) is left_of_all([known]) is None
+
+
+def test_all_may_be_of_several_laws() -> None:
+    """
+    Requests and runs are learned apart: each counts by its own, and only while that is trusted.
+    """
+    requests, runs = _laws(a=100.0), _laws(b=300.0)
+    short, long = _running(requests, "a", 0.0), _running(runs, "b", 0.0)
+    both, alone = left_of_all([short, long]), left_of(long)
+    assert both is not None
+    assert alone is not None
+    assert both.median == pytest.approx(alone.median, rel=0.02)
+    runs.trust = 0.4
+    assert left_of_all([short, long]) is None
+    assert left_of_all([short]) is not None
 
 
 def test_a_tracker_says_it_of_each_and_of_all(path: Path) -> None:

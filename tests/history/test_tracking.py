@@ -178,6 +178,36 @@ def test_what_runs_for_unusually_long_is_told_once(path: Path) -> None:
     assert 75 < event.age < 150
 
 
+def test_one_that_hangs_alone_is_told(path: Path) -> None:
+    """
+    Its own polls are no reason to distrust what earlier runs took; it takes a little longer,
+    because all may be slower tonight.
+    """
+
+    async def night(took: float) -> list[RequestOverdue]:
+        told: list[RequestOverdue] = []
+
+        def observe(event: Event) -> None:
+            if isinstance(event, RequestOverdue):
+                told.append(event)
+
+        project = SimulatedProject(record=False)
+        project.add("r", took, submitted_at=0.0)
+        async with Tracker(
+            SimulatedSource(project),
+            history=inline(path),
+            wall_clock=_wall_clock,
+            observers=[observe],
+        ) as tracker:
+            await tracker.wait_all([Request("r", label="job", submitted_at=NOON)])
+        return told
+
+    for number in range(8):
+        assert run(night(58.0 + number)) == []
+    (event,) = run(night(900.0))
+    assert 120 < event.age < 220
+
+
 def test_what_is_learned_is_written_while_it_goes_on(path: Path) -> None:
     """
     A process that is killed after hours has taught the next one nearly everything.

@@ -221,6 +221,8 @@ async def use_statements(tracker: Tracker) -> None:
 async def use_runs(tracker: Tracker) -> None:
     run = await tracker.runs.submit("RUN JOB nightly", label="RUN JOB")
     result: RunResult = await run
+    run_left: TimeLeft | None = tracker.runs.time_left(run)
+    print(run_left, tracker.runs.time_left(JobRun("nightly", "run-1")))
     results: RunResults = await tracker.runs.wait_all([JobRun("nightly", "run-1"), run])
     print(result.outcome is RunOutcome.SUCCEEDED, results.ok)
     results.ack()
@@ -318,6 +320,7 @@ def use_sync(path: Path) -> None:
         run.ack()
         ended: RunResult = run.result(timeout=60)
         print(ended, run.exception(timeout=60), run.cancelled())
+        print(tracker.runs.time_left(run))
         tracker.runs.wait_all([run]).ack()
         print(tracker.serve_page(0, title="nightly").url, tracker.stats(), tracker.closed)
     settings_in_sync(path)

@@ -7,10 +7,16 @@ Bookkeeping only: no clock, no I/O, no tasks; callers pass the time in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from onehouse_tracker._engine.schedule.time_left import Running, left_of, left_of_all
+from onehouse_tracker._engine.classes import OF_USERS
+from onehouse_tracker._engine.schedule.time_left import (
+    Running,
+    left_of,
+    left_of_all,
+    running_now,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,19 +26,41 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker.results import TimeLeft
 
-__all__ = ["Forecasts"]
+__all__ = ["Followed", "Forecasts", "Shown"]
 
 _FRESH = 1.0
 _FRESH_OF_MANY = 0.001
 """For so many seconds, or seconds for each request, the forecast of all is good enough."""
 
 
+class Shown(Protocol):
+    """One line that somebody sees: a request, or a run where it has a run ID."""
+
+    request_id: str
+    job: str | None
+    run_id: str | None
+
+
 @runtime_checkable
 class _Foresees(Protocol):
-    """An observer that wants to know how long requests will still take."""
+    """An observer that wants to know how long requests and runs will still take."""
 
-    def foresee_by(self, left: Callable[[str, float], TimeLeft | None], /) -> None:
-        """*left* tells it, of a request ID and at a time on the tracker's loop."""
+    def foresee_by(self, left: Callable[[Shown, float], TimeLeft | None], /) -> None:
+        """*left* tells it, of a line and at a time on the tracker's loop."""
+
+
+class Followed(Sized, Protocol):
+    """What is followed beside requests: so many runs."""
+
+    @property
+    def overdue(self) -> int:
+        """How many of them run for unusually long."""
+
+    def left_of_run(self, job: str | None, run_id: str, now: float, /) -> TimeLeft | None:
+        """How long one will still take, if that is known."""
+
+    def pending(self, now: float, /) -> list[Running]:
+        """Those that are followed, or are being started; one without a law: nobody knows."""
 
 
 class Forecasts:
@@ -48,6 +76,8 @@ class Forecasts:
     def __init__(self, roster: Roster, laws: Laws | None) -> None:
         self._roster = roster
         self._laws = laws
+        self.runs: Followed | None = None
+        """The runs that are followed, once there are any."""
         self._left: TimeLeft | None = None
         self._good_until = -math.inf
 
@@ -55,19 +85,24 @@ class Forecasts:
         """Let those of *observers* ask who want to."""
         for observer in observers:
             if self._laws is not None and isinstance(observer, _Foresees):
-                observer.foresee_by(self.left)
+                observer.foresee_by(self._left_of_line)
 
     @property
     def overdue(self) -> int:
-        """How many requests run for unusually long."""
-        return self._roster.overdue
+        """How many requests and runs run for unusually long."""
+        return self._roster.overdue + (0 if self.runs is None else self.runs.overdue)
+
+    def _left_of_line(self, line: Shown, now: float) -> TimeLeft | None:
+        if line.run_id is None or self.runs is None:
+            return self.left(line.request_id, now)
+        return self.runs.left_of_run(line.job, line.run_id, now)
 
     def left(self, request_id: str, now: float) -> TimeLeft | None:
         """How long a request will still take at the loop time *now*, if that is known."""
         tracked = self._roster.find(request_id)
         if self._laws is None or tracked is None:
             return None
-        return left_of(self._laws, self._running(self._laws, tracked, now))
+        return left_of(self._running(self._laws, tracked, now))
 
     def of_pending(self, joining: Joining) -> tuple[TimeLeft | None, bool]:
         """How long a request of this age, seen pending now, will take, and if it is overdue."""
@@ -76,26 +111,29 @@ class Forecasts:
         law, age = self._laws.law(*joining.names), joining.age
         if law is None:
             return None, False
-        left = left_of(self._laws, Running(law, age, age))
+        left = left_of(Running(self._laws, law, age, age))
         return left, self._laws.usual_if_overdue(law, age) is not None
 
     def left_of_all(self, now: float) -> TimeLeft | None:
-        """How long until all that is reported has ended, if that is known."""
+        """How long until all requests of users and all runs have ended, if that is known."""
         if self._laws is None:
             return None
         if now >= self._good_until:
             laws = self._laws
+            # What starts a run is counted as that run.
             pending = [
                 self._running(laws, tracked, now)
                 for tracked in self._roster
-                if tracked.of_class.reported
+                if tracked.of_class is OF_USERS
             ]
-            self._left = left_of_all(laws, pending)
+            if self.runs is not None:
+                pending += self.runs.pending(now)
+            self._left = left_of_all(pending)
             self._good_until = now + max(_FRESH, _FRESH_OF_MANY * len(pending))
-        return self._left if self._roster.reported else None
+        return self._left if self._roster.reported or self.runs else None
 
     def _running(self, laws: Laws, tracked: Tracked, now: float) -> Running:
         law = None
         if tracked.start_known:  # what joins, and is being written down, has no law yet
             law = tracked.law or laws.law(*tracked.names)
-        return Running(law, tracked.looked - tracked.born, now - tracked.born)
+        return running_now(laws, law, tracked, now)

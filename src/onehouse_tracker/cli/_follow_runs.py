@@ -146,6 +146,7 @@ async def _left(
     following = _Following(terminal, settings, LeftRuns(left), cancel_on_timeout, again=again)
 
     async def work(tracker: Tracker, on_result: _OnResult) -> RunResults:
+        following.state.begin(tracker.runs)
         found: list[RunResult] = []
         async with tracker.runs.resume(timeout=settings.timeout) as completions:
             async for result in completions:
@@ -222,7 +223,7 @@ class _Following:
         try:
             await asyncio.wait([self._task])
         finally:
-            self.state.look()
+            self.state.look_last()
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._failure is not None:

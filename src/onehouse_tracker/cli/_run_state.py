@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from onehouse_tracker.events import Event, StatementSubmitted
+from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.events import Event, RunOverdue, StatementSubmitted
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
 
 if TYPE_CHECKING:
     from onehouse_tracker.journal import JournalRun
+    from onehouse_tracker.results import TimeLeft
     from onehouse_tracker.runs import RunHandle, Runs
     from onehouse_tracker.runs._followed import Followed
 
@@ -37,6 +40,8 @@ class RunState:
         self._runs: Runs | None = None
         self._seen: dict[Followed, None] = {}
         self._outcomes: Counter[RunOutcome] = Counter()
+        self._overdue: set[str] = set()
+        self._foreseen: dict[str | None, TimeLeft | None] = {}
 
     def begin(self, runs: Runs, handles: Iterable[RunHandle] = ()) -> None:
         """Statements are sent by *runs* from now on; *handles* are of what runs already."""
@@ -45,18 +50,36 @@ class RunState:
 
     def listens_to(self, kind: type[Event]) -> bool:
         """Whether events of this *kind* tell of a run."""
-        return kind is StatementSubmitted
+        return kind in {StatementSubmitted, RunOverdue}
 
     def __call__(self, event: Event) -> None:
-        """Take note of what the server accepted."""
+        """Take note of what the server accepted, and of what runs for unusually long."""
         if isinstance(event, StatementSubmitted):
             self.look()
+        elif isinstance(event, RunOverdue):
+            self._overdue.add(event.run_id)
 
     def look(self) -> None:
         """Take note of every statement that is on its way."""
         book = None if self._runs is None else self._runs._book  # noqa: SLF001 - the same, inside
         if book is not None:
             self._seen.update(dict.fromkeys(book._starting))  # noqa: SLF001 - the same, inside
+
+    def look_last(self) -> None:
+        """The same before runs are given up, and how long they will still take."""
+        self.look()
+        if self._runs is not None:
+            with suppress(TrackerClosedError):
+                for run in self.open_runs():
+                    self._foreseen[run.run_id] = self._runs.time_left(run)
+
+    def _forecast(self, run_id: str | None) -> dict[str, Any]:
+        """What earlier runs say about one without a result, as data for programs."""
+        left = self._foreseen.get(run_id)
+        return {
+            "left": None if left is None else left.to_dict(),
+            "overdue": run_id in self._overdue,
+        }
 
     def end(self, result: RunResult) -> None:
         """One of them has its result."""
@@ -78,14 +101,16 @@ class RunState:
     def open_data(self) -> Iterator[dict[str, Any]]:
         """What is known of those that were sent and have no result, as data for programs."""
         for followed in self._unended():
+            run_id = None if followed.run is None else followed.run.run_id
             yield {
                 "statement": followed.statement,
                 "request_id": followed.request_id,
                 "job": followed.job,
-                "run_id": None if followed.run is None else followed.run.run_id,
+                "run_id": run_id,
                 "label": followed.label,
                 "outcome": None,
                 "ok": None,
+                **self._forecast(run_id),
             }
 
     def open_runs(self) -> list[JobRun]:
@@ -154,6 +179,7 @@ class LeftRuns(RunState):
                 "label": run.label,
                 "outcome": None,
                 "ok": None,
+                **self._forecast(run.run_id),
             }
 
     def open_runs(self) -> list[JobRun]:

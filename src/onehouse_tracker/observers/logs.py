@@ -41,6 +41,7 @@ _LEVELS: Final[dict[type[events.Event], int]] = {
     events.StatementSubmitted: logging.INFO,
     events.OutageEnded: logging.INFO,
     events.RequestOverdue: logging.WARNING,
+    events.RunOverdue: logging.WARNING,
     events.BudgetRefused: logging.WARNING,
     events.OutageBegan: logging.WARNING,
     events.CredentialsDoubted: logging.WARNING,

@@ -14,7 +14,7 @@ from onehouse_tracker import events
 from onehouse_tracker._util.times import utc_now
 from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.models import Outcome
-from onehouse_tracker.report._series import Series
+from onehouse_tracker.report._budget_use import BudgetUse
 from onehouse_tracker.report._view import (
     OPEN,
     PENDING,
@@ -88,13 +88,12 @@ class ReportObserver:
         self._folded_labels: set[str | None] = set()
         self._gone: deque[tuple[int, int]] = deque(maxlen=_GONE)
         self._forgot_gone = 0
-        self._budget = Series(("polls", "submissions", "refusals", "paused"))
-        self._counts: Counter[str] = Counter()
-        self._paused = 0.0
-        self._paused_until = 0.0
+        self._budget = BudgetUse()
         self._outages: deque[dict[str, Any]] = deque(maxlen=_OUTAGES)
         self._failure: str | None = None
-        self._left: Callable[[str, float], TimeLeft | None] | None = None
+        self._left: Callable[[Row, float], TimeLeft | None] | None = None
+        self._runs: dict[str, Row] = {}
+        """Those of runs that are followed, by name."""
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.RequestJoined: self._join,
             events.PollFinished: self._poll,
@@ -102,6 +101,7 @@ class ReportObserver:
             events.RequestEnded: self._end,
             events.RequestDropped: self._drop,
             events.RunFollowed: self._run_followed,
+            events.RunOverdue: self._run_overdue,
             events.CheckEnded: self._check,
             events.RunEnded: self._run_ended,
             events.RunDropped: self._run_dropped,
@@ -127,8 +127,8 @@ class ReportObserver:
         self.version += 1
         handle(event)
 
-    def foresee_by(self, left: Callable[[str, float], TimeLeft | None]) -> None:
-        """*left* tells how long a request will still take, at a time on the tracker's loop."""
+    def foresee_by(self, left: Callable[[Row, float], TimeLeft | None]) -> None:
+        """*left* tells how long that of a row will still take, at a time on the tracker's loop."""
         self._left = left
 
     def foresee(self, rows: Sequence[Row], now: float) -> None:
@@ -136,7 +136,7 @@ class ReportObserver:
         if self._left is None:
             return
         for row in rows:
-            row.foresee(self._left(row.request_id, now), self._at(now))
+            row.foresee(self._left(row, now), self._at(now))
 
     @property
     def mark(self) -> str:
@@ -187,10 +187,10 @@ class ReportObserver:
                 now=seconds,
                 version=f"{self.mark}{int(seconds)}",
                 limit=self.limit,
-                polls=self._counts["polls"],
-                submissions=self._counts["submissions"],
-                refusals=self._counts["refusals"],
-                paused=self._paused,
+                polls=self._budget.counts["polls"],
+                submissions=self._budget.counts["submissions"],
+                refusals=self._budget.counts["refusals"],
+                paused=self._budget.paused,
                 failure=self._failure,
                 folded=self._folded,
             ),
@@ -199,14 +199,14 @@ class ReportObserver:
         }
         if version is None:
             view |= VOCABULARY
-            view["budget"] = self._budget.packed()
+            view["budget"] = self._budget.by_time.packed()
         else:
             changed, seen_until = version
             for row in reversed(self._changed.values()):
                 if row.version <= changed:
                     break
                 rows.append(row)
-            view["budget"] = self._budget.packed(seen_until - _LATE)
+            view["budget"] = self._budget.by_time.packed(seen_until - _LATE)
             view["since"] = since
             view["gone"] = list(self._gone_after(changed))
         return view, rows
@@ -260,7 +260,6 @@ class ReportObserver:
 
     def _poll(self, event: events.PollFinished) -> None:
         sent = self._at(event.at - event.took)
-        self._counts["polls"] += 1
         self._budget.add("polls", sent)
         if event.error is None:
             self._failure = None  # whatever failed the project is over
@@ -274,22 +273,23 @@ class ReportObserver:
         self._touch(row)
 
     def _overdue(self, event: events.RequestOverdue) -> None:
-        row = self._rows.get(event.request_id)
+        self._mark_overdue(event.request_id, event.usual)
+
+    def _mark_overdue(self, name: str, usual: float) -> None:
+        row = self._rows.get(name)
         if row is not None:
-            row.usual = event.usual
+            row.usual = usual
             self._touch(row)
 
     def _end(self, event: events.RequestEnded) -> None:
-        row = self._rows.get(event.request_id)
-        if row is None:
+        if (row := self._rows.get(event.request_id)) is None:
             return
         row.conclude(event)
         row.ended = self._at(event.at)
         self._over(row)
 
     def _drop(self, event: events.RequestDropped) -> None:
-        row = self._rows.get(event.request_id)
-        if row is None:
+        if (row := self._rows.get(event.request_id)) is None:
             return
         row.reason = event.reason
         self._leave(row, event)
@@ -305,6 +305,7 @@ class ReportObserver:
 
     def _over(self, row: Row) -> None:
         self._touch(row)
+        self._runs.pop(row.request_id, None)
         kept = self._ended_well if row.ok else self._ended_badly
         kept[row.request_id] = None
         if len(self._ended_well) + len(self._ended_badly) > self._keep:
@@ -331,7 +332,12 @@ class ReportObserver:
     # --- Runs: the row of a request becomes that of the run it started ------------------------
 
     def _run_followed(self, event: events.RunFollowed) -> None:
-        self._touch(self._row_of_run(event))
+        row = self._row_of_run(event)
+        self._runs[row.request_id] = row
+        self._touch(row)
+
+    def _run_overdue(self, event: events.RunOverdue) -> None:
+        self._mark_overdue(event.request_id or event.run_id, event.usual)
 
     def _run_ended(self, event: events.RunEnded) -> None:
         row = self._row_of_run(event)
@@ -356,26 +362,20 @@ class ReportObserver:
         # A statement and its polls, out of the same budget; only their end is known.
         at = self._at(event.at)
         for kind, number in (("submissions", 1), ("polls", event.polls)):
-            self._counts[kind] += number
             self._budget.add(kind, at, number)
+        for row in self._runs.values():
+            if row.job == event.job and event.run_id in {None, row.run_id}:
+                self._touch(row)  # it may take longer than was thought
 
     # --- The project -------------------------------------------------------------------
 
     def _submit(self, event: events.StatementSubmitted) -> None:
-        self._counts["submissions"] += 1
         self._budget.add("submissions", self._at(event.at))
 
     def _refuse(self, event: events.BudgetRefused) -> None:
         at = self._at(event.at)
-        self._counts["refusals"] += 1
         self._budget.add("refusals", at)
-        # Refusals of one episode tell of one pause.
-        begins = max(at, self._paused_until)
-        ends = at + event.paused_for
-        if ends > begins:
-            self._budget.spread("paused", begins, ends)
-            self._paused += ends - begins
-            self._paused_until = ends
+        self._budget.pause(at, event.paused_for)
 
     def _outage_began(self, event: events.OutageBegan) -> None:
         self._outages.append(outage(self._at(event.at), None, event.reason))

@@ -25,6 +25,7 @@ from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
 from onehouse_tracker.runs._chances import JOBS, Chances
 from onehouse_tracker.runs._checks import Checks
 from onehouse_tracker.runs._followed import Followed, RunWait, new_key
+from onehouse_tracker.runs._forecasts import RunForecasts
 from onehouse_tracker.runs._journal import RunJournal
 from onehouse_tracker.runs._judge import Judge
 from onehouse_tracker.runs._kinds import Kinds
@@ -71,11 +72,10 @@ class Book:
         wall_clock: Callable[[], datetime],
         seed: int | None,
     ) -> None:
-        engine = session.opened()
+        self._engine = engine = session.opened()
         self._loop = asyncio.get_running_loop()
         self._log = RunLog(session.emit, self._loop)
         self._session = session
-        self._engine = engine
         self._wall_clock = wall_clock
         self.kinds = Kinds()
         learning = session.learning
@@ -86,6 +86,7 @@ class Book:
             chances,
             policy,
             ended=self._ended,
+            overdue=lambda run, usual: self._log.overdue(self._running[run], run, usual),
             wall_clock=wall_clock,
             random=random.Random(seed).random,
         )
@@ -108,6 +109,9 @@ class Book:
         self._starting: dict[Followed, None] = {}
         self._writing: dict[Followed, None] = {}
         self._by_key: WeakValueDictionary[str, Followed] = WeakValueDictionary()
+        self.forecasts = RunForecasts(
+            self._running, self._starting, self._plan, self.kinds, chances, engine.forecasts
+        )
 
     @property
     def running(self) -> int:
@@ -160,14 +164,14 @@ class Book:
             raise InvalidRequestError(
                 f"run {job_run.run_id}: there is no kind of work {job_run.kind!r}"
             )
-        run = self._plan.find(kind.name, job_run.job, job_run.run_id)
-        if run is not None:
+        if run := self._plan.find(kind.name, job_run.job, job_run.run_id):
             return self._running[run]
-        now, born = self._loop.time(), job_run.started_at
-        age = 0.0 if born is None else max(0.0, (self._wall_clock() - born).total_seconds())
+        now, since = self._loop.time(), job_run.started_at
+        age = -1.0 if since is None else (self._wall_clock() - since).total_seconds()
         key = f"{kind.name}/{job_run.job}/{job_run.run_id}"
         followed = Followed(at=now, label=job_run.label, kind=kind, job=job_run.job, key=key)
-        run = Run(kind, job_run.job, job_run.run_id, born=now - age, is_age_known=born is not None)
+        born = now - max(0.0, age)  # in the future it is by another clock than ours
+        run = Run(kind, job_run.job, job_run.run_id, born=born, is_age_known=age >= 0.0)
         self._follow(followed, run, first=0.0)
         return followed
 
@@ -250,9 +254,9 @@ class Book:
         except (TrackerError, asyncio.CancelledError) as error:
             self._give_up(followed, error)
         else:
-            self._started(followed, result)
+            self._started(followed, result, is_age_known=age is None)
 
-    def _started(self, followed: Followed, result: Result) -> None:
+    def _started(self, followed: Followed, result: Result, *, is_age_known: bool) -> None:
         started = what_started(followed, result)
         if isinstance(started, tuple):
             self._settle(followed, *started)
@@ -260,14 +264,12 @@ class Book:
         self._starting.pop(followed, None)
         if followed.over or followed.kind is None or followed.job is None:
             return
-        other = self._plan.find(followed.kind.name, followed.job, started)
-        if other is not None:  # somebody waits for it already
-            self._share(followed, self._running[other])
+        if other := self._plan.find(followed.kind.name, followed.job, started):
+            self._share(followed, self._running[other])  # somebody waits for it already
             return
-        born = self._loop.time()
-        self._follow(
-            followed, Run(followed.kind, followed.job, started, born=born), first=_FIRST_CHECK
-        )
+        born = self._loop.time()  # long after the start, if that was before a crash
+        run = Run(followed.kind, followed.job, started, born=born, is_age_known=is_age_known)
+        self._follow(followed, run, first=_FIRST_CHECK)
         if self.journal is not None:
             self.journal.took_over(followed)
 
@@ -319,8 +321,8 @@ class Book:
 
     def _failed(self, error: BaseException) -> None:
         """The project failed, or is closed: everything is forgotten, and everyone gets it."""
-        running, writing = self._running, tuple(self._writing)
-        self._running = {}
+        running, writing = dict(self._running), tuple(self._writing)
+        self._running.clear()
         self._writing.clear()
         self._plan.clear()
         for followed in (*running.values(), *writing):
@@ -345,9 +347,9 @@ class Book:
         since = row.started_at or row.added_at
         age = max(0.0, (self._wall_clock() - since).total_seconds())
         if row.run_id is not None and kind is not None:
-            run = Run(kind, row.job or "", row.run_id, born=now - age)
-            other_run = self._plan.find(kind.name, run.job, run.run_id)
-            if other_run is not None:
+            is_age_known = row.started_at is not None
+            run = Run(kind, row.job or "", row.run_id, born=now - age, is_age_known=is_age_known)
+            if other_run := self._plan.find(kind.name, run.job, run.run_id):
                 return self._running[other_run]
             self._follow(followed, run, first=0.0)
         elif row.request_id is not None:

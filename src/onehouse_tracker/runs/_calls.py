@@ -5,6 +5,7 @@ What the calls of `Runs` have in common: what they wait for, how long, and who h
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,13 +15,13 @@ from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.runs._callbacks import OnRunResult, RunCallbacks
 from onehouse_tracker.runs._followed import RunWait
-from onehouse_tracker.runs._handles import RunHandle
+from onehouse_tracker.runs._handles import RunCompletions, RunHandle
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.open_tracker.session import Session
     from onehouse_tracker.runs._book import Book
 
-__all__ = ["all_checked", "checked", "expire_after", "join_all", "release", "until_all"]
+__all__ = ["all_checked", "checked", "completions", "join_all", "until_all"]
 
 
 def release(book: Book, wait: RunWait, timer: asyncio.TimerHandle | None) -> None:
@@ -62,6 +63,18 @@ def expire_after(book: Book, wait: RunWait, timeout: float | None) -> asyncio.Ti
         return None
     loop = asyncio.get_running_loop()
     return loop.call_at(loop.time() + timeout, book.expire, wait)
+
+
+def completions(
+    book: Book, timeout: float | None, join: Callable[[RunWait], None]
+) -> RunCompletions:
+    """Iterate over what *join* lets a wait wait for."""
+    arrived: deque[tuple[int, RunResult]] = deque()
+    wait = RunWait(on_each=lambda *ended: arrived.append(ended))
+    join(wait)
+    timer = expire_after(book, wait, timeout)
+    acknowledge = None if book.journal is None else book.journal.acknowledge
+    return RunCompletions(wait, arrived, partial(release, book, wait, timer), acknowledge)
 
 
 async def until_all(

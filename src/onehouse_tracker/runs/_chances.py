@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from onehouse_tracker._engine.schedule.durations import Durations
 from onehouse_tracker._engine.schedule.laws import Laws
+from onehouse_tracker._engine.schedule.time_left import Running, running_now
 from onehouse_tracker.run_results import RunOutcome
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Chances:
 
     def know(self, run: Run) -> None:
         """Find what is known about the job of *run*, which is followed from now on."""
-        run.law = self._laws.law(f"{JOBS}{run.job}") if run.is_age_known else None
+        run.law = self._laws.law(_name_of(run.job)) if run.is_age_known else None
         # The first run of a job shares an account with those of all other jobs: alone, what it
         # has not done yet would look like news about its job.
         job = run.job if run.job in self._jobs else None
@@ -75,13 +76,30 @@ class Chances:
             self._laws.learn(run.law, other, since, until, ended=ended)
         self._durations.learn(run.durations, self._place, since, until, ended=ended)
 
+    def mark_overdue(self, run: Run) -> float | None:
+        """How long *run* usually takes, if it is overdue and was not before; it is marked."""
+        return self._laws.mark_overdue(run)
+
+    def running(self, run: Run, now: float) -> Running:
+        """*run* at the time *now*, for a forecast."""
+        return running_now(self._laws, run.law, run, now)
+
+    def starting(self, job: str | None) -> Running:
+        """A run of *job* that begins about now; nothing is known of one without a job."""
+        return Running(self._laws, None if job is None else self._laws.law(_name_of(job)), 0, 0)
+
     def ended(self, run: Run, sent_at: float, outcome: RunOutcome, *, last: bool) -> None:
         """A check sent at *sent_at* saw the end of *run*; *last* is whether no other is open."""
-        if outcome is RunOutcome.SUCCEEDED and run.is_age_known:
-            names = (f"{JOBS}{run.job}",)
+        first_found_it = run.seen_sent_at is None  # of which nobody knows when it ended
+        if outcome is RunOutcome.SUCCEEDED and run.is_age_known and not first_found_it:
+            names = (_name_of(run.job),)
             self._laws.teach(names, run.looked - run.born, sent_at - run.born)
         if last:
             self._laws.settle()
+
+
+def _name_of(job: str) -> str:
+    return f"{JOBS}{job}"
 
 
 class FirstGap:

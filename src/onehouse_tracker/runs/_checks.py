@@ -188,6 +188,7 @@ class Checks:
                 events.CheckEnded(
                     at=now,
                     job=None if unit.group is None else unit.group.job,
+                    run_id=None if unit.run is None else unit.run.run_id,
                     runs=len(asked),
                     polls=result.polls,
                     took=now - unit.sent_at,

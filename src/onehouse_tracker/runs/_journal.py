@@ -114,7 +114,7 @@ class RunJournal:
         run = followed.run
         wall = self._wall_clock()
         started_at = None
-        if run is not None:
+        if run is not None and run.is_age_known:
             started_at = wall - timedelta(seconds=max(0.0, self._loop.time() - run.born))
         return RunEntry(
             key=followed.key,

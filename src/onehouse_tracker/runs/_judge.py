@@ -60,6 +60,8 @@ class Judge:
 
         ended: Called with each run that has its outcome.
 
+        overdue: Called once with each run that is overdue, and how long it usually takes.
+
         wall_clock: Tells the date.
 
         random: From 0 to 1.
@@ -72,6 +74,7 @@ class Judge:
         policy: PollPolicy,
         *,
         ended: Callable[[Run, Ended], None],
+        overdue: Callable[[Run, float], None],
         wall_clock: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -79,6 +82,7 @@ class Judge:
         self._chances = chances
         self._policy = policy
         self._ended = ended
+        self._overdue = overdue
         self._wall_clock = wall_clock
         self._random = random
         self.not_run_grace = 1800.0
@@ -255,6 +259,8 @@ class Judge:
             last = self._plan.runs == 1
             self._chances.ended(run, sent_at, ended.outcome, last=last)
             self._end(run, ended, now)
+        elif (usual := self._chances.mark_overdue(run)) is not None:
+            self._overdue(run, usual)
 
     def _gone(self, run: Run, words: str, unit: Unit, now: float) -> None:
         ended = run.is_gone(

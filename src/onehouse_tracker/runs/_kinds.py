@@ -7,7 +7,7 @@ Nothing else in this package knows a statement or a status word.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
@@ -195,6 +195,10 @@ class Kinds:
         if kind.name in self._by_name:
             raise ConfigError(f"there is a kind of work {kind.name!r} already")
         self._by_name[kind.name] = kind
+
+    def __iter__(self) -> Iterator[WorkKind]:
+        """All of them."""
+        return iter(self._by_name.values())
 
     def get(self, name: str) -> WorkKind | None:
         """The kind of this name, if there is one."""

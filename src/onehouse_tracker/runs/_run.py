@@ -81,6 +81,7 @@ class Run:
         "looked",
         "missing",
         "not_yet_since",
+        "overdue",
         "queued_at",
         "row",
         "run_id",
@@ -111,6 +112,8 @@ class Run:
         """When the last check was sent that saw it not ended; before that, when it was born."""
         self.seen_sent_at: float | None = None
         """The same; `None` before."""
+        self.overdue = False
+        """Whether it has been running for longer than nearly all earlier runs of its job."""
         self.alone = False
         """Whether it is checked alone for good."""
         self.checks = 0

@@ -48,6 +48,22 @@ class RunLog:
                 )
             )
 
+    def overdue(self, followed: Followed, run: Run, usual: float) -> None:
+        """A run has been running for unusually long; it usually takes *usual* seconds."""
+        if self._emit:
+            now = self._loop.time()
+            self._emit(
+                events.RunOverdue(
+                    at=now,
+                    job=run.job,
+                    run_id=run.run_id,
+                    request_id=followed.request_id,
+                    label=followed.label,
+                    age=now - run.born,
+                    usual=usual,
+                )
+            )
+
     def ended(self, result: RunResult) -> None:
         """A run has its outcome."""
         if self._emit:

@@ -170,6 +170,7 @@ class Starter:
             planned if age is None else 0.0,
             on_disk=age is not None,
             of_class=self._class if starts_run else OF_USERS,
+            start_known=age is None and not starts_run,
         )
         learning = self._session.learning
         if learning is not None:

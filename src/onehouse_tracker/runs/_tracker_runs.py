@@ -4,7 +4,7 @@ The runs of one tracker: what users call ``tracker.runs``.
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -14,6 +14,7 @@ from onehouse_tracker._checks import check_label, check_statement, check_stateme
 from onehouse_tracker._engine.open_tracker.validation import check_max_running, check_timeout
 from onehouse_tracker._util.numbers import is_number
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
+from onehouse_tracker.results import TimeLeft
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.runs import _restored as restored
 from onehouse_tracker.runs._book import Book
@@ -21,9 +22,8 @@ from onehouse_tracker.runs._callbacks import OnRunResult
 from onehouse_tracker.runs._calls import (
     all_checked,
     checked,
-    expire_after,
+    completions,
     join_all,
-    release,
     until_all,
 )
 from onehouse_tracker.runs._followed import Followed, RunWait
@@ -221,10 +221,7 @@ class Runs:
         book = self._opened()
         check_timeout(timeout)
         wanted = all_checked(runs)
-        arrived: deque[tuple[int, RunResult]] = deque()
-        wait = RunWait(on_each=lambda *ended: arrived.append(ended))
-        join_all(book, wait, wanted)
-        return self._completions(book, wait, arrived, timeout)
+        return completions(book, timeout, lambda wait: join_all(book, wait, wanted))
 
     def resume(self, *, timeout: float | None = None) -> RunCompletions:
         """
@@ -254,22 +251,8 @@ class Runs:
         book = self._opened()
         check_timeout(timeout)
         journal = self._journal(book)
-        arrived: deque[tuple[int, RunResult]] = deque()
-        wait = RunWait(on_each=lambda *ended: arrived.append(ended))
-        restored.resume(journal, wait, restore=book.restore, expire=book.expire)
-        return self._completions(book, wait, arrived, timeout)
-
-    def _completions(
-        self,
-        book: Book,
-        wait: RunWait,
-        arrived: deque[tuple[int, RunResult]],
-        timeout: float | None,
-    ) -> RunCompletions:
-        timer = expire_after(book, wait, timeout)
-        journal = book.journal
-        acknowledge = None if journal is None else journal.acknowledge
-        return RunCompletions(wait, arrived, partial(release, book, wait, timer), acknowledge)
+        resume = partial(restored.resume, journal, restore=book.restore, expire=book.expire)
+        return completions(book, timeout, resume)
 
     @staticmethod
     def _journal(book: Book) -> RunJournal:
@@ -348,9 +331,7 @@ class Runs:
             resume=resume,
             start=self._session.start,
         )
-        return await until_all(
-            self._session, book, queue.feed, timeout, on_result, on_each=queue.ended
-        )
+        return await until_all(self._session, book, queue.feed, timeout, on_result, queue.ended)
 
     async def cancel_run(self, run: JobRun) -> RunResult:
         """
@@ -370,6 +351,29 @@ class Runs:
             return await handle.cancel_run()
         finally:
             handle.cancel()
+
+    def time_left(self, run: JobRun | RunHandle) -> TimeLeft | None:
+        """
+        How long a run will still take, by what earlier runs of its job took.
+
+        It costs no check.  ``Tracker.stats().left`` is about all requests and runs.
+
+        Args:
+            run: A run that is followed, or a handle, also of one that is being started.
+
+        Returns:
+            The median and a range of seconds; `None` where nothing is known: see
+            ``Tracker.time_left``.  A run counts by the name of its job.
+
+        Raises:
+            InvalidRequestError: It is neither a run nor a handle.
+
+            TrackerClosedError: The tracker is not open.
+        """
+        book, now = self._opened(), asyncio.get_running_loop().time()
+        if isinstance(run, RunHandle):
+            return book.forecasts.left(run.followed, now)
+        return book.forecasts.left_of_run(checked(run).job, run.run_id, now)
 
     # --- Private -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from onehouse_tracker import runs as _async
 from onehouse_tracker._checks import check_no_mapping
+from onehouse_tracker.results import TimeLeft
 from onehouse_tracker.run_results import JobRun, RunResult, RunResults
 from onehouse_tracker.sync._run_handles import RunCompletions, RunHandle
 
@@ -266,6 +267,24 @@ class Runs:
             ProjectError: What `wait_all` raises.
         """
         return self._calls.call(lambda: self._inner.cancel_run(run))
+
+    def time_left(self, run: JobRun | RunHandle) -> TimeLeft | None:
+        """
+        How long a run will still take, by what earlier runs of its job took.
+
+        Args:
+            run: A run that is followed, or a handle, also of one that is being started.
+
+        Returns:
+            The median and a range of seconds; `None` where nothing is known.
+
+        Raises:
+            InvalidRequestError: It is neither a run nor a handle.
+
+            TrackerClosedError: The tracker was closed, or belongs to the parent process.
+        """
+        wanted = run.inner if isinstance(run, RunHandle) else run
+        return self._calls.do(lambda: self._inner.time_left(wanted))
 
 
 def _inner_of(runs: Iterable[JobRun | RunHandle]) -> list[JobRun | _async.RunHandle]:

@@ -47,6 +47,9 @@ test("what hangs is said in a sentence, as long as nobody knows how it ended", (
   takeWhole([packed(1, { state: "WAITING", usual: 90, label: "nightly" })]);
   assert.deepEqual(alerts(), ["Running for unusually long: nightly (usually 1 min 30 s)."]);
 
+  takeWhole([packed(1, { state: "WAITING", usual: 90, job: "a job", run_id: "run-1" })]);
+  assert.deepEqual(alerts(), ["Running for unusually long: a job (usually 1 min 30 s)."]);
+
   takeWhole([packed(1, { state: "LEFT", usual: 9 }), packed(2, { state: "WAITING", usual: 60 })]);
   assert.deepEqual(alerts(), ["Running for unusually long: r-1 (usually 9.0 s) and 1 more."]);
 });

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from onehouse_tracker.history._records import (
     MOST_NAMES,
@@ -20,7 +21,7 @@ from onehouse_tracker.history._records import (
     taught,
 )
 
-__all__ = ["Law", "Laws"]
+__all__ = ["Law", "Laws", "Pending"]
 
 OUTLIERS = 0.03
 OUTLIER_SPREAD = 1.2
@@ -33,6 +34,10 @@ MOST_EVIDENCE = 3.0
 
 OVERDUE = 0.01
 """Who runs for longer than all but this share of runs is overdue."""
+
+UNUSUAL = 0.05
+_MOST_SURPRISES = 10
+"""What ends sooner, or later, than all but this share surprises; so many are remembered."""
 
 _SHIFTS = (
     -1.1, -0.8, -0.6, -0.4, -0.25, -0.15, -0.07,
@@ -84,6 +89,22 @@ def _survival(late: float, spread: float) -> float:
     )
 
 
+class Pending(Protocol):
+    """A request, or a run, that has not ended.  Times are loop times."""
+
+    law: Law | None
+    """How long it takes by what earlier runs taught."""
+
+    born: float
+    """When it began."""
+
+    looked: float
+    """When it was last seen pending; before that, when it began."""
+
+    overdue: bool
+    """Whether it has been running for longer than nearly all earlier runs of the same."""
+
+
 class Laws:
     """
     The forecasts of one tracker from what earlier runs taught.
@@ -107,6 +128,7 @@ class Laws:
         "_settled",
         "_shift",
         "_shift_sums",
+        "_surprises",
         "trust",
     )
 
@@ -129,6 +151,8 @@ class Laws:
         self._laws: dict[str, Law] = {}
         self._pending: list[Lesson] = []
         self._settled = 0
+        self._surprises = 0
+        """How many more of those that succeeded tonight took an unusual time than a usual one."""
         self._look_over()
 
     @property
@@ -141,12 +165,22 @@ class Laws:
         names = tuple(names)
         if not names:
             return
+        self._be_surprised(names, least, most)
         lesson = Lesson(names, least, most)
         if self._lesson is not None:
             self._lesson(lesson)
         self._pending.append(lesson)
         if len(self._pending) >= _MOST_PENDING:
             self.settle()
+
+    def _be_surprised(self, names: Iterable[str], least: float, most: float) -> None:
+        law = self.law(*names)
+        if law is None or law is self._overall:
+            return
+        was_late = law.survival(least, self._shift, self._extra) < UNUSUAL
+        was_early = law.survival(most, self._shift, self._extra) > 1.0 - UNUSUAL
+        surprises = self._surprises + (1 if was_late or was_early else -1)
+        self._surprises = min(_MOST_SURPRISES, max(-_MOST_SURPRISES, surprises))
 
     def settle(self) -> None:
         """
@@ -221,20 +255,36 @@ class Laws:
 
     def knows(self, law: Law) -> bool:
         """Whether *law* is that of a name that was seen before, and earlier runs are trusted."""
-        return law is not self._overall and self.trust >= _TRUSTED
+        return law is not self._overall and self.trusted
+
+    @property
+    def trusted(self) -> bool:
+        """Whether tonight's polls do not contradict what earlier runs took."""
+        return self.trust >= _TRUSTED
 
     @property
     def certain(self) -> bool:
         """Whether tonight's own forecast does not count any more."""
         return self.trust > _CERTAIN
 
+    def mark_overdue(self, pending: Pending) -> float | None:
+        """How long *pending* usually takes, if it is overdue and was not before; it is marked."""
+        if pending.law is None or pending.overdue:
+            return None
+        usual = self.usual_if_overdue(pending.law, pending.looked - pending.born)
+        pending.overdue = usual is not None
+        return usual
+
     def usual_if_overdue(self, law: Law, age: float) -> float | None:
         """
         How long it usually takes, if few run for as long as *age*; else `None`.
 
-        Nothing is said of names that were never seen, or while earlier runs are not trusted.
+        Nothing is said of names that were never seen, or while tonight's ends are surprises.
+        That polls find it pending is none: one that hangs alone would never be told.
         """
-        if not self.knows(law) or law.survival(age, self._shift, self._extra) >= OVERDUE:
+        if law is self._overall or self._surprises > 1:
+            return None
+        if law.survival(age, self._shift, self._extra) >= OVERDUE:
             return None
         return math.exp(law.mean + self._shift)
 

@@ -131,11 +131,7 @@ class Schedule:
         tracked.looked = tracked.asked = sent_at
         gap = self._policy.gap(sent_at - tracked.born)
         self._push(tracked, max(now, sent_at + gap))
-        if self._laws is None or tracked.law is None or tracked.overdue:
-            return None
-        usual = self._laws.usual_if_overdue(tracked.law, sent_at - tracked.born)
-        tracked.overdue = usual is not None
-        return usual
+        return None if self._laws is None else self._laws.mark_overdue(tracked)
 
     def again(self, tracked: Tracked, due: float) -> None:
         """A poll taught nothing: ask again at *due*, or when it is forgiven."""

@@ -1,5 +1,5 @@
 """
-How long requests will still take, by what earlier runs took.
+How long requests and runs will still take, by what earlier runs took.
 
 Pure functions of the forecast and of ages: nothing here is remembered, and no poll comes here.
 """
@@ -14,9 +14,9 @@ from onehouse_tracker.history._records import SHORTEST
 from onehouse_tracker.results import TimeLeft
 
 if TYPE_CHECKING:
-    from onehouse_tracker._engine.schedule.laws import Law, Laws
+    from onehouse_tracker._engine.schedule.laws import Law, Laws, Pending
 
-__all__ = ["Running", "left_of", "left_of_all"]
+__all__ = ["Running", "left_of", "left_of_all", "running_now"]
 
 _LOW, _MEDIAN, _HIGH = 0.1, 0.5, 0.9
 _STEPS = 12
@@ -33,7 +33,10 @@ _TENTH = 1.2816
 
 
 class Running(NamedTuple):
-    """One request that was pending when it was last looked at.  Ages are seconds."""
+    """One request or run that was pending when it was last looked at.  Ages are seconds."""
+
+    laws: Laws
+    """Those that *law* is one of."""
 
     law: Law | None
     seen: float
@@ -43,34 +46,39 @@ class Running(NamedTuple):
     """Its age now: it may have ended meanwhile."""
 
 
-def left_of(laws: Laws, running: Running) -> TimeLeft | None:
+def running_now(laws: Laws, law: Law | None, pending: Pending, now: float) -> Running:
+    """What is *pending* and takes as long as *law* says, at the time *now*."""
+    return Running(laws, law, pending.looked - pending.born, now - pending.born)
+
+
+def left_of(running: Running) -> TimeLeft | None:
     """How long it will still take; `None` where nothing is known of its name."""
-    if running.law is None or not laws.knows(running.law):
+    if running.law is None or not running.laws.knows(running.law):
         return None
-    return _time_left(laws, [running])
+    return _time_left([running])
 
 
-def left_of_all(laws: Laws, pending: Sequence[Running]) -> TimeLeft | None:
+def left_of_all(pending: Sequence[Running]) -> TimeLeft | None:
     """
     How long it will take until the last of *pending* has ended.
 
     A name that was never seen counts with the law over all names; `None` where one has no
-    name at all, or where no name was ever seen.
+    name at all, where no name was ever seen, or where earlier runs are not trusted.
     """
     known = False
-    for running in pending:
-        if running.law is None:
+    for laws, law, *_ in pending:
+        if law is None or not laws.trusted:
             return None
-        known = known or laws.knows(running.law)
+        known = known or laws.knows(law)
     if not known:
         return None
     if len(pending) <= _LATEST + _OTHERS:
-        return _time_left(laws, pending)
-    pending = sorted(pending, key=lambda one: _late_end(laws, one), reverse=True)
+        return _time_left(pending)
+    pending = sorted(pending, key=_late_end, reverse=True)
     latest, others = pending[:_LATEST], pending[_LATEST:]
     weight = len(others) / _OTHERS
     few = [others[int((place + 0.5) * weight)] for place in range(_OTHERS)]
-    return _time_left(laws, latest, few, weight)
+    return _time_left(latest, few, weight)
 
 
 def _survival(laws: Laws, law: Law, age: float) -> float:
@@ -83,31 +91,31 @@ def _survival(laws: Laws, law: Law, age: float) -> float:
     return 0.5 * ((1.0 - _OUTLIERS) * math.erfc(usual) + _OUTLIERS * math.erfc(outlying))
 
 
-def _late_end(laws: Laws, running: Running) -> float:
-    law = running.law
+def _late_end(running: Running) -> float:
+    laws, law = running.laws, running.law
     assert law is not None  # noqa: S101 - checked by the caller
     return math.exp(law.mean + laws.shift + _TENTH * law.spread) - running.age
 
 
 def _time_left(
-    laws: Laws, pending: Sequence[Running], others: Sequence[Running] = (), weight: float = 1.0
+    pending: Sequence[Running], others: Sequence[Running] = (), weight: float = 1.0
 ) -> TimeLeft | None:
     """
     How long until all have ended, as if they knew nothing of each other.
 
     Each of *others* stands for *weight* of its kind.
     """
-    alive: list[tuple[Law, float, float]] = []
-    for law, seen, age in (*pending, *others):
+    alive: list[tuple[Laws, Law, float, float]] = []
+    for laws, law, seen, age in (*pending, *others):
         assert law is not None  # noqa: S101 - checked by the caller
         survival = _survival(laws, law, seen)
         if survival < _TINY:
             return None  # no earlier run says anything about one that takes so long
-        alive.append((law, survival, age))
+        alive.append((laws, law, survival, age))
 
     def all_ended(seconds: float) -> float:
         chance, of_others = 1.0, 1.0
-        for place, (law, survival, age) in enumerate(alive):
+        for place, (laws, law, survival, age) in enumerate(alive):
             ended = 1.0 - min(1.0, _survival(laws, law, age + seconds) / survival)
             if place < len(pending):
                 chance *= ended
@@ -115,7 +123,7 @@ def _time_left(
                 of_others *= ended
         return chance * math.pow(of_others, weight)
 
-    start = max(1.0, min(age for _, _, age in pending))
+    start = max(1.0, min(one.age for one in pending))
     low = _when(all_ended, _LOW, 0.0, start)
     median = _when(all_ended, _MEDIAN, low, start)
     return TimeLeft(median=median, low=low, high=_when(all_ended, _HIGH, median, start))

@@ -40,7 +40,7 @@ export function overdueAlert(rows) {
   const overdue = rows.filter(isOverdue);
   const [first] = overdue;
   if (!first) return null;
-  const name = first.label || first.request_id;
+  const name = first.label || first.job || first.request_id;
   const others = overdue.length === 1 ? "" : ` and ${overdue.length - 1} more`;
   const usual = duration(first.usual);
   return `Running for unusually long: ${name} (usually ${usual})${others}.`;
