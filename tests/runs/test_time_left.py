@@ -375,6 +375,24 @@ def test_a_resumed_run_teaches_only_if_its_start_is_known(path: Path, ago: float
     assert (row.started_at is None) is (ago is None)
 
 
+def test_a_run_whose_request_ended_after_a_crash_teaches_nothing(path: Path) -> None:
+    """
+    It may have been started long before anybody looked again.
+    """
+    made, journal = project(), path.with_name("journal.db")
+
+    async def begun(tracker: Tracker) -> None:
+        await tracker.runs.submit(SHORT)
+
+    async def resumed(tracker: Tracker) -> None:
+        async with tracker.runs.resume() as completions:
+            assert [each.outcome async for each in completions] == [RunOutcome.SUCCEEDED]
+
+    night(path, begun, made, journal=SqliteJournal(journal, executor=InlineExecutor()))
+    night(path, resumed, made, journal=SqliteJournal(journal, executor=InlineExecutor()))
+    assert jobs(path) == {}
+
+
 def test_the_ranges_hold_in_a_simulated_world(path: Path) -> None:
     """
     Twenty jobs that differ from night to night, ten of them at a time; eight ranges in ten hold.
