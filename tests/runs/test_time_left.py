@@ -98,7 +98,9 @@ def test_time_left_of_each_run_and_of_all(path: Path) -> None:
         handles = await started(tracker, SHORT, LONG)
         await asyncio.sleep(20)
         long = JobRun("long", handles[1].run_id or "")
-        found = [*map(tracker.runs.time_left, (*handles, long)), tracker.stats().left]
+        asked_for: list[JobRun | RunHandle] = [*handles, long]
+        found = [tracker.runs.time_left(each) for each in asked_for]
+        found.append(tracker.stats().left)
         assert tracker.stats().left is found[-1]  # computed once
         assert tracker.runs.time_left(JobRun("long", "another")) is None
         for handle in handles:
