@@ -30,7 +30,7 @@ from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.models import ApiStatus, StatusReply
 from onehouse_tracker.testing import SimulatedProject, SimulatedSource, SlidingLog
 
-__all__ = ["CONTESTANTS", "LIMIT", "Outcome", "clairvoyant", "follow", "round_trip"]
+__all__ = ["CONTESTANTS", "LIMIT", "Outcome", "clairvoyant", "follow", "ours", "round_trip"]
 
 LIMIT = 10  # requests per second of the project
 ROUND_TRIP = 0.08  # seconds, median
@@ -107,7 +107,9 @@ async def _arrivals(jobs: Jobs, source: Watched) -> AsyncIterator[tuple[str, Job
 # --- ours ----------------------------------------------------------------------------------
 
 
-def _ours(policy: PollPolicy) -> Contestant:
+def ours(policy: PollPolicy) -> Contestant:
+    """Make the product itself a contestant, with this policy."""
+
     async def run(_: Workload, jobs: Jobs, source: Watched, outcome: Outcome, seed: int) -> None:
         async def requests() -> AsyncIterator[Request]:
             async for request_id, job in _arrivals(jobs, source):
@@ -158,7 +160,7 @@ async def _oracle(
     law = workload.law
     assert law is not None
     with mock.patch("onehouse_tracker._engine.schedule.ranking.Durations", partial(_Truth, law)):
-        await _ours(PollPolicy())(workload, jobs, source, outcome, seed)
+        await ours(PollPolicy())(workload, jobs, source, outcome, seed)
 
 
 def _changed(idea: Idea) -> Contestant:
@@ -168,7 +170,7 @@ def _changed(idea: Idea) -> Contestant:
         workload: Workload, jobs: Jobs, source: Watched, outcome: Outcome, seed: int
     ) -> None:
         with idea.applied():
-            await _ours(idea.policy)(workload, jobs, source, outcome, seed)
+            await ours(idea.policy)(workload, jobs, source, outcome, seed)
 
     return run
 
@@ -341,8 +343,8 @@ def clairvoyant(workload: Workload, seed: int) -> Outcome:
 
 CONTESTANTS: dict[str, Contestant] = {
     "fixed 1 s": _each(_fixed(1)),
-    "ours, due": _ours(PollPolicy(order="due", idle_share=0)),
-    "ours": _ours(PollPolicy()),
+    "ours, due": ours(PollPolicy(order="due", idle_share=0)),
+    "ours": ours(PollPolicy()),
     "fixed 10 s": _each(_fixed(10)),
     "tenacity": _each(_tenacity),
     "azure-core": _each(_fixed(30)),

@@ -57,6 +57,13 @@ class Ranking:
         self.due = Cells(self._durations, self._laws, stale=self._stale)
         self.early = Cells(self._durations, self._laws, stale=self._stale)
 
+    def chance_later(self, tracked: Tracked, later: float) -> float:
+        """The chance, by what was learned tonight, that it will have ended at *later*."""
+        durations, born = self._durations, tracked.born
+        label = durations.label(tracked.label, known=tracked.law is not None)
+        place = durations.place(tracked.place)
+        return durations.chance(label, place, tracked.asked - born, later - born)
+
     def learn(self, tracked: Tracked, sent_at: float, *, ended: bool) -> None:
         """A poll sent at *sent_at* told whether the request had ended since the last look."""
         durations, born, law = self._durations, tracked.born, tracked.law

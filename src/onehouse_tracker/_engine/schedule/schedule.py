@@ -28,6 +28,10 @@ EARLIEST = 0.2
 """Seconds after the last look before which no idle budget is spent on the same request; or
 `PollPolicy.earliest_share` of its gap, if that is longer."""
 
+WORTH = 0.012
+"""Seconds of delay that an early poll must be expected to save, times `PollPolicy.earliest_share`,
+if the gaps alone asked for the whole budget; less where they ask for less."""
+
 ROUNDS = 1.9
 """Nobody waits longer than so many rounds of questions to all, or so many of the longest gap."""
 
@@ -315,8 +319,21 @@ class Schedule:
         return 1.0 / self._policy.gap(tracked.asked - tracked.born)
 
     def _early_at(self, tracked: Tracked) -> float:
-        asked, policy = tracked.asked, self._policy
-        return asked + max(EARLIEST, policy.earliest_share * policy.gap(asked - tracked.born))
+        """
+        When a request may be polled early: once a share of its gap is over, and the poll is
+        worth a slot by what was learned tonight.  Few requests that run for minutes would else
+        get most of an idle budget, in polls that hardly ever find anything.
+        """
+        asked, share = tracked.asked, self._policy.earliest_share
+        gap = self._policy.gap(asked - tracked.born)
+        wait = max(EARLIEST, share * gap)
+        if share and self._ranking is not None:
+            worth = wait * self._ranking.chance_later(tracked, asked + wait)
+            least = WORTH * share * math.sqrt(self._demand / self._limit)
+            if worth < least:
+                # Where endings come at a constant rate, the worth grows with the wait squared.
+                wait *= math.sqrt(least / worth)
+        return asked + min(wait, max(gap, EARLIEST))
 
 
 def _prune(heap: _Heap) -> None:
