@@ -43,8 +43,9 @@ class PollPolicy:
 
     earliest_share: float = 0.25
     """Share of its gap that a request is left alone before an idle budget may be spent on it,
-    0 to 1.  Smaller notices an end sooner and costs more polls, which matters for few requests
-    that run for minutes."""
+    0 to 1; longer, if it is unlikely to have ended by then.  Smaller notices an end sooner and
+    costs more polls, which matters for few requests that run for minutes; 0 spends whatever
+    `idle_share` allows."""
 
     failure_base: float = 1.0
     """Seconds before a failed poll is repeated; doubled for each failure in a row."""
