@@ -18,6 +18,7 @@ import pytest
 from airflow.exceptions import TaskDeferred
 
 from onehouse_tracker.errors import ConfigError
+from onehouse_tracker.history import History
 from onehouse_tracker.integrations.airflow import _project_trigger, _record_store, _run_tracking
 from onehouse_tracker.integrations.airflow._airflow import (
     AirflowException,
@@ -31,6 +32,7 @@ from onehouse_tracker.integrations.airflow.jobs import (
 )
 from onehouse_tracker.integrations.airflow.operators import OnehouseSqlOperator
 from onehouse_tracker.integrations.airflow.run_trigger import OnehouseRunsTrigger
+from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.testing import Kind, RunKind, SimulatedJobs
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import Simulate, connection
@@ -208,6 +210,78 @@ def test_requests_that_take_long_defer_twice(
     assert result["outcome"] == "SUCCEEDED"
     assert result["run_id"] == task.pushed["runs"][0]["run_id"]
     assert _started(simulator) == {"a": 1}
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_run_teaches_how_long_it_took(
+    variables: dict[str, str],
+    simulator: RunningSimulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    deferrable: bool,
+) -> None:
+    """
+    Its start is that of its statement, which the trigger carries; what a sensor watches began
+    nobody knows when.
+    """
+    monkeypatch.setattr(Credentials, "is_on_loopback", False)
+    path = tmp_path / "history.db"
+    described = connection(simulator.url, tmp_path=tmp_path, history=str(path))
+    monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
+    # Longer than a trigger takes to begin: what its first check finds ended teaches nothing.
+    simulator.project.jobs.kinds = [RunKind(queued=0.1, duration=5.0)]
+    task = Task()
+    operator = OnehouseRunJobOperator(task_id="t", job_name="a", deferrable=deferrable)
+    assert task.run(operator)["outcome"] == "SUCCEEDED"
+
+    watched = simulator.project.add_run("b", "r", duration=5.0)
+    sensor = OnehouseJobRunSensor(task_id="s", job="b", run_id="r", deferrable=deferrable)
+    [found] = task.run(sensor)
+    assert (found["run_id"], found["outcome"]) == (watched.run_id, "SUCCEEDED")
+
+    known = {each.name: each for each in History(path).remembered() if each.kind == "job"}
+    assert [(name, each.runs) for name, each in known.items()] == [("a", 1)]
+    assert 3 < known["a"].median < 30
+
+
+def test_a_task_that_an_earlier_version_deferred_goes_its_way(
+    variables: dict[str, str],
+    simulate: Simulate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Nobody knows when its run began, so that teaches nothing.
+    """
+    monkeypatch.setattr(_run_tracking, "_START", 0.1)
+    context = {"ti": Task().ti}
+    with simulate(jobs=SimulatedJobs(kinds=RUNS)) as simulator:
+        described = connection(simulator.url, tmp_path=tmp_path)
+        monkeypatch.setenv("AIRFLOW_CONN_ONEHOUSE_DEFAULT", json.dumps(described))
+        operator = OnehouseRunJobOperator(task_id="t", jobs=["slow", "a"], deferrable=True)
+        with pytest.raises(TaskDeferred) as first:
+            operator.execute(context)
+        event = _fire(first.value.trigger)
+    kwargs = json.loads(json.dumps(first.value.kwargs))
+
+    def starts() -> list[datetime | None]:
+        with pytest.raises(TaskDeferred) as second:
+            operator.resume_execution("execute_started", {**kwargs, "event": event}, context)
+        trigger = OnehouseRunsTrigger(
+            **json.loads(json.dumps(second.value.trigger.serialize()[1]))
+        )
+        trigger._prepare()
+        return [one.started_at for one in trigger._runs]
+
+    known = [start for start in starts() if start is not None]
+    assert len(known) == 2
+    assert all(abs((datetime.now(UTC) - start).total_seconds()) < 60 for start in known)
+    del kwargs["starts"]
+    assert starts() == [None, None]
+    old = OnehouseRunsTrigger({"a": ["r"]}, conn_id="c", deadline=None, limit=None)
+    old._prepare()
+    assert [one.started_at for one in old._runs] == [None]
 
 
 def test_the_vendors_arguments_work_for_operator_and_sensor(

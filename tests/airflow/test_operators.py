@@ -22,12 +22,13 @@ from onehouse_tracker.integrations.airflow._airflow import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
-from onehouse_tracker.integrations.airflow._submissions import TaskKey
+from onehouse_tracker.integrations.airflow._submissions import Submissions, TaskKey
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
     OnehouseTrackOperator,
 )
 from onehouse_tracker.integrations.airflow.sensors import OnehouseRequestSensor
+from onehouse_tracker.integrations.airflow.trigger import OnehouseTrackTrigger
 from onehouse_tracker.models import ApiStatus
 from onehouse_tracker.testing.threaded import RunningSimulator
 from tests.airflow.simulation import REASON, Reasoning, Simulate, connection
@@ -272,6 +273,34 @@ def test_a_sensor_whose_time_is_over_ends_as_airflows_do(
 
     told = f"{caught.value} {caught.value.__cause__}"
     assert "slow was still pending at the end of timeout of 0.2 s" in told
+
+
+def test_a_trigger_knows_when_each_request_was_submitted(
+    variables: dict[str, str], project: Reasoning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    To the second; of what something else submitted it does not know it.
+    """
+    at = iter(["2031-01-01T00:00:00+00:00", "2031-01-01T00:01:40+00:00"])
+    intend = Submissions.intend
+
+    def intend_at(record: Submissions, index: int) -> None:
+        intend(record, index)
+        record._entries[index]["at"] = next(at)
+
+    monkeypatch.setattr(Submissions, "intend", intend_at)
+    statements = ["RUN JOB a", "RUN JOB b"]
+    operator = OnehouseSqlOperator(task_id="t", statements=statements, deferrable=True)
+    starts = []
+    for deferred in (
+        _deferred(operator),
+        _deferred(OnehouseTrackOperator(task_id="u", request_ids=["a", "b"], deferrable=True)),
+    ):
+        trigger = OnehouseTrackTrigger(**json.loads(json.dumps(deferred.trigger.serialize()[1])))
+        trigger._prepare()
+        starts.append([one.submitted_at for one in trigger._requests])
+    first = datetime(2031, 1, 1, tzinfo=UTC)
+    assert starts == [[first, first + timedelta(seconds=100)], [None, None]]
 
 
 def test_a_deferred_task_keeps_its_execution_timeout(project: Reasoning) -> None:

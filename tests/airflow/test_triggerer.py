@@ -31,6 +31,7 @@ from onehouse_tracker.integrations.airflow._airflow import (
     AirflowFailException,
 )
 from onehouse_tracker.integrations.airflow._event_payload import EventPayload
+from onehouse_tracker.integrations.airflow._starts import packed_starts
 from onehouse_tracker.integrations.airflow.operators import (
     OnehouseSqlOperator,
     OnehouseTrackOperator,
@@ -131,7 +132,8 @@ def test_one_trigger_follows_1000_requests(simulate: Simulate, tmp_path: Path) -
     ],
     ids=["none", "one kind", "two kinds", "100 kinds", "1,000 kinds"],
 )
-def test_its_arguments_fit_into_a_row(labels: list[str] | None) -> None:
+@pytest.mark.parametrize("rate", [10.0, 7.4, 0.5])
+def test_its_arguments_fit_into_a_row(labels: list[str] | None, rate: float) -> None:
     """
     On MySQL a trigger's arguments, encrypted, must fit into 64 KB.
     """
@@ -139,8 +141,14 @@ def test_its_arguments_fit_into_a_row(labels: list[str] | None) -> None:
 
     ids = [f"00000000-0000-4000-8000-{i:012}" for i in range(1000)]
     moment = "2031-01-01T00:00:00.123456+00:00"
+    first = datetime.fromisoformat(moment)
+    starts = [first + timedelta(seconds=number / rate) for number in range(1000)]
     trigger = OnehouseTrackTrigger(
-        ids, conn_id="c" * 250, labels=labels, submitted_at=moment, deadline=moment
+        ids,
+        conn_id="c" * 250,
+        labels=labels,
+        submitted_at=packed_starts(starts),
+        deadline=moment,
     )
     classpath, kwargs = trigger.serialize()
     stored = Trigger(classpath=classpath, kwargs=kwargs).encrypted_kwargs

@@ -27,10 +27,11 @@ from onehouse_tracker.integrations.airflow._airflow import (
 )
 from onehouse_tracker.integrations.airflow._connection import Project
 from onehouse_tracker.integrations.airflow._shared_resources import Shared
+from onehouse_tracker.integrations.airflow._starts import moment
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID, OnehouseHook
 from onehouse_tracker.tracker import Tracker
 
-__all__ = ["ProjectTrigger", "each_with_reports", "moment", "open_tracker"]
+__all__ = ["ProjectTrigger", "each_with_reports", "open_tracker"]
 
 _LINGER: Final = 5.0
 """Seconds that a tracker without users stays open: the triggerer starts triggers once a second,
@@ -194,18 +195,6 @@ async def each_with_reports(
             report_at = loop.time() + _REPORT
             continue
         yield item
-
-
-def moment(name: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is a time in ISO 8601, not {text!r}") from None
-    if moment.tzinfo is None:
-        raise ConfigError(f"{name} needs a time zone: {text}")
-    return moment
 
 
 def _explain(error: Exception) -> str:

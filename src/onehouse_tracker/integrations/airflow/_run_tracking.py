@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from logging import Logger
 from typing import Any, Final, NoReturn
@@ -29,6 +30,10 @@ from onehouse_tracker.integrations.airflow._job_runs import (
 from onehouse_tracker.integrations.airflow._limits import Deadline
 from onehouse_tracker.integrations.airflow._project_trigger import each_with_reports
 from onehouse_tracker.integrations.airflow._run_cancellation import cancel_from_signal_handler
+from onehouse_tracker.integrations.airflow._starts import (
+    packed_starts,
+    unpacked_starts,
+)
 from onehouse_tracker.integrations.airflow._submissions import Known, Submissions
 from onehouse_tracker.integrations.airflow._tracking import TrackingOperator, started_at
 from onehouse_tracker.integrations.airflow.run_trigger import OnehouseRunsTrigger
@@ -97,6 +102,8 @@ class RunTrackingOperator(TrackingOperator):
             "order": [one.request_id for one in submitted],
             "known": known,
             "since": since.isoformat(),
+            # A run begins when its statement is submitted, or seconds later.
+            "starts": packed_starts([one.submitted_at for one in submitted]),
         }
         if not requests:
             return self.execute_started(context, EventPayload.of([]), **needed)
@@ -122,9 +129,11 @@ class RunTrackingOperator(TrackingOperator):
         self, context: Mapping[str, Any], event: Mapping[str, Any], **needed: Any
     ) -> Any:
         """Push which runs the requests have started, and wait for these."""
-        jobs, order, known, since = (
-            carried(context, needed)[name] for name in ("jobs", "order", "known", "since")
-        )
+        needed = dict(carried(context, needed))
+        jobs, order, known, since = (needed[name] for name in ("jobs", "order", "known", "since"))
+        # Of a task that an earlier version deferred, nobody knows them.
+        starts = unpacked_starts("starts", needed.get("starts"), len(order))
+        start_of = dict(zip(order, starts, strict=True))
         self._pending = []
         found = {item["request_id"]: item for item in [*known, *event["results"]]}
         items = started((found[key] for key in order if key in found), jobs)
@@ -144,7 +153,8 @@ class RunTrackingOperator(TrackingOperator):
         if event.get("error") or not runs or not self.wait:
             rest = {name: event[name] for name in event if name != "results"}
             return self._conclude(context, {**rest, "results": items, "count": len(order)})
-        return self._track_started(context, items, datetime.fromisoformat(since))
+        began = {one["run_id"]: start_of[one["request_id"]] for one in runs}
+        return self._track_started(context, items, began, datetime.fromisoformat(since))
 
     def execute_ended(
         self, context: Mapping[str, Any], event: Mapping[str, Any], **needed: Any
@@ -171,13 +181,18 @@ class RunTrackingOperator(TrackingOperator):
     # --- Private ---------------------------------------------------------------------------
 
     def _track_started(
-        self, context: Mapping[str, Any], items: list[dict[str, Any]], since: datetime
+        self,
+        context: Mapping[str, Any],
+        items: list[dict[str, Any]],
+        began: Mapping[str, datetime | None],
+        since: datetime,
     ) -> Any:
         deadline = self._deadline(context, since)
         if self.deferrable:
-            self._defer_runs(context, items, deadline)
+            self._defer_runs(context, items, began, deadline)
         self._project = self._hook().project()
-        runs = runs_in([item for item in items if item.get("run_id")])
+        found = runs_in([item for item in items if item.get("run_id")])
+        runs = [replace(one, started_at=began[one.run_id]) for one in found]
         self._running = runs
         try:
             payload = wait_for_runs(self._project, runs, deadline=deadline, log=self.log)
@@ -187,7 +202,11 @@ class RunTrackingOperator(TrackingOperator):
         return self.execute_ended(context, payload, started=items)
 
     def _defer_runs(
-        self, context: Mapping[str, Any], items: list[dict[str, Any]], deadline: Deadline | None
+        self,
+        context: Mapping[str, Any],
+        items: list[dict[str, Any]],
+        began: Mapping[str, datetime | None],
+        deadline: Deadline | None,
     ) -> NoReturn:
         now = datetime.now(UTC)
         runs = by_job(items)
@@ -198,6 +217,7 @@ class RunTrackingOperator(TrackingOperator):
         self.defer(
             trigger=OnehouseRunsTrigger(
                 runs,
+                started_at=packed_starts([began[one] for ids in runs.values() for one in ids]),
                 conn_id=self.conn_id,
                 deadline=None if deadline is None else deadline.at.isoformat(),
                 limit=None if deadline is None else deadline.limit,

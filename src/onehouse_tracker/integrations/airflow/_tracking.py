@@ -24,6 +24,7 @@ from onehouse_tracker.integrations.airflow._event_payload import (
 )
 from onehouse_tracker.integrations.airflow._limits import Deadline, seconds_of
 from onehouse_tracker.integrations.airflow._lineage import lineage
+from onehouse_tracker.integrations.airflow._starts import packed_starts
 from onehouse_tracker.integrations.airflow._task_result import (
     TaskResult,
     check_on_partial,
@@ -151,14 +152,13 @@ class TrackingOperator(BaseOperator):
                 ("execution_timeout", started_at(context, now), self.execution_timeout),
             ]
         )
-        submitted = [one.submitted_at for one in requests if one.submitted_at is not None]
         labels = [one.label for one in requests]
         self.defer(
             trigger=OnehouseTrackTrigger(
                 ids,
                 conn_id=self.conn_id,
                 labels=labels if any(labels) else None,
-                submitted_at=min(submitted).isoformat() if submitted else None,
+                submitted_at=packed_starts([one.submitted_at for one in requests]),
                 deadline=None if deadline is None else deadline.at.isoformat(),
                 limit=None if deadline is None else deadline.limit,
                 on_partial=self.on_partial,

@@ -15,6 +15,7 @@ from onehouse_tracker.integrations.airflow._project_trigger import (
     open_tracker,
 )
 from onehouse_tracker.integrations.airflow._run_cancellation import cancel_runs
+from onehouse_tracker.integrations.airflow._starts import Starts, unpacked_starts
 from onehouse_tracker.integrations.airflow._task_result import how_ended
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID
 from onehouse_tracker.runs import JobRun, RunResult
@@ -34,6 +35,10 @@ class OnehouseRunsTrigger(ProjectTrigger):
     Args:
         runs: The IDs of the runs, by the names of their jobs.
 
+        started_at: When they were started, in the order of *runs*, as `packed_starts` writes it;
+            or one time for all, in ISO 8601 with a time zone.  `None` where nobody knows: then
+            nothing is learned from how long they took.
+
         conn_id: The connection.
 
         deadline: Until when to wait, in ISO 8601 with a time zone; `None` waits without limit.
@@ -48,6 +53,7 @@ class OnehouseRunsTrigger(ProjectTrigger):
         self,
         runs: Mapping[str, Sequence[str]],
         *,
+        started_at: Starts = None,
         conn_id: str = DEFAULT_CONN_ID,
         deadline: str | float | None = None,
         limit: str | None = None,
@@ -55,6 +61,7 @@ class OnehouseRunsTrigger(ProjectTrigger):
     ) -> None:
         super().__init__(conn_id=conn_id, deadline=deadline, limit=limit)
         self.runs = {job: list(ids) for job, ids in runs.items()}
+        self.started_at = started_at
         self.cancel_on_kill = cancel_on_kill
         self._runs: list[JobRun] = []
         self._ended: dict[str, RunResult] = {}
@@ -65,6 +72,7 @@ class OnehouseRunsTrigger(ProjectTrigger):
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
                 "runs": self.runs,
+                "started_at": self.started_at,
                 "conn_id": self.conn_id,
                 "deadline": self.deadline,
                 "limit": self.limit,
@@ -96,7 +104,12 @@ class OnehouseRunsTrigger(ProjectTrigger):
 
     def _prepare(self) -> None:
         self._timeout()
-        self._runs = [JobRun(job, run_id) for job, ids in self.runs.items() for run_id in ids]
+        named = [(job, run_id) for job, ids in self.runs.items() for run_id in ids]
+        starts = unpacked_starts("started_at", self.started_at, len(named))
+        self._runs = [
+            JobRun(job, run_id, started_at=start)
+            for (job, run_id), start in zip(named, starts, strict=True)
+        ]
 
     async def _wait_once(self, tracker: Tracker) -> None:
         completions = tracker.runs.as_completed(self._pending(), timeout=self._timeout())

@@ -22,9 +22,9 @@ from onehouse_tracker.integrations.airflow._labels import Labels, packed, unpack
 from onehouse_tracker.integrations.airflow._project_trigger import (
     ProjectTrigger,
     each_with_reports,
-    moment,
 )
 from onehouse_tracker.integrations.airflow._request_ids import request_ids_in
+from onehouse_tracker.integrations.airflow._starts import Starts, unpacked_starts
 from onehouse_tracker.integrations.airflow._task_result import TaskResult, how_ended
 from onehouse_tracker.integrations.airflow.hook import DEFAULT_CONN_ID
 from onehouse_tracker.models import Request, Result
@@ -56,7 +56,9 @@ class OnehouseTrackTrigger(ProjectTrigger):
         labels: Your name for the kind of statement of each request, in the same order, or one
             for all.  Hundreds of different ones are not stored.
 
-        submitted_at: When the first of them was submitted, in ISO 8601 with a time zone.
+        submitted_at: When they were submitted, in ISO 8601 with a time zone; an operator says
+            it of each.  `None` where nobody knows: then nothing is learned from how long they
+            took.
 
         deadline: Until when to wait, in ISO 8601 with a time zone; or, for a task that begins in
             the triggerer, seconds from there; `None` waits without limit.
@@ -77,7 +79,7 @@ class OnehouseTrackTrigger(ProjectTrigger):
         *,
         conn_id: str = DEFAULT_CONN_ID,
         labels: Labels = None,
-        submitted_at: str | None = None,
+        submitted_at: Starts = None,
         deadline: str | float | None = None,
         limit: str | None = None,
         on_partial: str = "succeed",
@@ -143,12 +145,14 @@ class OnehouseTrackTrigger(ProjectTrigger):
         # If there is none in it, none is pending.
         found, self.request_ids = self.request_ids, []
         self.request_ids = request_ids_in(found)
-        submitted_at = moment("submitted_at", self.submitted_at)
+        starts = unpacked_starts("submitted_at", self.submitted_at, len(self.request_ids))
         self._timeout()  # a deadline that makes no sense is refused here
         labels = unpacked(self.labels, len(self.request_ids))
         self._requests = [
             Request(request_id, label=label, submitted_at=submitted_at)
-            for request_id, label in zip(self.request_ids, labels, strict=True)
+            for request_id, label, submitted_at in zip(
+                self.request_ids, labels, starts, strict=True
+            )
         ]
 
     async def _wait_once(self, tracker: Tracker) -> None:
