@@ -44,8 +44,8 @@ FIELDS: Final = (
     Field(
         "history",
         "History",
-        "A file on each worker and triggerer that remembers how long requests took; none by"
-        " default.",
+        "A file on each worker and triggerer that remembers how long requests and runs took;"
+        " none by default.",
     ),
     Field(
         "min_deferral",

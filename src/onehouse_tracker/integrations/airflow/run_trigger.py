@@ -35,9 +35,8 @@ class OnehouseRunsTrigger(ProjectTrigger):
     Args:
         runs: The IDs of the runs, by the names of their jobs.
 
-        started_at: When they were started, in the order of *runs*, as `packed_starts` writes it;
-            or one time for all, in ISO 8601 with a time zone.  `None` where nobody knows: then
-            nothing is learned from how long they took.
+        started_at: When they were started, in ISO 8601 with a time zone; an operator says it of
+            each.  Nothing is learned from how long they took where it is `None`.
 
         conn_id: The connection.
 

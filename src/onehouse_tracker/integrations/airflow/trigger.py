@@ -57,8 +57,7 @@ class OnehouseTrackTrigger(ProjectTrigger):
             for all.  Hundreds of different ones are not stored.
 
         submitted_at: When they were submitted, in ISO 8601 with a time zone; an operator says
-            it of each.  `None` where nobody knows: then nothing is learned from how long they
-            took.
+            it of each.  Nothing is learned from how long they took where it is `None`.
 
         deadline: Until when to wait, in ISO 8601 with a time zone; or, for a task that begins in
             the triggerer, seconds from there; `None` waits without limit.
