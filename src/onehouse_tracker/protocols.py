@@ -168,7 +168,13 @@ class ProjectCredentials(Protocol):
 
 @runtime_checkable
 class ProjectSource(Protocol):
-    """Knows its project: trackers of one project in one process share its rate limit."""
+    """
+    Knows its project.
+
+    Trackers of one project in one process share its rate limit, and a `History` keeps projects
+    apart.  Sources that do not know theirs share one part of the file of a history, which no
+    project has: give such sources of different services a file each.
+    """
 
     @property
     def credentials(self) -> ProjectCredentials:

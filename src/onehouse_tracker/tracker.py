@@ -97,7 +97,8 @@ class Tracker:
         seed: Makes the jitter reproducible.
 
         history: Remembers how long requests took, for the next run.  `None` remembers nothing;
-            nor does a tracker of a project on a loopback address.
+            nor does a tracker of a project on a loopback address.  It keeps projects apart by
+            what *client* says of its own, see `protocols.ProjectSource`.
     """
 
     def __init__(  # noqa: PLR0913 - one for each thing that can be chosen

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,40 @@ def test_a_statement_is_remembered_without_its_literals(path: Path) -> None:
     found = {item.kind: item for item in History(path).remembered()}
     assert {kind: item.runs for kind, item in found.items()} == {"label": 3, "statement": 3}
     assert found["label"].name == "night"
+
+
+class _OfProject(ScriptedSource):
+    """A source of one's own that knows its project."""
+
+    def __init__(self, project_key: str) -> None:
+        super().__init__({"r": [PENDING, SUCCESS]})
+        self.credentials = SimpleNamespace(project_key=project_key)
+
+
+def test_projects_are_kept_apart_by_what_their_sources_say(path: Path) -> None:
+    """
+    Sources that say nothing share one part, which is that of no project.
+    """
+
+    async def night(source: ScriptedSource) -> bool:
+        async with Tracker(source, history=inline(path), wall_clock=_wall_clock) as tracker:
+            handle = tracker.track(Request("r", label="x", submitted_at=_wall_clock()))
+            await asyncio.sleep(0.01)
+            is_known = tracker.time_left(handle) is not None
+            await handle
+            return is_known
+
+    def nameless() -> ScriptedSource:
+        return ScriptedSource({"r": [PENDING, SUCCESS]})
+
+    first = [run(night(each)) for each in (_OfProject("a"), _OfProject("b"), nameless())]
+    second = [run(night(each)) for each in (_OfProject("a"), nameless())]
+    assert (first, second) == ([False] * 3, [True] * 2)
+    found = {(known.project, known.runs) for known in History(path).remembered()}
+    assert found == {("a", 2), ("b", 1), ("", 2)}
+
+    assert History(path).forget(project="") == 1
+    assert {known.project for known in History(path).remembered()} == {"a", "b"}
 
 
 def test_the_next_night_is_known_sooner(path: Path) -> None:

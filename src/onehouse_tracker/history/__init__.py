@@ -34,7 +34,7 @@ class Remembered:
     """What is remembered of one label, statement or job.  Times are seconds."""
 
     project: str
-    """The key of its project, see `Credentials.project_key`."""
+    """The key of its project, see `Credentials.project_key`; empty for sources without one."""
 
     kind: Literal["label", "statement", "job"]
 
