@@ -17,6 +17,8 @@ import pytest
 
 from onehouse_tracker import JobRun, SqliteJournal, TrackerPool, sync
 from onehouse_tracker.errors import InvalidRequestError, RunFailedError, TrackerClosedError
+from onehouse_tracker.history import History
+from onehouse_tracker.history._records import Lesson
 from onehouse_tracker.onehouse.credentials import Credentials
 from onehouse_tracker.run_results import RunOutcome, RunResult
 from onehouse_tracker.sync import _shared_tracker
@@ -92,6 +94,28 @@ def test_a_script_learns_how_runs_ended(settings: dict[str, Any], tmp_path: Path
     assert old.done()
     assert stopped.outcome is RunOutcome.CANCELED
     assert rest == [long.run_id]
+
+
+def test_how_long_a_run_will_still_take(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of a handle, and of a run by its ID; of a job that was never seen nothing is known.
+    """
+    monkeypatch.setattr(Credentials, "is_on_loopback", False)
+    project = Credentials.from_env(environ=settings["environ"]).project_key
+    history = History(tmp_path / "history.db")
+    for _ in range(5):
+        history.add(project, [Lesson(("j:long",), 600.0, 600.0)], 0.01)
+    with sync.Tracker.from_env(**settings, history=history) as tracker:
+        handle = tracker.runs.submit("RUN JOB long")
+        left = tracker.runs.time_left(handle)
+        assert left is not None
+        assert left.median == pytest.approx(600, abs=30)
+        assert tracker.stats().left is not None
+        assert tracker.runs.time_left(JobRun("old", "r1")) is None
+        with pytest.raises(InvalidRequestError, match="not str"):
+            tracker.runs.time_left("r1")  # type: ignore[arg-type]
 
 
 def test_a_handle_is_used_like_a_future_of_threads(
