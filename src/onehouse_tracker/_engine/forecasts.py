@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.tracked import Joining, Tracked
     from onehouse_tracker.results import TimeLeft
 
-__all__ = ["Followed", "Forecasts", "Shown"]
+__all__ = ["FollowedRuns", "Forecasts", "Shown"]
 
 _FRESH = 1.0
 _FRESH_OF_MANY = 0.001
@@ -49,8 +49,8 @@ class _Foresees(Protocol):
         """*left* tells it, of a line and at a time on the tracker's loop."""
 
 
-class Followed(Sized, Protocol):
-    """What is followed beside requests: so many runs."""
+class FollowedRuns(Sized, Protocol):
+    """The runs that are followed beside requests, so many of them."""
 
     @property
     def overdue(self) -> int:
@@ -76,7 +76,7 @@ class Forecasts:
     def __init__(self, roster: Roster, laws: Laws | None) -> None:
         self._roster = roster
         self._laws = laws
-        self.runs: Followed | None = None
+        self.runs: FollowedRuns | None = None
         """The runs that are followed, once there are any."""
         self._left: TimeLeft | None = None
         self._good_until = -math.inf
