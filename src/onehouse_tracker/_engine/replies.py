@@ -107,7 +107,7 @@ class Replies:
 
     def receive(self, tracked: Tracked, answer: Answer, sent_at: float, now: float) -> None:
         """Take the answer to a poll of *tracked*, which somebody still waits for."""
-        if self._emit and tracked.of_class.reported:
+        if tracked.of_class.reported and self._emit.wants(events.PollFinished):
             self._emit(_poll_finished(tracked, answer, now, sent_at))
         if isinstance(answer, ProjectError):
             self.fail(answer, now)

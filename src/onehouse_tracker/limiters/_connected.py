@@ -58,14 +58,19 @@ class ConnectedLimiter:
     async def acquire(self) -> None:
         """Have a connection, then wait for the next slot.  Cancelling gives up the place."""
         loop = asyncio.get_running_loop()
-        with contextlib.ExitStack() as held:  # until the slot is granted, and its poll takes it
-            if loop.time() - self._used_at > _IDLE:
-                # Whatever is wrong with it, a poll says so better, and is tried again.
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(_PATIENCE):
-                        held.callback(await self._hold())
+        if loop.time() - self._used_at > _IDLE:
+            await self._acquire_connected()
+        else:
             await self._limiter.acquire()
         self._used_at = loop.time()
+
+    async def _acquire_connected(self) -> None:
+        with contextlib.ExitStack() as held:  # until the slot is granted, and its poll takes it
+            # Whatever is wrong with it, a poll says so better, and is tried again.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_PATIENCE):
+                    held.callback(await self._hold())
+            await self._limiter.acquire()
 
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
         """Tell the limiter."""

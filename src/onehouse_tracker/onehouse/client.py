@@ -11,19 +11,20 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from http import HTTPStatus
 from typing import Self, Unpack, final
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from onehouse_tracker import __version__
+from onehouse_tracker._checks import check_request_id
 from onehouse_tracker._util.give_way import LARGE, apart, give_way
 from onehouse_tracker._util.numbers import is_count, is_number
 from onehouse_tracker.errors import ConfigError, TrackerClosedError
 from onehouse_tracker.models import StatusReply
 from onehouse_tracker.onehouse._credential_sources.hidden import hide_environment, hide_settings
-from onehouse_tracker.onehouse._http import wire
+from onehouse_tracker.onehouse._http import urls, wire
 from onehouse_tracker.onehouse._http.body import decode_body
 from onehouse_tracker.onehouse._http.connections import (
     Connector,
@@ -121,8 +122,10 @@ class OnehouseClient:
         self._ready_connections = ready_connections
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=connect_timeout)
         self._masking = Masking(credentials.secret_values())
-        self._get_headers = credentials.headers() | _HEADERS
-        self._post_headers = self._get_headers | {"Content-Type": "application/json"}
+        # As aiohttp keeps them: it would convert others for each request.
+        self._get_headers = CIMultiDict(credentials.headers() | _HEADERS)
+        self._post_headers = self._get_headers.copy()
+        self._post_headers["Content-Type"] = "application/json"
         self._ours = frozenset(name.lower() for name in self._post_headers)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -240,8 +243,8 @@ class OnehouseClient:
 
             TrackerClosedError: Used outside ``async with``.
         """
-        path = wire.status_path(request_id)
-        reply = await self._exchange("GET", path, failed=partial(not_polled, request_id))
+        url = urls.of_status(self._credentials.base_url, check_request_id(request_id))
+        reply = await self._exchange("GET", url, failed=partial(not_polled, request_id))
         return await apart(len(reply.body), wire.read_status, reply, request_id, now=time.time())
 
     async def submit(self, statement: str) -> str:
@@ -266,7 +269,8 @@ class OnehouseClient:
             TrackerClosedError: Used outside ``async with``.
         """
         body = json.dumps(wire.submission_body(statement)).encode()
-        reply = await self._exchange("POST", wire.SUBMISSION_PATH, body, failed=not_submitted)
+        url = urls.of_submission(self._credentials.base_url)
+        reply = await self._exchange("POST", url, body, failed=not_submitted)
         return await apart(len(reply.body), wire.read_submission, reply, now=time.time())
 
     async def warm_up(self, connections: int | None = None) -> None:
@@ -283,7 +287,7 @@ class OnehouseClient:
         """
         self._open_session()
         ready = connections or self._ready_connections
-        await self._kept.warm_up(self._url(""), ready, self._timeout)
+        await self._kept.warm_up(urls.base(self._credentials.base_url), ready, self._timeout)
 
     def allow(self, connections: int) -> None:
         """Allow so many connections, unless `max_connections` was given; before it is opened."""
@@ -307,11 +311,7 @@ class OnehouseClient:
         """
         self._open_session()
         Use(self._forgot_at).begin()
-        return await self._kept.hold(self._url(""), self._timeout)
-
-    def _url(self, path: str) -> URL:
-        # Encoded already: yarl would take "%2E" for a dot.
-        return URL(self._credentials.base_url + path, encoded=True)
+        return await self._kept.hold(urls.base(self._credentials.base_url), self._timeout)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -323,7 +323,7 @@ class OnehouseClient:
         return self._session
 
     async def _exchange(
-        self, method: str, path: str, body: bytes | None = None, *, failed: Translate
+        self, method: str, url: URL, body: bytes | None = None, *, failed: Translate
     ) -> wire.HttpReply:
         """Send one request and read its reply; without one, raise what *failed* makes of it."""
         session = self._open_session()
@@ -339,7 +339,7 @@ class OnehouseClient:
                 self._under_way.call(use),
                 session.request(
                     method,
-                    self._url(path),
+                    url,
                     data=body,
                     # In no variable: tools that show those of each frame would show the secrets.
                     headers=self._get_headers if body is None else self._post_headers,
@@ -370,7 +370,7 @@ class OnehouseClient:
         raise failed(failure)
 
     async def _read(self, response: aiohttp.ClientResponse) -> wire.HttpReply:
-        is_good = HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+        is_good = wire.is_success(response.status)
         limit = self._max_body if is_good else min(self._max_body, _MAX_ERROR_BODY)
         data: bytes | bytearray
         try:
@@ -394,7 +394,7 @@ class OnehouseClient:
             phrase=response.reason or "",
             headers=response.headers,
             body=data,
-            problem=self._masking.line(problem),
+            problem=self._masking.line(problem) if problem else "",
             masking=self._masking,
             pause=give_way if len(data) > LARGE else None,
         )

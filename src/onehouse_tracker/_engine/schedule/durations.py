@@ -157,9 +157,13 @@ class Durations:
         """A request that was pending at age *since* was looked at again at age *until*."""
         since = min(max(since, 0.0), OLDEST)
         until = min(max(until, since + _SHORTEST), OLDEST + _SHORTEST)
+        first, last = _octave(since), _octave(until)
+        if first == last and not ended:
+            self._learn_at_one_age(label, place, first, until - since)
+            return
         rate, overall, position = self.rate, label.overall.value, place.value
         steady = rate * overall * position
-        octaves = range(_octave(since), _octave(until) + 1)
+        octaves = range(first, last + 1)
         seconds = [min(until, _EDGES[o + 1]) - max(since, _EDGES[o]) for o in octaves]
         factors = [(self._ages[o], label.learning_at(o)) for o in octaves]
         if ended:
@@ -179,6 +183,18 @@ class Durations:
         place.learn(found, rate * overall * unweighted)
         self._ended += found
         self._seconds += sum(seconds)
+
+    def _learn_at_one_age(self, label: Label, place: Factor, octave: int, waited: float) -> None:
+        """The same where nothing ended and all was at one age, as for most polls: no lists."""
+        age, own = self._ages[octave], label.learning_at(octave)
+        rate, overall, position = self.rate, label.overall.value, place.value
+        by_age = waited * age.value
+        unweighted = by_age * own.value
+        own.learn(0.0, rate * overall * position * by_age)
+        age.learn(0.0, rate * overall * position * waited)
+        label.overall.learn(0.0, rate * position * by_age)
+        place.learn(0.0, rate * overall * unweighted)
+        self._seconds += waited
 
 
 def _octave(age: float) -> int:

@@ -221,16 +221,19 @@ def open_session(max_connections: int) -> aiohttp.ClientSession:
     )
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytearray, str]:
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes | bytearray, str]:
     """Read a body of at most *limit* bytes, and return it with the problem that it has, if any."""
-    # Pieces that are joined at the end would be in memory twice.
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        if len(body) + len(chunk) > limit:
-            return bytearray(), too_large(limit)
-        body += chunk
+    content = response.content
+    body: bytes | bytearray = await content.readany()
+    while len(body) <= limit:
+        if content.at_eof():  # most come in one piece
+            return body, ""
+        # Pieces that are joined at the end would be in memory twice.
+        if isinstance(body, bytes):
+            body = bytearray(body)
+        body += await content.readany()
 
-    return body, ""
+    return b"", too_large(limit)
 
 
 def _nothing() -> None:

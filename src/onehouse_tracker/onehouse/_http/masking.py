@@ -31,17 +31,17 @@ class Masking:
         secrets: The secrets in the clear.  Those of fewer than 8 characters are not masked.
     """
 
-    __slots__ = ("_escapes", "_in_body", "_in_text", "_secrets")
+    __slots__ = ("_in_body", "_in_text", "_secrets", "_signs", "_signs_in_body")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first: another one may be its beginning.
         found = sorted({s for s in secrets if len(s) >= _MIN_MASKED}, key=len, reverse=True)
         self._secrets = tuple(found)
-        self._escapes = (
-            "\\u00",
-            "%",
-            *(f"\\{c}" for c in _ESCAPED if any(c in secret for secret in found)),
-        )
+        escapes = (f"\\{c}" for c in _ESCAPED if any(c in secret for secret in found))
+        # What a text with a secret in it must have: most have none of these, and the search for
+        # all spellings is slower.
+        self._signs = (*found, "\\u00", "%", *escapes) if found else ()
+        self._signs_in_body = tuple(sign.encode() for sign in self._signs)
         pattern = _any_of(found)
         if tails := _tails(found):
             pattern += f"{_any_of(tails)}*"
@@ -53,9 +53,9 @@ class Masking:
 
     def text(self, text: str) -> str:
         """Return *text* with asterisks in place of each secret, and no rest of any."""
-        # Most have none, and the search for all spellings is slower than these.
-        if any(sign in text for sign in (*self._secrets, *self._escapes)) and self._secrets:
-            return self._in_text.sub(MASK, text)
+        for sign in self._signs:
+            if sign in text:
+                return self._in_text.sub(MASK, text)
         return text
 
     def body(self, body: bytes | bytearray) -> bytes | bytearray:
@@ -66,9 +66,9 @@ class Masking:
         JSON allows is found here.  In one pass over the bytes: a walk through what was parsed
         would stop the event loop for seconds if there are many.
         """
-        signs = (sign.encode() for sign in (*self._secrets, *self._escapes))
-        if any(sign in body for sign in signs) and self._secrets:
-            return self._in_body.sub(MASK.encode(), body)
+        for sign in self._signs_in_body:
+            if sign in body:
+                return self._in_body.sub(MASK.encode(), body)
         return body
 
     def line(self, text: str) -> str:

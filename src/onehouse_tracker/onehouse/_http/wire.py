@@ -37,6 +37,7 @@ from onehouse_tracker.onehouse._http.masking import MASK, Masking
 __all__ = [
     "SUBMISSION_PATH",
     "HttpReply",
+    "is_success",
     "read_status",
     "read_submission",
     "retry_after",
@@ -59,7 +60,7 @@ _TRANSIENT_4XX = frozenset({407, 408, 425, 499})
 _UNKNOWN_FATE = frozenset({303, 408, 499})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class HttpReply:
     """One reply as it came, its body read within bounds."""
 
@@ -87,7 +88,7 @@ class HttpReply:
 
     def __post_init__(self) -> None:
         # Here, because answers are kept and shown, and nothing reads a body but from here.
-        object.__setattr__(self, "body", self.masking.body(self.body))
+        self.body = self.masking.body(self.body)
 
 
 def _word(value: object) -> str | None:
@@ -100,6 +101,11 @@ def _word(value: object) -> str | None:
 class _Numbers(TypedDict):
     http_status: int
     grpc_status: int | None
+
+
+def is_success(status: int) -> bool:
+    """Whether an HTTP status says that the call was carried out."""
+    return 200 <= status < 300  # noqa: PLR2004 - asked of each reply, and an enum takes its time
 
 
 def status_path(request_id: str) -> str:
@@ -137,7 +143,7 @@ def read_status(reply: HttpReply, request_id: str, *, now: float) -> StatusReply
         StatusError: Its subclass says what the refusal means.
     """
     status = _effective_status(reply)
-    if _is_success(status):
+    if is_success(status):
         content, problem = _parse(reply)
         if content is None:
             raise TransportError(problem, request_id=request_id, http_status=reply.status)
@@ -180,7 +186,7 @@ def read_submission(reply: HttpReply, *, now: float) -> str:
         UnauthorizedError: 401, 403: nothing runs.
     """
     status = _effective_status(reply)
-    if _is_success(status):
+    if is_success(status):
         content, problem = _parse(reply)
         if content is None:
             raise SubmissionUnknownError(problem, http_status=reply.status)
@@ -235,14 +241,10 @@ def _is_redirect(reply: HttpReply) -> bool:
     return HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST
 
 
-def _is_success(status: int) -> bool:
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
-
-
 def _effective_status(reply: HttpReply) -> int:
     """The HTTP status; of a refusal that came as HTTP 200, the one it should have come with."""
     status = reply.status
-    if _is_success(status):
+    if is_success(status):
         code = _grpc_number(reply.headers.get("grpc-status"))
         if code:
             return _HTTP_OF_GRPC.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -310,7 +312,9 @@ def _error_body(reply: HttpReply) -> tuple[int | None, str]:
 
 
 def _grpc_number(value: str | None) -> int | None:
-    value = (value or "").strip()
+    if value is None:
+        return None
+    value = value.strip()
     # No number has more than two digits; without the bound a long one would take a while.
     if not re.fullmatch(r"[0-9]{1,2}", value):
         return None
