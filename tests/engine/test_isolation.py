@@ -136,7 +136,8 @@ def test_a_server_that_goes_away_is_noticed(count: int, way: StatusError | float
     assert len(probes) <= 1.1 * (230 - began.at) + 1
     assert ended.at < 230 + 31
     after = server.between(ended.at, ended.at + 1.1)
-    assert way != DOWN or len(after) >= min(count, 9)
+    # The one whose reply ended it may have its gap.
+    assert way != DOWN or len(after) >= max(1, min(count - 1, 9))
 
 
 def test_probes_go_to_the_request_answered_last_and_to_one_at_random() -> None:
