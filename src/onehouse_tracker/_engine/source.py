@@ -83,8 +83,13 @@ class Source:
         Returns:
             What the source said; a `ProjectError` where it cannot be used at all.
         """
+        answer: Answer
         try:
-            answer = await self._fetch(request_id)
+            if self._times_out:
+                async with asyncio.timeout(self._policy.poll_timeout):
+                    answer = _checked(await self._source.fetch(request_id))
+            else:
+                answer = _checked(await self._source.fetch(request_id))
         except TimeoutError:
             return TransportError(
                 f"no reply within {self._policy.poll_timeout:g} s", request_id=request_id
@@ -100,16 +105,6 @@ class Source:
         if not isinstance(answer, TransportError | ProjectError):
             self._has_answered = True
         return answer
-
-    async def _fetch(self, request_id: str) -> Answer:
-        if self._times_out:
-            async with asyncio.timeout(self._policy.poll_timeout):
-                reply = await self._source.fetch(request_id)
-        else:
-            reply = await self._source.fetch(request_id)
-        if not isinstance(reply, StatusReply):
-            raise TypeError(f"fetch() returned {type(reply).__name__}, not a StatusReply")
-        return reply
 
     def _failure(self, request_id: str, error: BaseException) -> Answer:
         if isinstance(error, StatusError):
@@ -148,6 +143,12 @@ def project_key_of(client: object) -> str | None:
     if isinstance(client, ProjectSource) and isinstance(client.credentials, ProjectCredentials):
         return client.credentials.project_key
     return None
+
+
+def _checked(reply: object) -> StatusReply:
+    if not isinstance(reply, StatusReply):
+        raise TypeError(f"fetch() returned {type(reply).__name__}, not a StatusReply")
+    return reply
 
 
 def _own(text: str, cause: BaseException) -> SourceError:

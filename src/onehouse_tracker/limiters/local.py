@@ -106,10 +106,11 @@ class LocalLimiter(OpenedByUsers):
             while (pause := self._pace.paused_until - loop.time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(pause)
             await self._take_token()
-            if self._pace.paused_until <= loop.time():
+            now = loop.time()
+            if self._pace.paused_until <= now:
                 break
         self._granted += 1
-        self._waited += loop.time() - asked_at
+        self._waited += now - asked_at
 
     def throttled(self, sent_at: float, retry_after: float | None) -> None:
         """

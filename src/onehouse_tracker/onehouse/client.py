@@ -335,9 +335,8 @@ class OnehouseClient:
         had_idle = self._idle > 0
         self._idle -= had_idle
         try:
-            async with (
-                self._under_way.call(use),
-                session.request(
+            with self._under_way.call(use):
+                async with session.request(
                     method,
                     url,
                     data=body,
@@ -350,9 +349,8 @@ class OnehouseClient:
                     max_line_size=_MAX_HEADER,
                     max_field_size=_MAX_HEADER,
                     middlewares=(guard,),
-                ) as response,
-            ):
-                reply = await self._read(response)
+                ) as response:
+                    reply = await self._read(response)
         except Exception as error:  # noqa: BLE001 - here every error becomes one of our own
             sent = not isinstance(error, NOTHING_SENT) and use.connected is not False
             lost = guard.refused or isinstance(error, CONNECTION_LOST)

@@ -168,3 +168,23 @@ def test_ages_beyond_a_season_teach_nothing() -> None:
     )
 
     assert durations.rate == pytest.approx(1 / 30, rel=1e-3)
+
+
+def test_a_wait_at_one_age_teaches_what_its_parts_do() -> None:
+    """
+    Most waits are at one age, and learned without lists; one that crosses an edge is two of them.
+    """
+    whole, parts = Durations(), Durations()
+    whole.learn(whole.label(None), whole.place(1), 0.2, 1.2, ended=False)
+    for since, until in ((0.2, 0.5), (0.5, 1.2)):
+        parts.learn(parts.label(None), parts.place(1), since, until, ended=False)
+
+    assert parts.rate == pytest.approx(whole.rate)
+    for since, until in ((0.0, 0.4), (0.6, 1.4), (2.0, 3.0)):
+        assert _chance(parts, since, until) == pytest.approx(
+            _chance(whole, since, until), rel=0.01
+        )
+    assert whole.place(1).expected == pytest.approx(parts.place(1).expected, rel=0.01)
+    assert whole.label(None).overall.expected == pytest.approx(
+        parts.label(None).overall.expected, rel=0.01
+    )

@@ -23,7 +23,7 @@ class UnderWay:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[Use, asyncio.Timeout] = {}
+        self._calls: set[_Call] = set()
 
     def call(self, use: Use) -> _Call:
         """
@@ -37,37 +37,43 @@ class UnderWay:
 
     def end(self) -> None:
         """End what has no connection yet; what has one, somebody may still be answered."""
-        now = asyncio.get_running_loop().time()
-        for use, ending in tuple(self._calls.items()):
-            if use.connected is False:
-                ending.reschedule(now)
+        for call in self._calls:
+            call.end()
 
 
 class _Call:
-    __slots__ = ("_calls", "_ending", "_use")
+    # Ends a block as `asyncio.timeout` does, which takes three times as long for each call.
 
-    def __init__(self, use: Use, calls: dict[Use, asyncio.Timeout]) -> None:
+    __slots__ = ("_calls", "_cancelled_before", "_ended", "_task", "_use")
+
+    def __init__(self, use: Use, calls: set[_Call]) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - aiohttp needs one, too
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._ended = False
         self._use = use
         self._calls = calls
-        self._ending = asyncio.timeout(None)
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._use.begin()
-        await self._ending.__aenter__()
-        self._calls[self._use] = self._ending
+        self._calls.add(self)
 
-    async def __aexit__(
+    def end(self) -> None:
+        if self._use.connected is False and not self._ended:
+            self._ended = self._task.cancel()
+
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._calls.pop(self._use, None)
-        try:
-            await self._ending.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise ClosedError("the client was closed") from None
-        if isinstance(error, TimeoutError) and self._ending.expired():
-            raise ClosedError("the client was closed") from None
+        self._calls.discard(self)
+        if self._ended:
+            by_others = self._task.uncancel() > self._cancelled_before
+            cancelled = isinstance(error, asyncio.CancelledError) and not by_others
+            if cancelled or isinstance(error, TimeoutError):
+                raise ClosedError("the client was closed") from None
         if isinstance(error, asyncio.CancelledError) and not is_cancelled():
             raise ClosedError("the session was closed") from None
