@@ -56,8 +56,8 @@ SPREAD = 0.3
 WORKLOADS = (*AROUND, "logn1", "bimodal", "pareto1.1", "mix4")
 SEEDS = {20: 5, 150: 5, 500: 5, 2000: 1}
 WORKLOADS_OF_MOST = 6
-# What can be had: at 500 a chance of 0.7 shortens the makespan and lengthens the mean by 0.01.
-MUST = {20: (0.97, 0.98), 150: (0.96, 0.95), 500: (0.96, 0.96), 2000: (0.99, 0.99)}
+# What can be had: of most workloads the longest statement decides about the makespan.
+MUST = {20: (0.97, 0.98), 150: (0.96, 0.95), 500: (0.95, 0.96), 2000: (0.99, 0.99)}
 """Mean (known - call) and makespan as shares of those of every second slot: geometric means."""
 WORST = 1.02
 """The mean of any single workload."""
