@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from onehouse_tracker._engine.schedule.cells import STALE, STALE_BEHIND, Cells
-from onehouse_tracker._engine.schedule.schedule import EARLIEST, ROUNDS, TICK, Schedule
+from onehouse_tracker._engine.schedule.durations import Durations
+from onehouse_tracker._engine.schedule.schedule import EARLIEST, LATEST, ROUNDS, TICK, Schedule
 from onehouse_tracker._engine.tracked import Tracked
 from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.policy import PollPolicy
@@ -460,20 +461,29 @@ def test_an_early_poll_must_be_worth_a_slot() -> None:
     gap = PollPolicy().gap(600)
 
     likely = _first_early_poll(quick=50)
-    alone, one_of_two, one_of_many = (_first_early_poll(beside=count) for count in (0, 1, 12))
+    alone, one_of_two, one_of_many = (
+        _first_early_poll(beside=count, quick=1) for count in (0, 1, 12)
+    )
 
     assert likely == 0.25 * gap
-    assert likely < alone < one_of_two < one_of_many == gap
+    assert likely < alone < one_of_two < one_of_many == LATEST * 0.25 * gap
     assert _first_early_poll(share=0.0) == EARLIEST
 
 
-def test_a_price_that_nothing_is_worth_leaves_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_early_poll_never_waits_longer_than_until_its_request_is_due() -> None:
     """
-    An early poll never waits longer than until its request is due.
+    However little it is worth.
     """
-    monkeypatch.setattr("onehouse_tracker._engine.schedule.schedule.WORTH", 1e9)
+    assert _first_early_poll(share=0.9, beside=12) == PollPolicy().gap(600)
 
-    assert _first_early_poll() == PollPolicy().gap(600)
+
+def test_an_early_poll_may_be_worth_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A forecast may be certain that nothing has ended.
+    """
+    monkeypatch.setattr(Durations, "chance", lambda *_: 0.0)
+
+    assert _first_early_poll() == LATEST * 0.25 * PollPolicy().gap(600)
 
 
 def test_what_failed_is_left_in_peace() -> None:

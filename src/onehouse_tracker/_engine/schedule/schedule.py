@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.tracked import Tracked
     from onehouse_tracker.policy import PollPolicy
 
-__all__ = ["EARLIEST", "ROUNDS", "TICK", "Schedule"]
+__all__ = ["EARLIEST", "LATEST", "ROUNDS", "TICK", "Schedule"]
 
 TICK = 0.001
 """Seconds by which a poll may be early: what floating-point remainders leave would spin."""
@@ -28,9 +28,12 @@ EARLIEST = 0.2
 """Seconds after the last look before which no idle budget is spent on the same request; or
 `PollPolicy.earliest_share` of its gap, if that is longer."""
 
-WORTH = 0.012
+WORTH = 0.0125
 """Seconds of delay that an early poll must be expected to save, times `PollPolicy.earliest_share`,
 if the gaps alone asked for the whole budget; less where they ask for less."""
+
+LATEST = 2.5
+"""An early poll waits for its worth at most so many times as long as that share asks."""
 
 ROUNDS = 1.9
 """Nobody waits longer than so many rounds of questions to all, or so many of the longest gap."""
@@ -330,10 +333,12 @@ class Schedule:
         if share and self._ranking is not None:
             worth = wait * self._ranking.chance_later(tracked, asked + wait)
             least = WORTH * share * math.sqrt(self._demand / self._limit)
-            if worth < least:
-                # Where endings come at a constant rate, the worth grows with the wait squared.
+            # Where endings come at a constant rate, the worth grows with the wait squared.
+            if worth * LATEST**2 <= least:
+                wait *= LATEST
+            elif worth < least:
                 wait *= math.sqrt(least / worth)
-        return asked + min(wait, max(gap, EARLIEST))
+        return asked + min(wait, max(EARLIEST, gap))
 
 
 def _prune(heap: _Heap) -> None:
