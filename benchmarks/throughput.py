@@ -13,7 +13,7 @@ raw         the same with a server that answers at once, so that the CPU of the 
             one turn of the event loop are followed by as many that begin in one turn, and so
             many new objects at once set it off.  The ratio is by the clock; where the server
             gets no core of its own, its time counts for both, and the CPU per poll tells more.
-            No bound is set for this ratio.
+            `--check` asks for 0.57 on a quiet machine, best of eight rounds.
 engine      the tracker without a network: a source that answers after one turn of the loop
 journal     as before, each result on disk before it is told and acknowledged on disk
 resume      1,000,000 pending requests from a journal until all are followed (with --full)
@@ -78,7 +78,7 @@ POLICY = PollPolicy(
 PENDING = StatusReply("API_OPERATION_STATUS_PENDING")
 SUCCESS = StatusReply("API_OPERATION_STATUS_SUCCESS", {"showTablesApiResponse": {}})
 
-LEAST = {"loopback_ratio": 0.90, "journal_results_per_s": 5_000.0}
+LEAST = {"loopback_ratio": 0.90, "raw_ratio": 0.57, "journal_results_per_s": 5_000.0}
 MOST = {"engine_us_per_poll": 60.0, "resume_s": 20.0}
 """What `--check` holds the numbers to."""
 
@@ -351,7 +351,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bound is missed")
     parser.add_argument("--full", action="store_true", help="resume a million requests too")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds over loopback")
+    parser.add_argument("--rounds", type=int, default=8, help="rounds over loopback")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:
