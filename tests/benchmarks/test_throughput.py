@@ -53,7 +53,7 @@ def test_numbers_within_the_bounds_miss_nothing() -> None:
     ("name", "value"),
     [
         ("loopback_ratio", 0.89),
-        ("raw_ratio", 0.56),
+        ("raw_ratio", 0.44),
         ("journal_results_per_s", 4_999.0),
         ("engine_us_per_poll", 61.0),
         ("resume_s", 21.0),
