@@ -13,6 +13,7 @@ from onehouse_tracker._engine.schedule.durations import Durations
 from onehouse_tracker._engine.schedule.places import Places
 
 if TYPE_CHECKING:
+    from onehouse_tracker._engine.schedule.durations import Factor, Label
     from onehouse_tracker._engine.schedule.laws import Laws
     from onehouse_tracker._engine.tracked import Tracked
 
@@ -59,21 +60,24 @@ class Ranking:
 
     def chance_later(self, tracked: Tracked, later: float) -> float:
         """The chance, by what was learned tonight, that it will have ended at *later*."""
-        durations, born = self._durations, tracked.born
-        label = durations.label(tracked.label, known=tracked.law is not None)
-        place = durations.place(tracked.place)
-        return durations.chance(label, place, tracked.asked - born, later - born)
+        label, place = self._learned_of(tracked)
+        born = tracked.born
+        return self._durations.chance(label, place, tracked.asked - born, later - born)
 
     def learn(self, tracked: Tracked, sent_at: float, *, ended: bool) -> None:
         """A poll sent at *sent_at* told whether the request had ended since the last look."""
         durations, born, law = self._durations, tracked.born, tracked.law
-        label = durations.label(tracked.label, known=law is not None)
-        place = durations.place(tracked.place)
+        label, place = self._learned_of(tracked)
         since, until = tracked.looked - born, sent_at - born
         if law is not None and self._laws is not None:
             other = durations.chance(label, place, since, until)
             self._laws.learn(law, other, since, until, ended=ended)
         durations.learn(label, place, since, until, ended=ended)
+
+    def _learned_of(self, tracked: Tracked) -> tuple[Label, Factor]:
+        """What is known of its label, and of its place."""
+        label = self._durations.label(tracked.label, known=tracked.law is not None)
+        return label, self._durations.place(tracked.place)
 
     @staticmethod
     def _follow(moved: list[Tracked]) -> None:
