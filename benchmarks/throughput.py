@@ -107,8 +107,7 @@ class Numbers:
     def missed(self) -> Iterator[str]:
         """Each bound that does not hold."""
         for name, bound in LEAST.items():
-            # Two digits: the third differs from run to run.
-            if round(value := getattr(self, name), 2) < bound:
+            if (value := getattr(self, name)) < bound:
                 yield f"{name} is {value:.3g}, and should be {bound:g} at least"
         for name, bound in MOST.items():
             value = getattr(self, name)
