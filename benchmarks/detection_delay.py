@@ -61,7 +61,7 @@ from benchmarks.delay.workloads import (  # noqa: E402
     load_traces,
     synthetic,
 )
-from benchmarks.pages import write_into  # noqa: E402
+from benchmarks.pages import tell, write_into  # noqa: E402
 from onehouse_tracker import PollPolicy  # noqa: E402
 from onehouse_tracker.testing import VirtualClockLoop  # noqa: E402
 
@@ -510,13 +510,7 @@ def _nights(options: argparse.Namespace) -> int:
     with ProcessPoolExecutor(options.workers) as pool:
         done = dict(pool.map(nights.run, wanted))
     summary = nights.report(done) | {"took_s": round(time.monotonic() - started, 1)}
-    text = nights.table(summary)
-    if options.page:
-        write_into(options.page, "detection_delay.py --history", text)
-    print(json.dumps(summary) if options.json else text)
-    for line in summary["missed"]:
-        print(f"missed: {line}", file=sys.stderr)
-    return 1 if options.check and summary["missed"] else 0
+    return tell(summary, nights.table(summary), "detection_delay.py --history", options)
 
 
 def main() -> int:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
 import statistics
 import sys
@@ -38,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.delay import contestants  # noqa: E402
 from benchmarks.delay.contestants import CONTESTANTS, Outcome, follow  # noqa: E402
 from benchmarks.delay.workloads import SYNTHETIC, UNSEEN, Job, Workload, synthetic  # noqa: E402
-from benchmarks.pages import write_into  # noqa: E402
+from benchmarks.pages import tell  # noqa: E402
 from onehouse_tracker import PollPolicy  # noqa: E402
 from onehouse_tracker.testing import VirtualClockLoop  # noqa: E402
 
@@ -124,12 +123,14 @@ def summary(done: Iterable[tuple[Task, Figures]]) -> dict[str, Any]:
         }
     missed = []
     for seconds in SECONDS:
-        share = _geomean(rows[name]["polls_share"] for name in FEW if FEW[name][1] == seconds)
+        share = statistics.geometric_mean(
+            rows[name]["polls_share"] for name in FEW if FEW[name][1] == seconds
+        )
         if share > FEWER:
             missed.append(f"few of {seconds:g} s: {share:.2f} of the polls, not {FEWER}")
     many = {name: row for name, row in rows.items() if name not in FEW}
-    mean = _geomean(row["delay_share"] for row in many.values())
-    polls = _geomean(row["polls_share"] for row in many.values())
+    mean = statistics.geometric_mean(row["delay_share"] for row in many.values())
+    polls = statistics.geometric_mean(row["polls_share"] for row in many.values())
     worst = max(many, key=lambda name: many[name]["delay_share"])
     if mean > MEAN:
         missed.append(f"{MANY} requests: the mean delay is {mean:.3f} of that without, not {MEAN}")
@@ -142,10 +143,6 @@ def summary(done: Iterable[tuple[Task, Figures]]) -> dict[str, Any]:
         "worst": worst,
         "missed": missed,
     }
-
-
-def _geomean(values: Iterable[float]) -> float:
-    return math.exp(statistics.fmean(math.log(value) for value in values))
 
 
 def table(found: dict[str, Any]) -> str:
@@ -178,12 +175,7 @@ def main() -> int:
     options = parser.parse_args()
     with ProcessPoolExecutor(options.workers) as pool:
         found = summary(pool.map(run, tasks()))
-    if options.page:
-        write_into(options.page, "early_polls.py", table(found))
-    print(json.dumps(found) if options.json else table(found))
-    for line in found["missed"]:
-        print(f"missed: {line}", file=sys.stderr)
-    return 1 if options.check and found["missed"] else 0
+    return tell(found, table(found), "early_polls.py", options)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 """
-Writes what a benchmark found into a page of the documentation.
+What benchmarks do with what they found: print it, judge it, write it into a page.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["END", "begin", "write_into"]
+__all__ = ["END", "begin", "tell", "write_into"]
 
 END = "<!-- end -->"
 
@@ -29,3 +34,18 @@ def write_into(page: Path, command: str, text: str) -> None:
         raise ValueError(f"{page} has no line {mark}")
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{mark}\n\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def tell(found: Mapping[str, Any], text: str, command: str, options: argparse.Namespace) -> int:
+    """
+    Print *found*, and write its table *text* into the page, as the command line asks.
+
+    Returns:
+        The exit code: 1 if it was to be checked, and figures are named under "missed".
+    """
+    if options.page:
+        write_into(options.page, command, text)
+    print(json.dumps(found) if options.json else text)
+    for line in found["missed"]:
+        print(f"missed: {line}", file=sys.stderr)
+    return 1 if options.check and found["missed"] else 0

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
 import statistics
 import sys
@@ -39,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.delay.contestants import LIMIT, round_trip  # noqa: E402
 from benchmarks.delay.workloads import synthetic  # noqa: E402
-from benchmarks.pages import write_into  # noqa: E402
+from benchmarks.pages import tell  # noqa: E402
 from onehouse_tracker import Tracker  # noqa: E402
 from onehouse_tracker._engine.turns import Turns  # noqa: E402
 from onehouse_tracker.limiters import LocalLimiter  # noqa: E402
@@ -206,10 +205,6 @@ def shares(done: dict[Task, Figures]) -> Shares:
     }  # fmt: skip
 
 
-def _geomean(values: Sequence[float]) -> float:
-    return math.exp(statistics.fmean(math.log(value) for value in values))
-
-
 def summary(found: Shares) -> dict[str, Any]:
     """Everything as one JSON object."""
     alone: dict[str, Any] = {}
@@ -219,8 +214,8 @@ def summary(found: Shares) -> dict[str, Any]:
         cells = {name: of for (part, n, name), of in found.items() if (part, n) == ("alone", size)}
         if not cells:
             continue
-        mean = _geomean([of.known for of in cells.values()])
-        makespan = _geomean([of.makespan for of in cells.values()])
+        mean = statistics.geometric_mean([of.known for of in cells.values()])
+        makespan = statistics.geometric_mean([of.makespan for of in cells.values()])
         for what, share, limit in zip(("mean", "makespan"), (mean, makespan), limits, strict=True):
             if round(share, 2) > limit:
                 missed.append(f"{size} statements: the {what} is {share:.3f}, not {limit:.2f}")
@@ -280,12 +275,7 @@ def main() -> int:
     with ProcessPoolExecutor(options.workers) as pool:
         done = dict(pool.map(run, tasks(quick=options.quick)))
     found = summary(shares(done)) | {"took_s": round(time.monotonic() - started, 1)}
-    if options.page:
-        write_into(options.page, "submitting.py", table(found))
-    print(json.dumps(found) if options.json else table(found))
-    for line in found["missed"]:
-        print(f"missed: {line}", file=sys.stderr)
-    return 1 if options.check and found["missed"] else 0
+    return tell(found, table(found), "submitting.py", options)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
@@ -32,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.delay import nights  # noqa: E402
-from benchmarks.pages import write_into  # noqa: E402
+from benchmarks.pages import tell  # noqa: E402
 from onehouse_tracker import TimeLeft, Tracker  # noqa: E402
 from onehouse_tracker.history import History  # noqa: E402
 from onehouse_tracker.history._records import Lesson, common_variance  # noqa: E402
@@ -183,12 +182,7 @@ def main() -> int:
     with ProcessPoolExecutor(options.workers) as pool:
         done = list(zip(wanted, pool.map(run, wanted), strict=True))
     summary = report(done) | {"took_s": round(time.monotonic() - started, 1)}
-    if options.page:
-        write_into(options.page, "time_left.py", table(summary))
-    print(json.dumps(summary) if options.json else table(summary))
-    for line in summary["missed"]:
-        print(f"missed: {line}", file=sys.stderr)
-    return 1 if options.check and summary["missed"] else 0
+    return tell(summary, table(summary), "time_left.py", options)
 
 
 if __name__ == "__main__":
