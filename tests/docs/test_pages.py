@@ -4,6 +4,7 @@ Every block of code of the documentation does what the page says.
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -56,6 +57,9 @@ def test_a_block_does_what_the_page_says(block: Block, visit_of: VisitOf) -> Non
     """
     if "not run" in block.markers:
         pytest.skip(block.markers["not run"])
+    # Whoever picks one block has all above it done in one test: more than one test may take.
+    # None of them can hang, because each has a limit of its own.
+    faulthandler.cancel_dump_traceback_later()
     visit = visit_of(block.page)
     for one in blocks_of(block.page):
         if one.line <= block.line:
