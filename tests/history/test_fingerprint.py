@@ -4,6 +4,8 @@ Which statements count as the same.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,16 @@ from onehouse_tracker.history._fingerprint import fingerprint
         ("SELECT 1 -- of today", "SELECT 2 /* of\n yesterday */;"),
         ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT INTO t VALUES (3, 'c'), (4, 'd')"),
         ("SELECT date '2026-01-01'", "SELECT date '2026-01-02'"),
+        ("SELECT * FROM t WHERE name = 'alice'", "SELECT * FROM t WHERE name = 'bob'"),
+        ("WITH x AS (SELECT 1) SELECT type='a'", "WITH x AS (SELECT 2) SELECT type='b'"),
+        ("UPDATE t SET name = 'alice'", "UPDATE t SET name = 'bob'"),
+        ("DELETE FROM t WHERE type = 'a'", "DELETE FROM t WHERE type = 'b'"),
+        ("CREATE TABLE t AS SELECT type = 'a'", "CREATE TABLE t AS SELECT type = 'b'"),
+        ("SELECT 10L, 1.5D, 3BD", "SELECT 11L, 2.5D, 4BD"),
+        ("SELECT 0x1F", "SELECT 0x2F"),
+        ("CANCEL JOB_RUN `x` JOB_NAME='n'", "cancel job_run `x` job_name /* of */ = 'n'"),
+        ("SELECT a = 'it\\'s of 1", "SELECT a = 'the end is missing"),
+        ("SHOW TABLES /* of today", "SHOW TABLES /* of yesterday"),
     ],
 )
 def test_statements_that_differ_in_literals_are_one(first: str, second: str) -> None:
@@ -47,6 +59,16 @@ def test_statements_that_differ_in_literals_are_one(first: str, second: str) -> 
         ),
         ("DESCRIBE JOB_RUN `x` JOB_NAME = 'a'", "DESCRIBE JOB_RUN `x` JOB_NAME = 'b'"),
         ("RUN JOB `a`", "RUN JOB `A`"),
+        ("RUN JOB 'load_1'", "RUN JOB 'load_2'"),
+        ('RUN JOB "load_1"', 'RUN JOB "load_2"'),
+        ("RUN JOB -- the first\n'load_1'", "RUN JOB -- the first\n'load_2'"),
+        ("CREATE AND RUN JOB 'load_1'", "CREATE AND RUN JOB 'load_2'"),
+        ("SHOW RUNS IN JOB 'load_1'", "SHOW RUNS IN JOB 'load_2'"),
+        ("RUN JOB 2026-01", "RUN JOB 2026-02"),
+        ("RUN JOB load#1", "RUN JOB load#2"),
+        ("SHOW RUNS IN TABLE_SERVICE TABLE='a'", "SHOW RUNS IN TABLE_SERVICE TABLE='b'"),
+        ("DELETE TABLE `t` LAKE = 'a'", "DELETE TABLE `t` LAKE = 'b'"),
+        ("RUN JOB `? , ?`", "RUN JOB `?`"),
     ],
 )
 def test_names_are_never_taken_for_literals(first: str, second: str) -> None:
@@ -65,9 +87,33 @@ def test_what_is_kept_holds_no_literal() -> None:
     assert text == "CREATE SECRET X OPTIONS ( PASSWORD = ? , PIN = ? )"
 
 
-@given(st.text(max_size=200))
+_PIECES = ["RUN JOB", "select", "name", "=", "'", '"', "`", "\\", "--", "/*", "*/", "1", ".", " "]
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from(_PIECES)).map("".join))
 def test_any_text_has_a_fingerprint(statement: str) -> None:
     """
     What cannot be read as SQL is compared as it is; nothing is raised, and nothing hangs.
     """
     assert fingerprint(statement) == fingerprint(f"  {statement} ")
+
+
+_REPEATED = [
+    *("'", "\\'", "it\\'s ", "''", '"', '\\"', '""', "`", "``", "\\", "x'"),
+    *("/*", "*/", "/* ", "--", "-", "\n", " ", "=", "name=", "job "),
+    *("1", "1_", "1.", "1e", "1,", "0x", ".", "a", "a.", "a-", "a "),
+]
+
+
+@pytest.mark.parametrize("beginning", ["", "RUN JOB ", "JOB_NAME='", "'", '"', "`", "/*", "1"])
+def test_no_statement_takes_long(beginning: str) -> None:
+    """
+    Its fingerprint is made on the event loop, so time must not grow with the square of its length.
+
+    It takes a hundredth of a second here, and several seconds where it does grow so.
+    """
+    for piece in _REPEATED:
+        statement = beginning + piece * (50_000 // len(piece)) + "x"
+        started = time.process_time()
+        fingerprint(statement)
+        assert time.process_time() - started < 0.5, piece

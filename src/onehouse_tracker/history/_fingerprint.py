@@ -8,22 +8,33 @@ import re
 
 __all__ = ["fingerprint"]
 
+# Quotes and comments that are not closed take the rest of the text.  So each alternative that
+# can be long succeeds at its first try: what fails at the end of a long text would be tried again
+# from each of its characters, in time that grows with the square of its length.
 _TOKENS = re.compile(
     r"""
-    (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | (?P<quoted> `(?:[^`]|``)*` )
-    | (?P<naming> \b(?:JOB_NAME|NAME|LAKE|DATABASE|SERVICE|CLUSTER|TYPE)
-                  \s*=\s*'(?:[^'\\]|''|\\.)*' )
-    | (?P<text> [A-Za-z]?'(?:[^'\\]|''|\\.)*' | "(?:[^"\\]|""|\\.)*" )
+    (?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
+    | (?P<quoted> `(?:[^`]|``)*(?:`|\Z) )
+    | (?P<text> [A-Za-z]?'(?:[^'\\]|''|\\.?)*(?:'|\Z) | "(?:[^"\\]|""|\\.?)*(?:"|\Z) )
     | (?P<word> [^\W\d][\w$]*(?:[.\-:@/][\w$]+)* )
-    | (?P<number> \d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?(?![\w$]) | \.\d+(?:[eE][+-]?\d+)?(?![\w$]) )
+    | (?P<number> (?: 0x[\da-f]+
+                    | (?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?(?:bd|[dflsy])? ) (?![\w$]) )
     | (?P<odd> \d[\w$]* )
     | (?P<blank> \s+ )
     | (?P<other> . )
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_MANY = re.compile(r"\?(?: , \?)+")
+_BARE_NAME = re.compile(r"""[^\s`'";,()=]+""")
+"""A name without quotes, in a place where there must be a name."""
+
+_COMMANDS = frozenset({"ALTER", "CANCEL", "CREATE", "DELETE", "DESCRIBE", "RUN", "SHOW"})
+"""What commands of Onehouse begin with."""
+
+_NAMING = frozenset(
+    {"CLUSTER", "DATABASE", "FLOW", "JOB", "JOB_NAME", "LAKE", "NAME", "SERVICE", "TABLE", "TYPE"}
+)
+"""What follows these words in a command, with or without ``=``, names something."""
 
 
 def fingerprint(statement: str) -> str:
@@ -31,18 +42,47 @@ def fingerprint(statement: str) -> str:
     Return *statement* without its literals, comments and superfluous blanks, in capitals.
 
     Digits that belong to a name stay, and so does everything in backticks: ``load_1`` and
-    ``load_2`` are two.  So does the text after words that name something in a command, such as
-    ``JOB_NAME = 'nightly'``.  A list of literals counts as one literal.
+    ``load_2`` are two.  So does, in a command, what follows words that name something, such as
+    ``JOB_NAME = 'nightly'`` or ``RUN JOB 'nightly'``.  A list of literals counts as one literal.
     """
-    parts = []
-    for token in _TOKENS.finditer(statement):
-        kind = token.lastgroup
+    statement = statement.strip()
+    parts: list[str] = []
+    is_command, here = False, 0
+    while token := _TOKENS.match(statement, here):
+        kind, text = token.lastgroup, token.group()
         if kind in {"comment", "blank"}:
+            here = token.end()
             continue
-        if kind in {"text", "number"}:
-            parts.append("?")
-        elif kind in {"quoted", "naming"}:
-            parts.append(token.group())
+        if is_command and _names_something(parts):
+            if kind not in {"quoted", "text"}:
+                token = _BARE_NAME.match(statement, here) or token
+                text = token.group().upper()
+            parts.append(text)
+        elif kind in {"text", "number"}:
+            _add_literal(parts)
         else:
-            parts.append(token.group().upper())
-    return _MANY.sub("?", " ".join(parts).rstrip("; "))
+            parts.append(text if kind == "quoted" else text.upper())
+            is_command = _is_command(parts, is_command)
+        here = token.end()
+    while parts and parts[-1] == ";":
+        parts.pop()
+    return " ".join(parts)
+
+
+def _is_command(parts: list[str], was_command: bool) -> bool:  # noqa: FBT001
+    if len(parts) == 1:
+        return parts[0] in _COMMANDS
+    # A table may be created from a query, and rows are deleted by one.
+    return was_command and parts[-1] != "SELECT" and parts != ["DELETE", "FROM"]
+
+
+def _names_something(parts: list[str]) -> bool:
+    """Whether what comes after *parts* of a command is a name."""
+    return parts[-1] in _NAMING or (parts[-1] == "=" and parts[-2] in _NAMING)
+
+
+def _add_literal(parts: list[str]) -> None:
+    if parts[-2:] == ["?", ","]:
+        parts.pop()  # a list of literals is one
+    else:
+        parts.append("?")
