@@ -47,9 +47,10 @@ class TrackerStats:
 
     left: TimeLeft | None = None
     """How long until the last of them, and of the runs that are followed, has ended; `None` where
-    nothing is known: without a history, where no name was seen before, or where one has no name
-    or began nobody knows when, or is still to be sent.  It is computed anew once a second at
-    most.  See ``Tracker.time_left`` and ``Runs.time_left`` for a single one."""
+    nothing is known: without a history, where no name was seen before, where one has no name or
+    began nobody knows when, or while statements that were handed over wait to be sent.  It is
+    computed anew once a second at most, or after more was handed over.  See ``Tracker.time_left``
+    and ``Runs.time_left`` for a single one."""
 
     checks: int = 0
     """Statements sent so far that look after runs; no other number counts them."""

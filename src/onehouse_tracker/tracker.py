@@ -479,8 +479,8 @@ class Tracker:
         engine = session.opened()
         check_label(label)
         check_statement(statement)
-        request = Request(
-            await submit_once(
+        with engine.forecasts.coming((statement,)):
+            request_id = await submit_once(
                 engine,
                 self._client,
                 statement,
@@ -489,15 +489,13 @@ class Tracker:
                 journal_queue=session.journal_queue,
                 under_way=session.submissions,
                 accepted=partial(self._accepted, label),
-            ),
-            label=label,
-        )
+            )
         if engine.closed_by is not None:
             raise TrackerClosedError(
-                f"the tracker was closed, but the statement was accepted as request"
-                f" {request.request_id}",
-                pending=(request.request_id,),
+                f"the tracker was closed, but the statement was accepted as request {request_id}",
+                pending=(request_id,),
             )
+        request = Request(request_id, label=label)
         return session.track(engine, request, first_look=self._policy.gap_min, statement=statement)
 
     async def submit_all(

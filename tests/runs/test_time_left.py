@@ -220,6 +220,28 @@ def test_nothing_is_said_of_all_before_a_statement_is_a_request(path: Path) -> N
     night(path, asked)
 
 
+def test_nothing_is_said_of_all_while_runs_wait_for_their_slots(path: Path) -> None:
+    """
+    They begin when they are sent; so does the order to cancel one.
+    """
+    teach(path, SHORT)
+
+    async def asked(tracker: Tracker) -> None:
+        tasks = [asyncio.create_task(tracker.runs.submit(SHORT)) for _ in range(60)]
+        await asyncio.sleep(2)
+        assert tracker.stats().left is None
+        handles = [await task for task in tasks]
+        await asyncio.sleep(20)
+        assert tracker.stats().left is not None
+        run = JobRun(handles[0].job or "", handles[0].run_id or "")
+        order = asyncio.create_task(tracker.runs.cancel_run(run))
+        await asyncio.sleep(0)
+        assert tracker.stats().left is None
+        await order
+
+    night(path, asked)
+
+
 def test_one_wait_for_runs_and_requests(path: Path) -> None:
     """
     Together they take as long as the last of them, whichever that is.

@@ -7,7 +7,8 @@ Bookkeeping only: no clock, no I/O, no tasks; callers pass the time in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from onehouse_tracker._engine.classes import OF_USERS
@@ -78,6 +79,7 @@ class Forecasts:
         self._laws = laws
         self.runs: FollowedRuns | None = None
         """The runs that are followed, once there are any."""
+        self._coming: dict[object, Sized] = {}
         self._left: TimeLeft | None = None
         self._good_until = -math.inf
 
@@ -86,6 +88,17 @@ class Forecasts:
         for observer in observers:
             if self._laws is not None and isinstance(observer, _Foresees):
                 observer.foresee_by(self._left_of_line)
+
+    @contextmanager
+    def coming(self, statements: Sized) -> Iterator[None]:
+        """While the block runs, so many *statements*, fewer and fewer, are still to be sent."""
+        key = object()
+        self._coming[key] = statements
+        self._good_until = -math.inf  # what was computed is not about them
+        try:
+            yield
+        finally:
+            del self._coming[key]
 
     @property
     def overdue(self) -> int:
@@ -115,8 +128,12 @@ class Forecasts:
         return left, self._laws.usual_if_overdue(law, age) is not None
 
     def left_of_all(self, now: float) -> TimeLeft | None:
-        """How long until all requests of users and all runs have ended, if that is known."""
-        if self._laws is None:
+        """
+        How long until all requests of users and all runs have ended, if that is known.
+
+        It is not while statements are still to be sent: nobody knows when their slots come.
+        """
+        if self._laws is None or any(map(len, self._coming.values())):
             return None
         if now >= self._good_until:
             laws = self._laws

@@ -140,31 +140,40 @@ class _Submission:
 
     async def accepted(self, tracker: Tracker) -> AsyncIterator[Request]:
         """Submit, print and yield one request after the other."""
-        for number, statement in enumerate(self._statements, 1):
-            label = self._settings.label or label_of(statement.text)
-            if self.state.stopping:
-                break
-            self._tried, self._on_its_way, self._accepted = number, True, None
-            self.state.idle.clear()
-            try:
-                handle = await tracker.submit(statement.text, label=label)
-            except (SubmissionError, InvalidRequestError) as error:
-                self._on_its_way = False
-                self._refused(number, label, error)
-                if not self._keep_going:
+        # Between two of them none waits for its slot, and yet more will.
+        forecasts = tracker._session.opened().forecasts  # noqa: SLF001 - the same, inside
+        with forecasts.coming(self._statements):
+            for number, statement in enumerate(self._statements, 1):
+                if self.state.stopping:
                     break
-                continue
-            except ProjectError as error:
-                # The waiter may hear of another failure, which does not name the request.
-                self._on_its_way = self._wait and self._accepted is not None
-                if not error.pending:  # else it was accepted in the very last moment
-                    self._tried = number - 1
-                raise
-            finally:
-                self.state.idle.set()
-            self._on_its_way = False
-            yield await self._take(number, handle)
+                handle = await self._submit(tracker, number, statement)
+                if handle is not None:
+                    yield await self._take(number, handle)
+                elif not self._keep_going:
+                    break
         self.state.complete = True
+
+    async def _submit(self, tracker: Tracker, number: int, statement: Statement) -> Handle | None:
+        """Submit one; return `None`, and say why, if it was not accepted."""
+        label = self._settings.label or label_of(statement.text)
+        self._tried, self._on_its_way, self._accepted = number, True, None
+        self.state.idle.clear()
+        try:
+            handle = await tracker.submit(statement.text, label=label)
+        except (SubmissionError, InvalidRequestError) as error:
+            self._on_its_way = False
+            self._refused(number, label, error)
+            return None
+        except ProjectError as error:
+            # The waiter may hear of another failure, which does not name the request.
+            self._on_its_way = self._wait and self._accepted is not None
+            if not error.pending:  # else it was accepted in the very last moment
+                self._tried = number - 1
+            raise
+        finally:
+            self.state.idle.set()
+        self._on_its_way = False
+        return handle
 
     async def _take(self, number: int, handle: Handle) -> Request:
         """One was accepted: print it, and let its request be tracked if that is wanted."""

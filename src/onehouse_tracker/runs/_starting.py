@@ -105,17 +105,19 @@ class Starter:
         statement = followed.statement or ""
         if isinstance(source, SubmissionSource):
             source = _Watched(source, followed)
-        followed.request_id = await submit_once(
-            session.opened(),
-            source,
-            statement,
-            timeout=self._policy.poll_timeout,
-            label=followed.label,
-            journal_queue=session.journal_queue,
-            under_way=session.submissions,
-            accepted=partial(self._accepted, followed),
-            key=followed.statement_key,
-        )
+        engine = session.opened()
+        with engine.forecasts.coming((statement,)):
+            followed.request_id = await submit_once(
+                engine,
+                source,
+                statement,
+                timeout=self._policy.poll_timeout,
+                label=followed.label,
+                journal_queue=session.journal_queue,
+                under_way=session.submissions,
+                accepted=partial(self._accepted, followed),
+                key=followed.statement_key,
+            )
 
     async def attempt(self, followed: Followed) -> Stopped | None:
         """

@@ -121,6 +121,10 @@ class Batch:
         self._stopped_by: str | None = None
         self._news = asyncio.Event()
 
+    def __len__(self) -> int:
+        """How many are waiting or being sent."""
+        return len(self._waiting) + len(self._sending)
+
     async def run(self) -> None:
         """
         Send all that may be sent; return when nothing more is or will be sent.

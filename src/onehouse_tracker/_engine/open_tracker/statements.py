@@ -136,7 +136,8 @@ class Statements:
         )
         self._batch = batch
         try:
-            await batch.run()
+            with self._engine.forecasts.coming(batch):
+                await batch.run()
             if (closed_by := self._engine.closed_by) is not None:
                 batch.fail(copy.copy(closed_by))
             batch.raise_failure()
@@ -227,7 +228,8 @@ class Statements:
         timer = None if timeout is None else loop.call_at(loop.time() + timeout, deadline)
         try:
             with announced(self._session.emit, wait, self._all[0].label if self._all else None):
-                await batch.run()
+                with engine.forecasts.coming(batch):
+                    await batch.run()
                 if batch.failure is not None:
                     wait.fail(batch.failure)
                 if has_expired:
