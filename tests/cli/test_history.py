@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from onehouse_tracker.cli._command_settings import HISTORY_VARIABLE, CommandSettings
+from onehouse_tracker.cli._connectivity import Finding
 from onehouse_tracker.cli._history import history_finding, history_of
 from onehouse_tracker.history._file import HistoryFile
 from onehouse_tracker.history._records import Lesson
@@ -65,10 +68,61 @@ def test_a_command_remembers_unless_somebody_says_no(
     assert history_of(CommandSettings()) is None
     assert history_finding().found == "none: there is no home directory to keep it in"
 
-    for off in ("off", "OFF", " off "):
+    for off in ("off", "OFF", " off ", "false", "False", "no", "none", "0"):
         monkeypatch.setenv(HISTORY_VARIABLE, off)
         assert history_of(CommandSettings()) is None
     assert history_finding().found == f"none: {HISTORY_VARIABLE} is off"
+
+    for on in ("", "on", "ON", "true", "Yes", "1"):
+        monkeypatch.setenv(HISTORY_VARIABLE, on)
+        kept = history_of(CommandSettings())
+        assert kept is not None
+        assert kept.path == file_in(state_home)
+
+
+@pytest.mark.parametrize("word", ["disabled", "fals", '"off"', '"/tmp/mine.db"'])
+async def test_a_word_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """
+    Who meant to switch it off would find a file of that name wherever a command was run.
+    """
+    monkeypatch.setenv(HISTORY_VARIABLE, word)
+    monkeypatch.chdir(tmp_path)
+    variables = {HISTORY_VARIABLE: word}
+
+    shown = await run("history", variables=variables)
+    waited = await run("wait", "r-1", variables=variables)
+    examined = await run("doctor", "--output", "json", variables=variables)
+
+    assert history_of(CommandSettings(no_history=True)) is None
+    assert shown.code == waited.code == examined.code == 2
+    for ended in (shown, waited):
+        assert f"environment variable {HISTORY_VARIABLE}: " in ended.err
+        assert "Traceback" not in ended.err
+        assert ("quotes" in ended.err) == ('"' in word)
+    (finding,) = [each for each in json.loads(examined.out) if each["check"] == "history"]
+    assert finding["state"] == "error"
+    assert HISTORY_VARIABLE in finding["found"]
+    assert not os.listdir(tmp_path)  # noqa: PTH208 - pathlib blocks no less
+
+
+@pytest.mark.parametrize("given", ["mine.db", "./mine", "sub/mine"])
+def test_a_file_may_be_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """
+    A separator or an ending says that it is one.
+    """
+    monkeypatch.setenv(HISTORY_VARIABLE, given)
+    monkeypatch.chdir(tmp_path)
+
+    kept = history_of(CommandSettings())
+
+    assert kept is not None
+    assert kept.path == Path(given)
+    assert history_finding().state == "ok"
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_place_there_is_none_and_only_doctor_says_so(
@@ -111,6 +165,67 @@ def test_a_home_of_somebody_else_stops_no_command(
     assert str(tmp_path) in finding.found
     assert chosen.state == "warning"
     assert str(tmp_path / "mine.db") in chosen.found
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that everybody may look into, unlike those of the tests."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def finding_of_somebody_else() -> Finding:
+    """What `doctor` says to a user who owns nothing."""
+    os.seteuid(65534)
+    try:
+        return history_finding()
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="needs another user")
+@pytest.mark.parametrize("what", ["folder", "new folder", "file", "folder of a file"])
+def test_doctor_says_that_the_chosen_file_cannot_be_written(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """
+    Somebody chose it, and would wait in vain for something to be learned.
+    """
+    path = open_folder / "mine.db"
+    if what == "new folder":
+        path = open_folder / "new" / "mine.db"
+    elif what in {"file", "folder of a file"}:
+        taught(path)
+        os.chown(path, 65534, 65534)
+    if what == "file":
+        path.chmod(0o400)
+        os.chown(open_folder, 65534, 65534)
+    monkeypatch.setenv(HISTORY_VARIABLE, str(path))
+
+    finding = finding_of_somebody_else()
+
+    assert finding.state == "warning"
+    assert f"{path} cannot be written: Permission denied" in finding.found
+    assert HISTORY_VARIABLE in (finding.advice or "")
+    assert {each.name for each in open_folder.iterdir()} <= {"mine.db"}
+
+
+@pytest.mark.parametrize("place", ["file/mine.db", "file/new/mine.db", "folder.d"])
+def test_doctor_says_that_the_chosen_place_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """
+    What is no directory holds no file, and a directory is none.
+    """
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.d").mkdir()
+    monkeypatch.setenv(HISTORY_VARIABLE, str(tmp_path / place))
+
+    finding = history_finding()
+
+    assert finding.state == "warning"
+    assert f"{tmp_path / place} cannot be written: " in finding.found
 
 
 @pytest.mark.parametrize("method", ["exists", "is_dir"])

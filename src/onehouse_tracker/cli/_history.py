@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple, TypeVar
 
 from onehouse_tracker._util.text import reason_of
@@ -24,7 +25,7 @@ from onehouse_tracker.errors import ConfigError
 from onehouse_tracker.history import History, Remembered
 from onehouse_tracker.history._file import default_path
 from onehouse_tracker.observers._progress import duration
-from onehouse_tracker.onehouse._credential_sources.environment import plain
+from onehouse_tracker.onehouse._credential_sources.environment import is_quoted, plain
 from onehouse_tracker.onehouse.credentials import Credentials
 
 __all__ = ["Forgotten", "forget_history", "history_finding", "history_of", "show_history"]
@@ -51,49 +52,106 @@ class _Place(NamedTuple):
     """Why there is none, where there is none."""
 
 
+_OFF: Final = frozenset({"off", "false", "no", "none", "0"})
+_ON: Final = frozenset({"", "on", "true", "yes", "1"})
+
+
 def _place() -> _Place:
+    """
+    Where the history is; that a file which somebody chose can be written is not checked.
+
+    Raises:
+        CommandError: The variable says something that is no file.
+    """
     chosen = plain(os.environ.get(HISTORY_VARIABLE, ""))
-    if chosen.lower() == "off":
+    if chosen.lower() in _OFF:
         return _Place(None, f"{HISTORY_VARIABLE} is off")
     try:
-        if chosen:
-            return _Place(Path(chosen).expanduser())
+        if chosen.lower() not in _ON:
+            return _Place(_as_path(chosen))
         path = default_path()
     except RuntimeError:
         return _Place(None, "there is no home directory to keep it in")
     try:
-        nearest = next(folder for folder in path.parents if folder.exists())
+        nearest = _nearest(path)
         usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     except OSError as error:  # a folder above it may not be searched
         return _Place(None, f"{path} cannot be reached: {reason_of(error)}")
     return _Place(path) if usable else _Place(None, f"{nearest} cannot be written to")
 
 
+def _as_path(chosen: str) -> Path:
+    path = Path(chosen).expanduser()
+    # A word alone is an error in spelling "off" more often than the name of a file.
+    if is_quoted(chosen) or (path.name == chosen and not path.suffix):
+        advice = (
+            "remove the quotes around it" if is_quoted(chosen) else f"write ./{chosen} for one"
+        )
+        raise CommandError(
+            f"environment variable {HISTORY_VARIABLE}: {chosen!r} is neither 'off' nor plainly"
+            f" the path of a file; {advice}"
+        )
+    return path
+
+
+def _nearest(path: Path) -> Path:
+    """The folder above *path* that is there."""
+    return next(folder for folder in path.parents if folder.exists())
+
+
 def history_of(settings: CommandSettings) -> History | None:
-    """The history that *settings* and the environment choose, if any."""
+    """
+    The history that *settings* and the environment choose, if any.
+
+    Raises:
+        CommandError: The environment says something that is no file.
+    """
     path = None if settings.no_history else _place().path
     return None if path is None else History(path)
 
 
 def history_finding() -> Finding:
     """Where the history is, for `doctor`."""
-    path, why_not = _place()
+    try:
+        path, why_not = _place()
+    except CommandError as error:
+        return Finding(check="history", state=State.ERROR, found=str(error))
     if path is None:
         return Finding(check="history", state=State.OK, found=f"none: {why_not}")
+    try:
+        _try_to_write(path)
+    except OSError as error:
+        advice = f"let this user write it, or set {HISTORY_VARIABLE} to another file or to off"
+        return _unusable(path, "written", error, advice)
     try:
         if not path.exists():
             found = f"nothing yet; the first run with real credentials writes {path}"
             return Finding(check="history", state=State.OK, found=found)
         known = len(History(path).remembered())
     except (OSError, sqlite3.Error) as error:
-        return Finding(
-            check="history",
-            state=State.WARNING,
-            found=f"{path} cannot be read: {reason_of(error)};"
-            " nothing is learned from earlier runs",
-            advice=f"remove the file, or set {HISTORY_VARIABLE}=off",
-        )
+        return _unusable(path, "read", error, f"remove the file, or set {HISTORY_VARIABLE}=off")
     return Finding(check="history", state=State.OK, found=f"{known} names in {path}")
+
+
+def _try_to_write(path: Path) -> None:
+    """
+    Raise `OSError` if *path* cannot be written, or nothing beside it; leave no trace.
+
+    It is tried, because what a system allows is more than the modes of files say.
+    """
+    if path.exists():
+        path.open("r+b").close()
+    with TemporaryDirectory(prefix=".onehouse-tracker-", dir=_nearest(path)):
+        pass
+
+
+def _unusable(path: Path, how: str, error: Exception, advice: str) -> Finding:
+    return Finding(
+        check="history",
+        state=State.WARNING,
+        found=f"{path} cannot be {how}: {reason_of(error)}; nothing is learned from earlier runs",
+        advice=advice,
+    )
 
 
 async def show_history(terminal: Terminal, settings: CommandSettings, some: Forgotten) -> ExitCode:
