@@ -387,6 +387,7 @@ async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert finding["state"] == "warning"
     assert str(path) in finding["found"]
     assert HISTORY_VARIABLE in finding["advice"]
+    assert "if nobody needs it" in finding["advice"]
     assert path.read_bytes() == b"no database" * 100
     assert (switched_off.code, switched_off.out) == (2, "")
     assert f"{HISTORY_VARIABLE} is off" in switched_off.err

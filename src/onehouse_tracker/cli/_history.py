@@ -129,7 +129,10 @@ def history_finding() -> Finding:
             return Finding(check="history", state=State.OK, found=found)
         known = len(History(path).remembered())
     except (OSError, sqlite3.Error) as error:
-        return _unusable(path, "read", error, f"remove the file, or set {HISTORY_VARIABLE}=off")
+        advice = (
+            f"remove it if nobody needs it, or set {HISTORY_VARIABLE} to another file or to off"
+        )
+        return _unusable(path, "read", error, advice)
     return Finding(check="history", state=State.OK, found=f"{known} names in {path}")
 
 

@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Literal
 
 from onehouse_tracker._util.text import reason_of
-from onehouse_tracker.history._file import Contents, HistoryFile, default_path, statement_name
+from onehouse_tracker.history._file import (
+    Contents,
+    DamagedError,
+    HistoryFile,
+    default_path,
+    statement_name,
+)
 from onehouse_tracker.history._fingerprint import fingerprint
 from onehouse_tracker.history._records import Lesson, common_variance, shrunk
+from onehouse_tracker.history._whose import ForeignFileError
 
 __all__ = ["History", "Remembered"]
 
@@ -92,9 +99,9 @@ class History:
         Everything that is remembered.  It blocks.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be read, or is something else.
 
-            sqlite3.Error: The file is no database, or is damaged.
+            sqlite3.Error: The file is damaged, or locked.
         """
         rows = self._file.rows()
         common = common_variance(record for _, _, record, _ in rows)
@@ -134,9 +141,9 @@ class History:
             jobs: Only these jobs, and *labels*.
 
         Raises:
-            OSError: The file cannot be written.
+            OSError: The file cannot be written, or is something else.
 
-            sqlite3.Error: The file is no database, or is damaged.
+            sqlite3.Error: The file is damaged, or locked.
         """
         names = None
         if labels is not None or jobs is not None:
@@ -148,12 +155,11 @@ class History:
     def read(self, project: str) -> Contents:
         """What is remembered of a project; nothing if it cannot be read.  It blocks."""
         try:
-            return self._file.read(project)
-        except sqlite3.OperationalError as error:  # locked, or no such directory
-            self._warn(error)
-        except sqlite3.DatabaseError as error:
-            self._set_aside(error)
-        except OSError as error:
+            try:
+                return self._file.read(project)
+            except DamagedError as error:
+                return self._begin_anew(project, error)
+        except (OSError, sqlite3.Error) as error:
             self._warn(error)
         return Contents(b"", {})
 
@@ -170,20 +176,26 @@ class History:
     def names(contents: Contents, statement: str | None, label: str | None) -> tuple[str, ...]:
         """What a request is remembered by, the best first."""
         names = () if label is None else (f"l:{label}",)
-        if statement is None:
+        # Without a key anybody could find out what the statement was, by trying.
+        if statement is None or not contents.key:
             return names
         return (statement_name(contents.key, fingerprint(statement)), *names)
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+    def _begin_anew(self, project: str, damage: DamagedError) -> Contents:
         try:
-            aside = self._file.set_aside()
+            aside = self._file.set_aside(damage)
         except OSError:
-            self._warn(error)
-        else:
-            self._say(f"is damaged ({error}), was renamed to {aside.name}, and begins anew")
+            raise damage from None  # it says more than why the file cannot be renamed
+        contents = self._file.read(project)
+        if aside is not None:
+            self._say(f"is damaged ({damage}), was renamed to {aside.name}, and begins anew")
+        return contents
 
     def _warn(self, error: Exception) -> None:
-        self._say(f"cannot be used ({reason_of(error)}); nothing is learned from earlier runs")
+        what = f"cannot be used ({reason_of(error)}); nothing is learned from earlier runs"
+        if isinstance(error, ForeignFileError):
+            what += ": choose another path, or remove the file if nobody needs it"
+        self._say(what)
         self._broken = True
 
     def _say(self, what: str) -> None:

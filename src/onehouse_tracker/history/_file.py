@@ -18,12 +18,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from onehouse_tracker._util.own_files import create_private, followed, make_private
+from onehouse_tracker._util.own_files import (
+    create_private,
+    followed,
+    make_private,
+    refuse_foreign,
+)
 from onehouse_tracker.history._records import MOST_NAMES, Lesson, Record, taught
+from onehouse_tracker.history._whose import (
+    APPLICATION,
+    ForeignFileError,
+    free_name,
+    refuse_other_files,
+)
 
-__all__ = ["Contents", "HistoryFile", "default_path"]
+__all__ = ["Contents", "DamagedError", "HistoryFile", "default_path", "statement_name"]
 
-_APPLICATION = 0x0E704157
 _VERSION = 1
 _PATIENCE = 2.0
 """Seconds to wait for another process that is writing."""
@@ -39,10 +49,15 @@ _SCHEMA = (
     ) WITHOUT ROWID
     """,
 )
+# Whatever else is there is not even read: it may be as large as the disk.
+_KEY = """
+SELECT CASE WHEN typeof(key) = 'blob' AND length(key) = 16 THEN key END FROM secret
+"""
+_ALL = "SELECT project, name, runs, mean, variance, last FROM runs ORDER BY project, name"
 _READ = "SELECT name, runs, mean, variance FROM runs WHERE project = ?"
 _READ_ONE = "SELECT runs, mean, variance FROM runs WHERE project = ? AND name = ?"
 _WRITE = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)"
-_FORGET = "DELETE FROM runs WHERE project = ifnull(?, project) AND name = ifnull(?, name)"
+_FORGET = "DELETE FROM runs WHERE project IS ifnull(?, project) AND name IS ifnull(?, name)"
 _OLDEST = """
 DELETE FROM runs WHERE project = ? AND name IN (
     SELECT name FROM runs WHERE project = ? ORDER BY last DESC LIMIT -1 OFFSET ?
@@ -54,14 +69,24 @@ class Contents(NamedTuple):
     """What is remembered of one project."""
 
     key: bytes
-    """Makes fingerprints of statements useless outside this file."""
+    """Makes fingerprints of statements useless outside this file; empty if there is no file."""
 
     records: dict[str, Record]
 
 
+class DamagedError(sqlite3.DatabaseError):
+    """The file is a history, and damaged."""
+
+    def __init__(self, reason: str, seen: os.stat_result) -> None:
+        super().__init__(reason)
+        self.seen = seen
+        """Tells the file from one that another process put in its place meanwhile."""
+
+
 class HistoryFile:
     """
-    The file at *path*.  All methods block, and raise `OSError` or `sqlite3.Error`.
+    The file at *path*.  All methods block, and raise `OSError` or `sqlite3.Error`: the file is
+    something else (`ForeignFileError`), is damaged (`DamagedError`), or cannot be used now.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,14 +95,14 @@ class HistoryFile:
     def read(self, project: str) -> Contents:
         """Read what is remembered of a project; make the file if there is none."""
         with self._opened() as connection:
-            (key,) = connection.execute("SELECT key FROM secret").fetchone()
+            key = _key(connection)
             rows = connection.execute(_READ, (project,))
             records = {
                 name: Record(runs, mean, variance)
                 for name, runs, mean, variance in rows
-                if _is_sound(runs, mean, variance)
+                if _is_sound(runs, mean, variance) and isinstance(name, str)
             }
-        return Contents(bytes(key), records)
+        return Contents(key, records)
 
     def rows(self) -> list[tuple[str, str, Record, int]]:
         """Project, name, record and last run of everything; nothing if there is no file."""
@@ -86,10 +111,10 @@ class HistoryFile:
         with self._opened() as connection:
             return [
                 (project, name, Record(runs, mean, variance), last)
-                for project, name, runs, mean, variance, last in connection.execute(
-                    "SELECT * FROM runs ORDER BY project, name"
-                )
+                for project, name, runs, mean, variance, last in connection.execute(_ALL)
                 if _is_sound(runs, mean, variance)
+                and isinstance(project, str)
+                and isinstance(name, str)
             ]
 
     def add(self, project: str, lessons: Sequence[Lesson], common: float) -> None:
@@ -125,32 +150,80 @@ class HistoryFile:
                 for name in ((None,) if names is None else names)
             )
 
-    def set_aside(self) -> Path:
-        """Rename a file that is no database, so that the next run begins a new one."""
-        aside = self.path.with_name(f"{self.path.name}.broken")
-        self.path.replace(aside)
+    def set_aside(self, damage: DamagedError) -> Path | None:
+        """
+        Rename the damaged file, so that the next call begins a new one.
+
+        Returns:
+            What it is called now; `None` if another process has done so.
+        """
+        path = followed(self.path)
+        aside = free_name(path)
+        try:
+            if not os.path.samestat(path.lstat(), damage.seen):
+                raise FileNotFoundError
+            path.replace(aside)
+        except OSError as error:
+            aside.unlink()
+            if isinstance(error, FileNotFoundError):
+                return None
+            raise
         with suppress(OSError):
-            self.path.with_name(f"{self.path.name}-journal").unlink()
+            journal = path.with_name(f"{path.name}-journal")
+            journal.replace(aside.with_name(f"{aside.name}-journal"))
         return aside
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         path = followed(self.path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        create_private(path)
+        if not create_private(path) and refuse_foreign(path):
+            refuse_other_files(path)
         make_private(path)
+        seen = path.lstat()
         connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+        connection.text_factory = _text
         try:
             connection.execute("BEGIN IMMEDIATE")
             _check_version(connection)
             for statement in _SCHEMA:
                 connection.execute(statement)
-            if connection.execute("SELECT key FROM secret").fetchone() is None:
+            if connection.execute("SELECT 1 FROM secret").fetchone() is None:
                 connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(16),))
             yield connection
             connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                raise DamagedError(str(error), seen) from error
+            raise
+        except _KeyLostError as error:
+            raise DamagedError("its key is lost", seen) from error
         finally:
             connection.close()  # which takes back what was not committed
+
+
+class _KeyLostError(Exception):
+    """The file is sound, but without its key."""
+
+
+def _key(connection: sqlite3.Connection) -> bytes:
+    key = connection.execute(_KEY).fetchone()[0]
+    if not isinstance(key, bytes):
+        raise _KeyLostError
+    return key
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest tells more
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _text(stored: bytes) -> str | None:
+    """What is no text is left out, as a name that is none."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _check_version(connection: sqlite3.Connection) -> None:
@@ -158,10 +231,10 @@ def _check_version(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables and not application:
-        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
-    elif application != _APPLICATION:
-        raise OSError("it is a database of something else")
+    elif application != APPLICATION:
+        raise ForeignFileError  # another program began it this moment
     elif version != _VERSION:
         raise OSError(f"another version of onehouse-tracker wrote it (format {version})")
 
