@@ -125,6 +125,96 @@ def test_a_night_that_is_twice_as_slow_is_noticed() -> None:
     assert laws.chance(law, 100.0, 150.0) > 0.8
 
 
+def test_one_that_hangs_says_nothing_about_the_others() -> None:
+    """
+    However long it is polled.  That all are slower, each of many says before it hangs.
+    """
+    laws = Laws(PUNCTUAL)
+    law = laws.law("l:1")
+    assert law is not None
+    for age in range(2, 10_000, 2):
+        laws.learn(law, 0.0, age - 2.0, float(age), ended=False)
+
+    assert laws.trust > 0.01
+    assert laws.trusted
+    assert laws.shift < 0.5
+
+
+def test_wrong_names_are_noticed_though_as_many_end_as_usual() -> None:
+    """
+    Time left would be that of other jobs.
+    """
+    seconds = [5.0 * 1.1**number for number in range(40)]
+    known = {
+        f"l:{place}": Record(10.0, math.log(took), 0.01) for place, took in enumerate(seconds)
+    }
+    for step, is_right in ((1, True), (7, False)):
+        laws = Laws(known)
+        for now in range(5, 60, 5):
+            for place in range(40):
+                law, took = laws.law(f"l:{place}"), seconds[place * step % 40]
+                assert law is not None
+                if took > now - 5:
+                    laws.learn(law, 0.03, now - 5.0, float(now), ended=took <= now)
+        assert laws.trusted is is_right
+
+
+def test_what_ended_after_an_outage_teaches_nothing() -> None:
+    """
+    Nobody knows how long it took; a poll that comes a few seconds late still tells.
+    """
+    told: list[Lesson] = []
+    laws = Laws(PUNCTUAL, lesson=told.append)
+    laws.teach(("l:1",), 3.0, 3600.0)
+    assert told == []
+    laws.teach(("l:1",), 0.2, 9.0)
+    laws.teach(("l:1",), 100.0, 900.0)
+    assert len(told) == 2
+
+
+def test_the_next_night_begins_without_a_shift() -> None:
+    """
+    What earlier runs took has what all took longer in it: it must not count twice.
+    """
+    laws = Laws(PUNCTUAL)
+    _night(laws, [120.0] * 20, other=0.02)
+    assert laws.shift > 0.5
+    laws.settle()  # nothing was taught
+    assert laws.shift > 0.5
+
+    laws.teach(("l:1",), 118.0, 121.0)
+    laws.settle()
+    assert laws.shift == 0.0
+    assert laws.trusted
+
+
+def test_a_name_that_was_never_seen_stays_so_until_it_is_taught() -> None:
+    """
+    Also for who has its law since before a thousand others were taught.
+    """
+    laws = Laws(PUNCTUAL)
+    before = laws.law("l:new")
+    assert before is not None
+    for _ in range(1000):
+        laws.teach(("l:1",), 59.0, 61.0)
+    assert laws.law("l:new") is not before
+
+    assert not laws.knows(before)
+    assert laws.usual_if_overdue(before, 1e6) is None
+
+
+def test_what_has_hung_for_days_has_hardly_ended_a_moment_later() -> None:
+    """
+    However little is left of its law at such an age.
+    """
+    laws = Laws({"l:1": Record(10.0, 0.0, 0.01)})
+    law = laws.law("l:1")
+    assert law is not None
+
+    assert laws.chance(law, 1e5, 1e5 + 1e-3) < 1e-6
+    assert 0.0 < laws.chance(law, 1e5, 1.1e5) < 1.0
+
+
 def test_nothing_is_overdue_while_most_ends_are_surprises() -> None:
     """
     One surprise is none; names that were never seen surprise nobody.

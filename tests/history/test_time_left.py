@@ -19,7 +19,7 @@ from onehouse_tracker import Request, TimeLeft, Tracker, events
 from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker._engine.schedule.time_left import Running, left_of, left_of_all
 from onehouse_tracker.history import History
-from onehouse_tracker.history._records import Record
+from onehouse_tracker.history._records import Lesson, Record
 from onehouse_tracker.report import ReportObserver
 from onehouse_tracker.report._view import named_rows
 from onehouse_tracker.testing import InlineExecutor, SimulatedProject, SimulatedSource
@@ -55,6 +55,12 @@ def _laws(**medians: float) -> Laws:
 
 def _running(laws: Laws, name: str, age: float, seen: float | None = None) -> Running:
     return Running(laws, laws.law(name), age if seen is None else seen, age)
+
+
+def _contradict(laws: Laws) -> None:
+    """Let two end much too late."""
+    for place in range(2):
+        laws.teach((f"other {place}",), 600.0, 610.0)
 
 
 def test_one_that_just_began_takes_what_it_usually_takes() -> None:
@@ -118,6 +124,23 @@ def test_the_last_of_many(count: int) -> None:
     assert left.median == pytest.approx(drawn[150], rel=0.25)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_last_of_many_is_no_sooner_than_any_of_them(seed: int) -> None:
+    """
+    Of more than are looked at one by one, of all ages: some of them are late.
+    """
+    luck = random.Random(seed)
+    laws = _laws(**{f"job {place}": luck.choice([20.0, 60.0, 600.0]) for place in range(300)})
+    pending = [_running(laws, f"job {p}", 60.0 * luck.expovariate(1.0)) for p in range(297)]
+    pending += [_running(laws, f"job {p}", luck.uniform(30, 3000)) for p in range(297, 300)]
+    left, each = left_of_all(pending), [left_of(one) for one in pending]
+    assert left is not None
+    for one in each:
+        assert one is not None
+        assert one.median <= left.median * 1.01
+        assert one.high <= left.high * 1.01
+
+
 def test_nothing_is_said_where_nothing_is_known() -> None:
     """
     Of no name, of one that was never seen, or if earlier runs say nothing about such an age.
@@ -133,7 +156,7 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
     assert mixed is not None
     assert alone is not None
     assert mixed.high > alone.high
-    laws.trust = 0.4
+    _contradict(laws)
     assert left_of(known) is left_of_all([known]) is None
 
 
@@ -147,7 +170,7 @@ def test_all_may_be_of_several_laws() -> None:
     assert both is not None
     assert alone is not None
     assert both.median == pytest.approx(alone.median, rel=0.02)
-    runs.trust = 0.4
+    _contradict(runs)
     assert left_of_all([short, long]) is None
     assert left_of_all([short]) is not None
 
@@ -191,6 +214,63 @@ def test_a_tracker_says_it_of_each_and_of_all(path: Path) -> None:
     assert long.median == pytest.approx(170, abs=30)
     assert long.median - 5 < both.median < long.high
     assert short.low < short.median < short.high
+
+
+@pytest.mark.parametrize("count", [1, 5, 30])
+def test_it_is_said_all_along_where_all_take_alike(path: Path, count: int) -> None:
+    """
+    That nothing has ended yet is no contradiction where nothing was expected to.
+    """
+    for _ in range(10):
+        lessons = [Lesson((f"l:job {place}",), 600.0, 600.0) for place in range(count)]
+        History(path).add("", lessons, 0.01)
+
+    async def night() -> None:
+        luck = random.Random(1)
+        project = SimulatedProject(record=False)
+        for place in range(count):
+            seconds = 600 * math.exp(luck.gauss(0, 0.1))
+            project.add(f"r{place}", seconds, submitted_at=0.0)
+        async with learning(project, path) as tracker:
+            requests = [
+                Request(f"r{p}", label=f"job {p}", submitted_at=NOON) for p in range(count)
+            ]
+            handles = [tracker.track(request) for request in requests]
+            while not all(handle.done() for handle in handles):
+                await asyncio.sleep(30)
+                said = [tracker.time_left(handle) for handle in handles if not handle.done()]
+                assert None not in said
+
+    run(night())
+
+
+def test_runs_of_jobs_say_nothing_about_requests(path: Path) -> None:
+    """
+    They take hours, and a statement that was never seen takes what statements take.
+    """
+    names = [*(f"l:seen {place}" for place in range(20)), *(f"j:job {p}" for p in range(20))]
+    lessons = [
+        Lesson((name,), *([2.0, 2.0] if name[0] == "l" else [7200.0] * 2)) for name in names
+    ]
+    History(path).add("", lessons, 0.04)
+
+    async def night() -> TimeLeft | None:
+        project = SimulatedProject(record=False)
+        requests = []
+        for name in ("seen 1", "new"):
+            project.add(name, 2.0, submitted_at=0.0)
+            requests.append(Request(name, label=name, submitted_at=NOON))
+        async with learning(project, path) as tracker:
+            handles = [tracker.track(request) for request in requests]
+            await asyncio.sleep(0.1)
+            left = tracker.stats().left
+            for handle in handles:
+                await handle
+        return left
+
+    left = run(night())
+    assert left is not None
+    assert left.high < 60
 
 
 def test_status_says_it_too(path: Path) -> None:

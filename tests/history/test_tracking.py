@@ -13,17 +13,29 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from onehouse_tracker import OnehouseClient, PollPolicy, Request, Tracker
+from onehouse_tracker import (
+    OnehouseClient,
+    PollPolicy,
+    Request,
+    StatusReply,
+    StatusSource,
+    Tracker,
+)
 from onehouse_tracker._engine.schedule.durations import MOST_LABELS, Durations
+from onehouse_tracker._engine.schedule.laws import Laws
+from onehouse_tracker._engine.schedule.ranking import Ranking
+from onehouse_tracker._engine.tracked import Tracked
+from onehouse_tracker._engine.waits import Wait
 from onehouse_tracker.events import Event, RequestOverdue
 from onehouse_tracker.history import History
+from onehouse_tracker.history._records import Lesson, Record
 from onehouse_tracker.limiters import LocalLimiter
 from onehouse_tracker.testing import (
     InlineExecutor,
@@ -243,6 +255,109 @@ def test_one_that_hangs_alone_is_told(path: Path) -> None:
     assert 120 < event.age < 220
 
 
+def _history_of(path: Path, seconds: float, names: Sequence[str]) -> None:
+    """Ten nights on which jobs of these names took about so many seconds."""
+    luck = random.Random(1)
+    for _ in range(10):
+        taken = {name: seconds * math.exp(luck.gauss(0, 0.1)) for name in names}
+        lessons = [Lesson((f"l:{name}",), took, took) for name, took in taken.items()]
+        History(path).add("", lessons, 0.01)
+
+
+def test_what_began_nobody_knows_when_says_nothing_about_the_others(path: Path) -> None:
+    """
+    A hundred IDs that are waited for when they have nearly ended, beside some that begin now.
+    """
+    _history_of(path, 600.0, [f"job {number}" for number in range(50)])
+    told: list[Event] = []
+    project = SimulatedProject(record=False)
+    luck = random.Random(1)
+    for number in range(100):
+        project.add(f"old {number}", luck.uniform(10, 300), submitted_at=0.0)
+    for number in range(5):
+        project.add(f"new {number}", 600.0, submitted_at=0.0)
+
+    async def scenario() -> None:
+        old = [Request(f"old {number}", label=f"job {number % 50}") for number in range(100)]
+        new = [Request(f"new {n}", label=f"job {n}", submitted_at=NOON) for n in range(5)]
+        async with Tracker(
+            SimulatedSource(project),
+            history=inline(path),
+            wall_clock=_wall_clock,
+            observers=[told.append],
+        ) as tracker:
+            waiter = asyncio.create_task(tracker.wait_all([*old, *new]))
+            for _ in range(11):
+                await asyncio.sleep(50)
+                left = tracker.time_left("new 0")
+                assert left is not None
+                assert left.low < 600 - now() < left.high
+            await waiter
+
+    run(scenario())
+    assert not [event for event in told if isinstance(event, RequestOverdue)]
+
+
+def test_what_ended_in_an_outage_is_not_learned(path: Path) -> None:
+    """
+    Nobody knows when it did: between three seconds and an hour.
+    """
+
+    class Away(StatusSource):
+        async def fetch(self, request_id: str) -> StatusReply:
+            if 3.0 < now() < 3600.0:
+                raise ConnectionError
+            return StatusReply(SUCCESS if now() >= 1800.0 else PENDING)
+
+    async def scenario() -> None:
+        policy = PollPolicy(patience=1e5)
+        async with Tracker(
+            Away(), history=inline(path), wall_clock=_wall_clock, policy=policy
+        ) as tracker:
+            request = Request("r", label="x", submitted_at=NOON)
+            assert (await tracker.wait_all([request]))["r"].ok
+
+    run(scenario())
+    assert _names(path) == {}
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_tracker_that_lives_on_follows_a_lasting_change(path: Path, factor: float) -> None:
+    """
+    As one does that is started anew each night: the change must not count twice.
+    """
+    medians = [60 * 1.05**number for number in range(30)]
+    for number, median in enumerate(medians):
+        _history_of(path, median, [f"job {number}"])
+    project = SimulatedProject(record=False)
+    luck = random.Random(3)
+
+    async def night(tracker: Tracker, number: int) -> int:
+        requests = []
+        for place, median in enumerate(medians):
+            name = f"{number}.{place}"
+            seconds = median * factor * math.exp(luck.gauss(0, 0.1))
+            project.add(name, seconds, submitted_at=now())
+            requests.append(Request(name, label=f"job {place}", submitted_at=_wall_clock()))
+        handles = [tracker.track(request) for request in requests]
+        await asyncio.sleep(30 * factor)
+        said = sum(tracker.time_left(handle) is not None for handle in handles)
+        for handle in handles:
+            await handle
+        return said
+
+    async def scenario() -> list[int]:
+        async with Tracker(
+            SimulatedSource(project),
+            limiter=LocalLimiter(2),
+            history=inline(path),
+            wall_clock=_wall_clock,
+        ) as tracker:
+            return [await night(tracker, number) for number in range(9)]
+
+    assert run(scenario()) == [30] * 9
+
+
 def test_what_is_learned_is_written_while_it_goes_on(path: Path) -> None:
     """
     A process that is killed after hours has taught the next one nearly everything.
@@ -312,6 +427,26 @@ def test_labels_with_a_history_do_not_count_against_the_limit() -> None:
 
     assert len(known) == 1000
     assert len(unknown) == MOST_LABELS + 1
+
+
+def test_labels_without_a_history_count_though_there_is_one() -> None:
+    """
+    The law over all names makes none of them known: labels per request share one account.
+    """
+    laws = Laws({"l:known": Record(10.0, 4.0, 0.01)})
+    for label, is_known in (("known", True), ("new", False)):
+        ranking = Ranking(laws)
+        durations = ranking._durations
+        law = laws.law(f"l:{label}")
+        for number in range(MOST_LABELS + 50):
+            name = f"{label} {number}"
+            tracked = Tracked(name, label=name, born=0.0, now=0.0, wait=Wait())
+            tracked.law = law
+            tracked.ticket = number + 1
+            ranking.join(tracked)
+            ranking.learn(tracked, 1.0, ended=False)
+            ranking.due.add(tracked, 1.0)
+        assert len(durations._labels) == MOST_LABELS + (50 if is_known else 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

@@ -478,7 +478,7 @@ def test_open_runs_of_a_command_say_how_long_they_take(path: Path) -> None:
         await asyncio.sleep(5)
         assert list(data(submitted)) == [("short", True, False), ("long", False, False)]
         await asyncio.sleep(240)
-        assert list(data(submitted)) == [("short", False, True), ("long", False, False)]
+        assert list(data(submitted)) == [("short", True, True), ("long", False, False)]
 
     async def resumed(tracker: Tracker) -> RunState:
         state = LeftRuns(list(JournalReader(journal).runs()))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker._engine.tracked import Joining
+from onehouse_tracker.history._records import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onehouse_tracker.history import History
     from onehouse_tracker.history._file import Contents
-    from onehouse_tracker.history._records import Lesson
+    from onehouse_tracker.history._records import Lesson, Record
 
 __all__ = ["Learning"]
 
@@ -40,6 +41,7 @@ class Learning:
         self._own_executor: ThreadPoolExecutor | None = None
         self._executor = history.executor
         self._contents: Contents | None = None
+        self._jobs: dict[str, Record] = {}
         self._clock: Callable[[], float] = float
         self._lessons: list[Lesson] = []
         self._writing: Future[None] | None = None
@@ -52,7 +54,12 @@ class Learning:
         executor = self._ready()
         self._contents = await loop.run_in_executor(executor, self._history.read, self._project)
         self._clock, self._written_at = loop.time, loop.time()
-        self.laws = Laws(self._contents.records, lesson=self._take)
+        # Runs take hours where requests take seconds: what is known of all requests, and of all
+        # jobs, says nothing about the others.
+        records = self._contents.records
+        for name in [name for name in records if name.startswith(JOBS)]:
+            self._jobs[name] = records.pop(name)
+        self.laws = Laws(records, lesson=self._take)
 
     def named(self, joining: Joining, statement: str | None = None) -> Joining:
         """Say what a request is remembered by."""
@@ -60,14 +67,9 @@ class Learning:
         names = self._history.names(self._contents, statement, joining.label)
         return joining._replace(names=names) if names else joining
 
-    def laws_of(self, beginning: str) -> Laws:
-        """What earlier runs took of all names that begin so, learned apart from all others."""
-        assert self._contents is not None  # noqa: S101 - it was opened
-        records = self._contents.records
-        return Laws(
-            {name: record for name, record in records.items() if name.startswith(beginning)},
-            lesson=self._take,
-        )
+    def laws_of_jobs(self) -> Laws:
+        """What earlier runs of jobs took, learned apart from what requests took."""
+        return Laws(self._jobs, lesson=self._take)
 
     async def aclose(self) -> None:
         """

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 __all__ = [
+    "JOBS",
     "MOST_NAMES",
     "MOST_RUNS",
     "SHORTEST",
@@ -20,6 +21,9 @@ __all__ = [
     "shrunk",
     "taught",
 ]
+
+JOBS = "j:"
+"""What the names of jobs begin with; those of requests do not."""
 
 MOST_RUNS = 10
 """Runs that count: later ones push earlier ones out, little by little."""

@@ -22,7 +22,7 @@ from onehouse_tracker.errors import (
 )
 from onehouse_tracker.models import Result
 from onehouse_tracker.run_results import JobRun, RunOutcome, RunResult
-from onehouse_tracker.runs._chances import JOBS, Chances
+from onehouse_tracker.runs._chances import Chances
 from onehouse_tracker.runs._checks import Checks
 from onehouse_tracker.runs._followed import Followed, RunWait, new_key
 from onehouse_tracker.runs._forecasts import RunForecasts
@@ -79,7 +79,7 @@ class Book:
         self._wall_clock = wall_clock
         self.kinds = Kinds()
         learning = session.learning
-        chances = Chances(None if learning is None else learning.laws_of(JOBS))
+        chances = Chances(None if learning is None else learning.laws_of_jobs())
         self._plan = Plan(policy.gap, chances)
         self.judge = Judge(
             self._plan,

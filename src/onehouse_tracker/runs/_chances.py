@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 from onehouse_tracker._engine.schedule.durations import Durations
 from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker._engine.schedule.time_left import Running, running_now
+from onehouse_tracker.history._records import JOBS
 from onehouse_tracker.run_results import RunOutcome
 
 if TYPE_CHECKING:
     from onehouse_tracker.runs._run import Run
 
-__all__ = ["JOBS", "Chances", "FirstGap"]
-
-JOBS = "j:"
-"""What the names of jobs begin with, among all that earlier runs taught."""
+__all__ = ["Chances", "FirstGap"]
 
 _SHORTEST = 0.3
 _LONGEST = 10.0
@@ -52,7 +50,8 @@ class Chances:
         # has not done yet would look like news about its job.
         job = run.job if run.job in self._jobs else None
         self._jobs.add(run.job)
-        run.durations = self._durations.label(job, known=run.law is not None)
+        known = run.law is not None and run.law.is_known
+        run.durations = self._durations.label(job, known=known)
 
     def of(self, run: Run, now: float) -> float:
         """The chance that *run* has ended since it was last seen running."""

@@ -107,7 +107,7 @@ class Cells:
     def add(self, tracked: Tracked, now: float) -> None:
         """Take a request in.  Its schedule ticket is the tie-breaker, and proves it alive."""
         law = tracked.law
-        label = self._durations.label(tracked.label, known=law is not None)
+        label = self._durations.label(tracked.label, known=law is not None and law.is_known)
         # A quarter of the age, rounded down to a power of two; a quarter of a second at least.
         # Earlier runs may say to a few percent when it ends: then a hundredth of the age.
         age = min(max(now - tracked.born, 1.0), _OLDEST)

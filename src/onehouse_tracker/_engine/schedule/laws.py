@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from onehouse_tracker._engine.schedule.fit import Fit
 from onehouse_tracker.history._records import (
     MOST_NAMES,
     SHORTEST,
@@ -31,6 +32,10 @@ FORGETTING = 0.998
 HEAD_START = 1.0
 MOST_EVIDENCE = 3.0
 """How the two forecasts compete: see `Laws.learn`."""
+
+VAGUE = 10.0
+"""A run that ended between two polls teaches nothing if the later one came at so many times the
+age, and after so many seconds: after an outage nobody knows how long it took."""
 
 OVERDUE = 0.01
 """Who runs for longer than all but this share of runs is overdue."""
@@ -54,9 +59,8 @@ _MOST_EXPONENT = 500.0
 
 _ROOT_HALF = math.sqrt(0.5)
 _LIKE_OTHERS, _UNLIKE = 0.5 * (1.0 - OUTLIERS), 0.5 * OUTLIERS
-_TINY = 1e-12
+_TINY = 1e-290
 _CERTAIN = 0.999
-_TRUSTED = 0.5
 _FEW = 10
 _MOST_PENDING = 1000
 _OVER_AGAIN = 0.1
@@ -65,11 +69,13 @@ _OVER_AGAIN = 0.1
 class Law:
     """How long the next run of one name takes: normal in the logarithm, with outliers."""
 
-    __slots__ = ("mean", "spread")
+    __slots__ = ("is_known", "mean", "spread")
 
-    def __init__(self, mean: float, spread: float) -> None:
+    def __init__(self, mean: float, spread: float, *, is_known: bool = True) -> None:
         self.mean = mean
         self.spread = spread
+        self.is_known = is_known
+        """Whether the name was seen before; else it is the law over all names."""
 
     def __repr__(self) -> str:
         return f"<Law: {math.exp(self.mean):.3g} s, spread {self.spread:.2g}>"
@@ -119,6 +125,7 @@ class Laws:
         "_common",
         "_evidence",
         "_extra",
+        "_fit",
         "_laws",
         "_learned",
         "_lesson",
@@ -145,9 +152,7 @@ class Laws:
         self._evidence = HEAD_START
         self.trust = _logistic(HEAD_START)
         """The weight of earlier runs in the chance that is used, 0 to 1."""
-        self._shift_sums = [*_SHIFT_PRIORS]
-        self._shift = 0.0
-        self._extra = 0.0
+        self._begin_night()
         self._laws: dict[str, Law] = {}
         self._pending: list[Lesson] = []
         self._settled = 0
@@ -163,7 +168,7 @@ class Laws:
     def teach(self, names: Iterable[str], least: float, most: float) -> None:
         """A run of these names took between so many seconds."""
         names = tuple(names)
-        if not names:
+        if not names or most > VAGUE * max(least, 1.0):
             return
         self._be_surprised(names, least, most)
         lesson = Lesson(names, least, most)
@@ -175,7 +180,7 @@ class Laws:
 
     def _be_surprised(self, names: Iterable[str], least: float, most: float) -> None:
         law = self.law(*names)
-        if law is None or law is self._overall:
+        if law is None or not law.is_known:
             return
         was_late = law.survival(least, self._shift, self._extra) < UNUSUAL
         was_early = law.survival(most, self._shift, self._extra) > 1.0 - UNUSUAL
@@ -187,8 +192,10 @@ class Laws:
         Let what was taught count from now on, because nothing is tracked.
 
         Not before: what ends first of many is what takes the shortest time, and would let all
-        others seem overdue.
+        others seem overdue.  What all took longer is in it, so the shift begins anew.
         """
+        if self._pending:
+            self._begin_night()
         for lesson in self._pending:
             for name in lesson.names:
                 known = self._record(name)
@@ -199,6 +206,12 @@ class Laws:
         self._pending.clear()
         if self._settled > _OVER_AGAIN * len(self._records):
             self._look_over()
+
+    def _begin_night(self) -> None:
+        self._fit = Fit()
+        self._shift_sums = [*_SHIFT_PRIORS]
+        self._shift = 0.0
+        self._extra = 0.0
 
     def _look_over(self) -> None:
         self._settled = 0
@@ -255,12 +268,12 @@ class Laws:
 
     def knows(self, law: Law) -> bool:
         """Whether *law* is that of a name that was seen before, and earlier runs are trusted."""
-        return law is not self._overall and self.trusted
+        return law.is_known and self.trusted
 
     @property
     def trusted(self) -> bool:
         """Whether tonight's polls do not contradict what earlier runs took."""
-        return self.trust >= _TRUSTED
+        return self._surprises <= 1 and self._fit.is_good
 
     @property
     def certain(self) -> bool:
@@ -282,7 +295,7 @@ class Laws:
         Nothing is said of names that were never seen, or while tonight's ends are surprises.
         That polls find it pending is none: one that hangs alone would never be told.
         """
-        if law is self._overall or self._surprises > 1:
+        if not law.is_known or self._surprises > 1:
             return None
         if law.survival(age, self._shift, self._extra) >= OVERDUE:
             return None
@@ -290,7 +303,10 @@ class Laws:
 
     def learn(self, law: Law, other: float, since: float, until: float, *, ended: bool) -> None:
         """A poll at age *until* of what was pending at *since*; *other* is the other forecast."""
+        if law.survival(since, self._shift, self._extra) < OVERDUE:
+            return  # one that hangs says nothing about the others
         mine = self.chance(law, since, until)
+        self._fit.learn(mine, ended=ended)
         if ended:
             news = math.log(max(mine, 1e-4)) - math.log(max(other, 1e-4))
         else:
@@ -345,4 +361,4 @@ def _overall(records: Iterable[Record], common: float) -> Law | None:
     between = math.fsum((value - mean) ** 2 for value in means) / len(means)
     if len(means) < _FEW:
         between += 1.0
-    return Law(mean, math.sqrt(between + common))
+    return Law(mean, math.sqrt(between + common), is_known=False)

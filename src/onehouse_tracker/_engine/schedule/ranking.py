@@ -76,7 +76,8 @@ class Ranking:
 
     def _learned_of(self, tracked: Tracked) -> tuple[Label, Factor]:
         """What is known of its label, and of its place."""
-        label = self._durations.label(tracked.label, known=tracked.law is not None)
+        law = tracked.law
+        label = self._durations.label(tracked.label, known=law is not None and law.is_known)
         return label, self._durations.place(tracked.place)
 
     @staticmethod

@@ -120,7 +120,8 @@ class Schedule:
 
     def add(self, tracked: Tracked, due: float) -> None:
         """Take in a request that was not polled yet."""
-        if self._laws is not None:
+        # Of what began nobody knows when, the age is not known that its law speaks about.
+        if self._laws is not None and tracked.start_known:
             tracked.law = self._laws.law(*tracked.names)
         if self._ranking is not None and not tracked.place:
             self._ranking.join(tracked)

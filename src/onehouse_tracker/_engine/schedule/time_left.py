@@ -92,9 +92,11 @@ def _survival(laws: Laws, law: Law, age: float) -> float:
 
 
 def _late_end(running: Running) -> float:
+    """About how long it may still take; what is late already may take as long again."""
     laws, law = running.laws, running.law
     assert law is not None  # noqa: S101 - checked by the caller
-    return math.exp(law.mean + laws.shift + _TENTH * law.spread) - running.age
+    end = math.exp(law.mean + laws.shift + _TENTH * law.spread)
+    return end - running.age if end > running.age else running.age
 
 
 def _time_left(
