@@ -334,14 +334,20 @@ async def test_only_what_is_named_is_forgotten(
         ),
         (["forget", "--project", "uid-3"], "nothing is remembered of project 'uid-3'"),
         (["forget", "--project", "projec"], "nothing is remembered of project 'projec'"),
+        (["forget", "--project", ""], "nothing is remembered of project ''"),
+        (["forget", "--project", " "], "nothing is remembered of project ' '"),
+        (["forget", "--project", "", "--job", "nightly"], "nothing is remembered of project ''"),
+        (["forget", "--label", ""], "nothing is remembered of label ''"),
+        (["forget", "--job", ""], "nothing is remembered of job ''"),
         (["--label", "nightly"], "--label, --job and --project belong to `history forget`"),
+        (["--project", ""], "--label, --job and --project belong to `history forget`"),
     ],
 )
 async def test_what_is_not_known_is_named_and_nothing_is_forgotten(
     state_home: Path, options: list[str], said: str
 ) -> None:
     """
-    A typing error must not look as if it had worked.
+    A typing error must not look as if it had worked, nor a variable of the shell that is unset.
     """
     several(file_in(state_home))
     variables = VARIABLES | {"XDG_STATE_HOME": str(state_home)}

@@ -165,7 +165,7 @@ async def show_history(terminal: Terminal, settings: CommandSettings, some: Forg
         CommandError: There is no history, or its file cannot be read; or *some* is named, which
             only `forget` takes.
     """
-    if any(some):
+    if some != Forgotten():
         raise CommandError("--label, --job and --project belong to `history forget`")
     history = _chosen()
     known = await _do(history, history.remembered)
@@ -187,7 +187,7 @@ async def forget_history(terminal: Terminal, some: Forgotten) -> ExitCode:
             of what is named: then nothing is forgotten.
     """
     history = _chosen()
-    if not any(some):
+    if some == Forgotten():  # an empty name is one, too: that of a variable that is not set
         count = await _do(history, history.forget)
         terminal.note(f"forgot {_names(count)} in {history.path}")
         return ExitCode.OK
@@ -219,8 +219,9 @@ def _project(known: list[Remembered], chosen: str) -> str:
     """The key of the project that *chosen* means."""
     keys = {each.project for each in known}
     meant = {key for key in keys if len(chosen) >= _LEAST_OF_KEY and key.startswith(chosen)}
-    with suppress(ConfigError):  # it takes the base URL to make a key of a UID
-        meant |= keys & {Credentials.from_env(project_uid=chosen).project_key}
+    if chosen.strip():  # else it would be the UID that the environment has
+        with suppress(ConfigError):  # it takes the base URL to make a key of a UID
+            meant |= keys & {Credentials.from_env(project_uid=chosen).project_key}
     if len(meant) != 1:
         raise CommandError(
             f"{'several projects begin with' if meant else 'nothing is remembered of project'}"
