@@ -9,7 +9,7 @@ import math
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -272,6 +272,61 @@ def test_a_file_that_cannot_be_used_costs_one_warning(
     assert "nothing is learned from earlier runs" in caplog.text
     assert caplog.records[0].levelno == logging.WARNING
     assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+@pytest.fixture
+def unlocked(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Another process holds the file, until this is called."""
+    monkeypatch.setattr("onehouse_tracker.history._file._PATIENCE", 0.05)
+    _locked(path)
+
+    def unlock() -> None:
+        while _OPEN:
+            _OPEN.pop().close()
+
+    yield unlock
+    unlock()
+
+
+def test_one_locked_moment_costs_one_tracker(
+    path: Path, unlocked: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The one that could not read writes nothing; the next one of the same history does.
+    """
+    history = History(path)
+    assert history.read("p").records == {}
+    unlocked()
+    _teach(history, "l:first", 1.0)
+    history.read("q")
+    _teach(history, "l:still the first", 1.0)
+    history.read("p")
+    _teach(history, "l:second", 1.0)
+
+    assert set(History(path).read("p").records) == {"l:second"}
+    assert len(caplog.records) == 1
+
+
+def test_a_write_that_fails_is_not_the_last_one(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A tracker lives for months, and another process holds the file for a moment.
+
+    The same words are said again only after it worked.
+    """
+    monkeypatch.setattr("onehouse_tracker.history._file._PATIENCE", 0.05)
+    history = History(path)
+    history.read("p")
+    for number in range(2):
+        _locked(path)
+        for _ in range(3):
+            _teach(history, "l:lost", 1.0)
+        _OPEN.pop().close()
+        _teach(history, f"l:{number}", 1.0)
+
+    assert set(History(path).read("p").records) == {"l:0", "l:1"}
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ class History:
         self._file = HistoryFile(default_path() if path is None else Path(path).expanduser())
         self.executor = executor
         self._lock = threading.Lock()
-        self._broken = False
+        self._unread: set[str] = set()
+        self._said: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<History {self.path}>"
@@ -156,21 +157,32 @@ class History:
         """What is remembered of a project; nothing if it cannot be read.  It blocks."""
         try:
             try:
-                return self._file.read(project)
+                contents = self._file.read(project)
             except DamagedError as error:
-                return self._begin_anew(project, error)
+                contents = self._begin_anew(project, error)
         except (OSError, sqlite3.Error) as error:
+            self._unread.add(project)
             self._warn(error)
-        return Contents(b"", {})
+            return Contents(b"", {})
+        self._unread.discard(project)
+        self._worked()
+        return contents
 
     def add(self, project: str, lessons: Sequence[Lesson], common: float) -> None:
-        """Remember what was learned, if that is possible.  It blocks."""
-        if self._broken:
+        """
+        Remember what was learned, if that is possible.  It blocks.
+
+        Nothing is written of a project that could not be read the last time.  A write that fails
+        is not tried again; the next one is.
+        """
+        if project in self._unread:
             return
         try:
             self._file.add(project, lessons, common)
         except (sqlite3.Error, OSError) as error:
             self._warn(error)
+        else:
+            self._worked()
 
     @staticmethod
     def names(contents: Contents, statement: str | None, label: str | None) -> tuple[str, ...]:
@@ -188,17 +200,25 @@ class History:
             raise damage from None  # it says more than why the file cannot be renamed
         contents = self._file.read(project)
         if aside is not None:
-            self._say(f"is damaged ({damage}), was renamed to {aside.name}, and begins anew")
+            _log.warning(
+                "history %s is damaged (%s), was renamed to %s, and begins anew",
+                self.path,
+                damage,
+                aside.name,
+            )
         return contents
 
     def _warn(self, error: Exception) -> None:
+        """Say what is wrong, but the same again only if it worked in between."""
         what = f"cannot be used ({reason_of(error)}); nothing is learned from earlier runs"
         if isinstance(error, ForeignFileError):
             what += ": choose another path, or remove the file if nobody needs it"
-        self._say(what)
-        self._broken = True
-
-    def _say(self, what: str) -> None:
         with self._lock:
-            if not self._broken:
-                _log.warning("history %s %s", self.path, what)
+            is_new = what not in self._said
+            self._said.add(what)
+        if is_new:
+            _log.warning("history %s %s", self.path, what)
+
+    def _worked(self) -> None:
+        with self._lock:
+            self._said.clear()
