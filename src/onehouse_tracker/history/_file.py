@@ -7,6 +7,7 @@ and a process that is killed leaves what was written before.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -28,6 +29,7 @@ from onehouse_tracker.history._records import MOST_NAMES, Lesson, Record, taught
 from onehouse_tracker.history._whose import (
     APPLICATION,
     ForeignFileError,
+    alone_in,
     free_name,
     refuse_other_files,
 )
@@ -37,6 +39,9 @@ __all__ = ["Contents", "DamagedError", "HistoryFile", "default_path", "statement
 _VERSION = 1
 _PATIENCE = 2.0
 """Seconds to wait for another process that is writing."""
+
+_LOOKS = 10
+"""How often it may vanish between two looks at it."""
 
 _BOUNDS = ((1.0, 1e6), (-10.0, 30.0), (0.0, 1e3))
 
@@ -158,29 +163,14 @@ class HistoryFile:
             What it is called now; `None` if another process has done so.
         """
         path = followed(self.path)
-        aside = free_name(path)
-        try:
-            if not os.path.samestat(path.lstat(), damage.seen):
-                raise FileNotFoundError
-            path.replace(aside)
-        except OSError as error:
-            aside.unlink()
-            if isinstance(error, FileNotFoundError):
-                return None
-            raise
-        with suppress(OSError):
-            journal = path.with_name(f"{path.name}-journal")
-            journal.replace(aside.with_name(f"{aside.name}-journal"))
-        return aside
+        with alone_in(path.parent):
+            return _set_aside(path, damage.seen)
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         path = followed(self.path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not create_private(path) and refuse_foreign(path):
-            refuse_other_files(path)
-        make_private(path)
-        seen = path.lstat()
+        seen = _prepared(path)
         connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         connection.text_factory = _text
         try:
@@ -193,13 +183,44 @@ class HistoryFile:
             yield connection
             connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if _is_damage(error) or _is_replaced(path, seen):
                 raise DamagedError(str(error), seen) from error
             raise
         except _KeyLostError as error:
             raise DamagedError("its key is lost", seen) from error
         finally:
             connection.close()  # which takes back what was not committed
+
+
+def _prepared(path: Path) -> os.stat_result:
+    """Make the file if there is none, refuse one that is not ours, and say which one it is."""
+    for _ in range(_LOOKS):
+        # Another process may put a damaged one aside at any moment.
+        with suppress(FileNotFoundError):
+            if not create_private(path) and refuse_foreign(path):
+                refuse_other_files(path)
+            make_private(path)
+            return path.lstat()
+    raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(path))
+
+
+def _set_aside(path: Path, seen: os.stat_result) -> Path | None:
+    aside = free_name(path)
+    try:
+        if not os.path.samestat(path.lstat(), seen):
+            raise FileNotFoundError
+        # Its journal first: beside a new file, SQLite would take it for that file's, and as
+        # soon as this one is gone, there may be a new file with a journal of its own.
+        with suppress(FileNotFoundError):
+            journal = path.with_name(f"{path.name}-journal")
+            journal.replace(aside.with_name(f"{aside.name}-journal"))
+        path.replace(aside)
+    except OSError as error:
+        aside.unlink()
+        if isinstance(error, FileNotFoundError):
+            return None
+        raise
+    return aside
 
 
 class _KeyLostError(Exception):
@@ -216,6 +237,14 @@ def _key(connection: sqlite3.Connection) -> bytes:
 def _is_damage(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest tells more
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _is_replaced(path: Path, seen: os.stat_result) -> bool:
+    """Whether another process put the file aside while it was open here."""
+    try:
+        return not os.path.samestat(path.lstat(), seen)
+    except FileNotFoundError:
+        return True
 
 
 def _text(stored: bytes) -> str | None:
