@@ -49,8 +49,8 @@ class TrackerStats:
     """How long until the last of them, and of the runs that are followed, has ended; `None` where
     nothing is known: without a history, where no name was seen before, where one has no name or
     began nobody knows when, or while statements that were handed over wait to be sent.  It is
-    computed anew once a second at most, or after more was handed over.  See ``Tracker.time_left``
-    and ``Runs.time_left`` for a single one."""
+    computed anew once a second at most, or after more statements were handed over.  See
+    ``Tracker.time_left`` and ``Runs.time_left`` for a single one."""
 
     checks: int = 0
     """Statements sent so far that look after runs; no other number counts them."""

@@ -86,14 +86,15 @@ class Engine:
         )
         self.forecasts = Forecasts(self._roster, laws)
         self.forecasts.offer(emit.observers)
-        self._slots = SlotQueue()
+        self.slots = SlotQueue()
+        """Who waits for a slot besides the polls; to get one, ask `slot`."""
         draw = random.Random(seed).random
         self._turns = Turns(state, self._schedule, self._roster, random=draw)
         self._replies = Replies(
             state,
             self._schedule,
             self._roster,
-            self._slots,
+            self.slots,
             limiter=limiter,
             policy=policy,
             emit=self._emit,
@@ -104,7 +105,7 @@ class Engine:
         self.closed_by: TrackerClosedError | None = None
         """Why nothing is polled any more; `None` while it is."""
         at_once, connections = policy.polls_at_once(limiter.limit), self._source.max_connections
-        self._demand = Demand(self._turns, self._slots, self.errands, at_once, connections)
+        self._demand = Demand(self._turns, self.slots, self.errands, at_once, connections)
         self.polls = 0
 
     # --- What the tracker asks for ---------------------------------------------------
@@ -186,9 +187,9 @@ class Engine:
         A granted submission counts as in flight until `submitted` is called.  Cancelling
         gives up the place; a slot that was granted already is lost.
         """
-        future = self._slots.join(submission=submission, at=at)
+        future = self.slots.join(submission=submission, at=at)
         if self.closed_by is not None:
-            self._slots.fail_all(self.closed_by)  # or it would wait forever
+            self.slots.fail_all(self.closed_by)  # or it would wait forever
         self._wake()
         try:
             await future
@@ -203,10 +204,6 @@ class Engine:
             if submission:
                 self.submitted()
             raise copy.copy(closed_by) from closed_by.__cause__
-
-    def expect(self, more: int) -> None:
-        """So many *more* statements, or fewer, wait before they ask for a slot."""
-        self._slots.behind += more
 
     def submitted(self) -> None:
         """A submission that had its slot is over, whatever became of it."""
@@ -239,7 +236,7 @@ class Engine:
         if self.closed_by is not None:
             return
         self.closed_by = error
-        self._slots.fail_all(error)
+        self.slots.fail_all(error)
         self._roster.fail(error, self._loop.time())
         self._wake()
 
@@ -320,7 +317,7 @@ class Engine:
     def _grant_slot(self, now: float) -> bool:
         """Give the slot to a submission or to the user's own call, if one waits."""
         may_submit = self._demand.submission_wanted_at(now) <= now + TICK
-        granted = self._slots.grant(submissions=may_submit)
+        granted = self.slots.grant(submissions=may_submit)
         if granted:
             self._demand.submitting += 1
             self._demand.last_sent_at = now
@@ -328,7 +325,7 @@ class Engine:
         return granted is not None
 
     def _start_poll(self, polls: asyncio.TaskGroup, now: float) -> None:
-        self._slots.granted = 0
+        self.slots.granted = 0
         if self._start_errand(polls, now):
             return
         tracked = self._turns.take(now)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 
 __all__ = ["SlotQueue"]
@@ -19,18 +21,17 @@ class SlotQueue:
     It hands out nothing by itself: the dispatcher calls `grant` when it has a slot.
     """
 
-    __slots__ = ("_calls", "_later", "_sequence", "_submissions", "behind", "granted")
+    __slots__ = ("_backlogs", "_calls", "_later", "_sequence", "_submissions", "granted")
 
     def __init__(self) -> None:
         self._calls: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._submissions: deque[tuple[int, asyncio.Future[None]]] = deque()
         # Submissions that were refused and wait before they join the others.
         self._later: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._backlogs: dict[object, Callable[[], int]] = {}
         self._sequence = 0
         self.granted = 1
         """Slots that were given away since the last poll.  The first one of all goes to a poll."""
-        self.behind = 0
-        """Statements that wait before they join, because a journal takes in a few at a time."""
 
     def join(self, *, submission: bool, at: float = -math.inf) -> asyncio.Future[None]:
         """
@@ -49,7 +50,18 @@ class SlotQueue:
     @property
     def waiting(self) -> int:
         """How many wait now; those who gave up count until their turn comes."""
-        return len(self._calls) + len(self._submissions) + self.behind
+        backlogs = sum(size() for size in self._backlogs.values())
+        return len(self._calls) + len(self._submissions) + backlogs
+
+    @contextmanager
+    def backlog(self, size: Callable[[], int]) -> Iterator[None]:
+        """While the block runs, so many statements wait before they join: it saves tasks."""
+        key = object()
+        self._backlogs[key] = size
+        try:
+            yield
+        finally:
+            del self._backlogs[key]
 
     @property
     def has_call(self) -> bool:

@@ -7,6 +7,7 @@ It starts the tasks that send statements; the checks are the engine's.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from onehouse_tracker._engine.open_tracker.inside import context_inside
+from onehouse_tracker._engine.open_tracker.validation import CLOCKS_DIFFER
 from onehouse_tracker.errors import (
     InvalidRequestError,
     JournalError,
@@ -74,6 +76,7 @@ class Book:
     ) -> None:
         self._engine = engine = session.opened()
         self._loop = asyncio.get_running_loop()
+        self.slots = engine.slots
         self._log = RunLog(session.emit, self._loop)
         self._session = session
         self._wall_clock = wall_clock
@@ -100,10 +103,7 @@ class Book:
             timeout=policy.poll_timeout,
             failed=self._failed,
         )
-        queue = session.journal_queue
-        self.journal = (
-            RunJournal(queue, wall_clock) if queue is not None and queue.keeps_runs else None
-        )
+        self.journal = RunJournal.of(session.journal_queue, wall_clock)
         """Where runs are written down, if anywhere."""
         self._running: dict[Run, Followed] = {}
         self._starting: dict[Followed, None] = {}
@@ -167,11 +167,11 @@ class Book:
         if run := self._plan.find(kind.name, job_run.job, job_run.run_id):
             return self._running[run]
         now, since = self._loop.time(), job_run.started_at
-        age = -1.0 if since is None else (self._wall_clock() - since).total_seconds()
+        age = -math.inf if since is None else (self._wall_clock() - since).total_seconds()
         key = f"{kind.name}/{job_run.job}/{job_run.run_id}"
         followed = Followed(at=now, label=job_run.label, kind=kind, job=job_run.job, key=key)
         born = now - max(0.0, age)  # in the future it is by another clock than ours
-        run = Run(kind, job_run.job, job_run.run_id, born=born, is_age_known=age >= 0.0)
+        run = Run(kind, job_run.job, job_run.run_id, born=born, is_age_known=age >= -CLOCKS_DIFFER)
         self._follow(followed, run, first=0.0)
         return followed
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from onehouse_tracker.errors import JournalError
 from onehouse_tracker.journal import JournalRun, RunEntry
@@ -50,6 +50,11 @@ class RunJournal:
         self._loop = asyncio.get_running_loop()
         self._queue = queue
         self._wall_clock = wall_clock
+
+    @classmethod
+    def of(cls, queue: JournalQueue | None, wall_clock: Callable[[], datetime]) -> Self | None:
+        """The journal behind *queue*, if there is one and it keeps runs."""
+        return cls(queue, wall_clock) if queue is not None and queue.keeps_runs else None
 
     async def plan(self, planned: Iterable[Followed]) -> None:
         """

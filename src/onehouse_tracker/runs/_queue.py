@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -77,13 +78,20 @@ class Queue:
         self._failed: RunResult | None = None
         self._wait: RunWait | None = None
         self._sending: dict[Followed, None] = {}
+        self._behind = 0
         self._known: dict[int, JournalRun] = {}
         self._news = asyncio.Event()
 
     async def feed(self, wait: RunWait) -> None:
         """Send one after the other, as many as may be open; return when all are sent."""
         self._wait = wait
-        for number, followed in enumerate(await self._planned()):
+        planned = await self._planned()
+        with self._book.slots.backlog(self._backlog):
+            await self._feed(wait, planned)
+
+    async def _feed(self, wait: RunWait, planned: list[Followed]) -> None:
+        for number, followed in enumerate(planned):
+            self._behind = len(planned) - number
             while self._must_wait and not (self._failed or wait.over or wait.expired):
                 self._news.clear()
                 await self._news.wait()
@@ -151,6 +159,10 @@ class Queue:
         if self._max_running is not None and len(self._open) >= self._max_running:
             return True
         return len(self._sending) >= _AHEAD
+
+    def _backlog(self) -> int:
+        most = math.inf if self._max_running is None else self._max_running
+        return int(min(self._behind, most - len(self._open)))
 
     def _sent(self, followed: Followed) -> None:
         self._sending.pop(followed, None)

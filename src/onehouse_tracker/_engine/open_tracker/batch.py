@@ -125,6 +125,10 @@ class Batch:
         """How many are waiting or being sent."""
         return len(self._waiting) + len(self._sending)
 
+    def backlog(self) -> int:
+        """How many more would be sent now if so many tasks cost nothing."""
+        return int(min(len(self._waiting), self._max_running - len(self._open)))
+
     async def run(self) -> None:
         """
         Send all that may be sent; return when nothing more is or will be sent.
@@ -210,7 +214,10 @@ class Batch:
         ):
             self.fail(error)
         if statement.state is StatementState.ACCEPTED:
-            self._accepted(statement)
+            try:
+                self._accepted(statement)
+            except BaseException as wrong:  # noqa: BLE001 - or `run` would wait forever
+                self.fail(wrong)
         else:
             self.ended(statement, ok=False)
         self._known(statement)

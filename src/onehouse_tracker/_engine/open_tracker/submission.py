@@ -125,11 +125,8 @@ async def submit_once(  # noqa: PLR0913 - what a statement is sent with
     attempt = under_way.begin(journal_queue, progress)
     last_failure = engine.last_failure
     try:
-        engine.expect(1)
-        try:
+        with engine.slots.backlog(_one):  # a journal takes in a few at a time
             await attempt.take_turn()
-        finally:
-            engine.expect(-1)
         try:
             if engine.last_failure is not None and engine.last_failure is not last_failure:
                 raise copy.copy(engine.last_failure)
@@ -334,3 +331,7 @@ async def _send(
             return request_id
         finally:
             engine.submitted()
+
+
+def _one() -> int:
+    return 1

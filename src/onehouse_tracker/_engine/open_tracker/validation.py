@@ -17,6 +17,7 @@ from onehouse_tracker.models import HasRequestId, Request, RequestLike
 from onehouse_tracker.results import Results
 
 __all__ = [
+    "CLOCKS_DIFFER",
     "RequestIds",
     "check",
     "check_max_running",
@@ -31,6 +32,8 @@ __all__ = [
 T = TypeVar("T")
 
 _AT_ONCE = 100
+CLOCKS_DIFFER = 1.0
+"""Seconds by which the clock of the machine that submitted may be ahead of the own one."""
 """Items in one turn of the event loop: a poll takes many turns, and must not wait for all."""
 
 RequestIds = Iterable[RequestLike] | AsyncIterable[RequestLike]
@@ -105,8 +108,8 @@ def joining_of(
     age, submitted_at, start_known = 0.0, request.submitted_at, first_look > 0.0
     if submitted_at is not None:
         age = (wall_clock() - submitted_at).total_seconds()
-        # In the future it is by another clock than ours.
-        age, start_known = max(0.0, age), age >= 0.0
+        # In the future it is by another clock than ours, which nearly agrees with it at best.
+        age, start_known = max(0.0, age), age >= -CLOCKS_DIFFER
     label = request.label if request.label is not None else label
     return Joining(
         request.request_id, label, age, first_look, submitted_at, start_known=start_known
