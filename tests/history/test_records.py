@@ -5,6 +5,7 @@ Three numbers for each name: what they are after many runs, and what one odd run
 from __future__ import annotations
 
 import math
+import statistics
 from random import Random
 
 import pytest
@@ -97,5 +98,21 @@ def test_a_lesson_lies_between_two_polls() -> None:
     """
     It ended after the last PENDING and before the final reply.
     """
-    assert Lesson(("l:x",), 90.0, 100.0).seconds == pytest.approx(94.87, abs=0.01)
+    assert Lesson(("l:x",), 90.0, 100.0).seconds == pytest.approx(94.96, abs=0.01)
+    assert Lesson(("l:x",), 100.0, 100.0).seconds == 100.0
+    assert Lesson(("l:x",), 100.1, 100.0).seconds == 100.0
     assert Lesson(("l:x",), 0.0, 0.0).seconds > 0
+
+
+@given(st.floats(0.01, 1e5), st.floats(1.0, 10.0))
+def test_what_ended_between_two_polls_is_remembered_without_a_bias(
+    least: float, ratio: float
+) -> None:
+    """
+    Drawn evenly from the time in between, the logarithms have the mean of what is remembered.
+    """
+    lesson = Lesson((), least, least * ratio)
+    drawn = [least * (1.0 + (ratio - 1.0) * (place + 0.5) / 1000) for place in range(1000)]
+    assert math.log(lesson.seconds) == pytest.approx(
+        statistics.fmean(map(math.log, drawn)), abs=1e-3
+    )

@@ -45,6 +45,7 @@ SHRINK_RUNS = 5.0
 """Runs that the common spread counts for beside those of one name."""
 
 SHORTEST = 0.01
+_NO_TIME = 1e-6
 
 
 class Record(NamedTuple):
@@ -66,8 +67,16 @@ class Lesson(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it took, as far as we know."""
-        return math.sqrt(max(self.least, SHORTEST) * max(self.most, SHORTEST))
+        """
+        How long it took, as far as we know: every moment in between is as likely as any other.
+
+        Of these it is the one whose logarithm is the mean of theirs: logarithms are remembered.
+        """
+        least, most = max(self.least, SHORTEST), max(self.most, SHORTEST)
+        if most - least < _NO_TIME * most:
+            return most
+        weighted = most * math.log(most) - least * math.log(least)
+        return math.exp(weighted / (most - least) - 1.0)
 
 
 def taught(record: Record | None, seconds: float, common: float) -> Record:
