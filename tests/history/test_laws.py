@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,23 @@ def test_one_that_hangs_says_nothing_about_the_others() -> None:
     assert laws.shift < 0.5
 
 
+@pytest.mark.parametrize(("overdue", "trusted"), [(2, True), (10, False)])
+def test_many_that_are_overdue_are_a_contradiction(overdue: int, *, trusted: bool) -> None:
+    """
+    One in ten may hang; if half of all do, earlier runs say nothing about tonight.
+    """
+    laws = Laws(PUNCTUAL)
+    for number in range(20):
+        law = laws.follow(f"l:{number}")
+        assert law is not None
+        age = 300.0 if number < overdue else 30.0
+        pending = SimpleNamespace(law=law, born=0.0, looked=age, overdue=False)
+        assert (laws.mark_overdue(pending) is not None) == (number < overdue)
+        assert laws.mark_overdue(pending) is None  # once
+
+    assert laws.trusted is trusted
+
+
 def test_wrong_names_are_noticed_though_as_many_end_as_usual() -> None:
     """
     Time left would be that of other jobs.
@@ -174,7 +192,8 @@ def test_what_ended_after_an_outage_teaches_nothing() -> None:
 
 def test_the_next_night_begins_without_a_shift() -> None:
     """
-    What earlier runs took has what all took longer in it: it must not count twice.
+    What earlier runs took has what all took longer in it: it must not count twice.  It begins
+    when a name comes again: requests one after another, of many names, are one night.
     """
     laws = Laws(PUNCTUAL)
     _night(laws, [120.0] * 20, other=0.02)
@@ -184,6 +203,10 @@ def test_the_next_night_begins_without_a_shift() -> None:
 
     laws.teach(("l:1",), 118.0, 121.0)
     laws.settle()
+    laws.follow("l:2", "l:1")  # the first name counts
+    assert laws.shift > 0.5
+
+    laws.follow("l:1")
     assert laws.shift == 0.0
     assert laws.trusted
 

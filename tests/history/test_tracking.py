@@ -74,6 +74,7 @@ def _wall_clock() -> datetime:
     [
         (Request("r", label="x", submitted_at=NOON), [PENDING, PENDING, SUCCESS], True),
         (Request("r", label="x", submitted_at=NOON - timedelta(60)), [PENDING, SUCCESS], True),
+        (Request("r", label="x", submitted_at=NOON + timedelta(0, 0.5)), [PENDING, SUCCESS], True),
         (Request("r", label="x"), [PENDING, PENDING, SUCCESS], False),
         (Request("r", submitted_at=NOON), [PENDING, PENDING, SUCCESS], False),
         (Request("r", label="x", submitted_at=NOON), [SUCCESS], False),
@@ -84,7 +85,16 @@ def _wall_clock() -> datetime:
             False,
         ),
     ],
-    ids=["known", "days ago", "unknown start", "no name", "found ended", "failed", "the future"],
+    ids=[
+        "known",
+        "days ago",
+        "another clock",
+        "unknown start",
+        "no name",
+        "found ended",
+        "failed",
+        "the future",
+    ],
 )
 def test_what_teaches(path: Path, request_: Request, replies: list[str], *, teaches: bool) -> None:
     """
@@ -356,6 +366,35 @@ def test_a_tracker_that_lives_on_follows_a_lasting_change(path: Path, factor: fl
             return [await night(tracker, number) for number in range(9)]
 
     assert run(scenario()) == [30] * 9
+
+
+def test_requests_one_after_another_are_one_night(path: Path) -> None:
+    """
+    Nothing is tracked between two of them, and yet they have in common that all are slower.
+    """
+    names = [f"job {number}" for number in range(60)]
+    _history_of(path, 60.0, names)
+    luck = random.Random(1)
+
+    async def scenario() -> list[bool]:
+        project = SimulatedProject(record=False)
+        held = []
+        async with Tracker(
+            SimulatedSource(project), history=inline(path), wall_clock=_wall_clock
+        ) as tracker:
+            for name in names:
+                took = 120.0 * math.exp(luck.gauss(0, 0.1))
+                project.add(name, took, submitted_at=(born := now()))
+                handle = tracker.track(Request(name, label=name, submitted_at=_wall_clock()))
+                await asyncio.sleep(30)
+                left = tracker.time_left(handle)
+                assert left is not None
+                held.append(left.low < born + took - now() < left.high)
+                await handle
+        return held
+
+    held = run(scenario())
+    assert sum(held[20:]) / 40 > 0.65
 
 
 def test_what_is_learned_is_written_while_it_goes_on(path: Path) -> None:

@@ -45,7 +45,7 @@ class Chances:
 
     def know(self, run: Run) -> None:
         """Find what is known about the job of *run*, which is followed from now on."""
-        run.law = self._laws.law(_name_of(run.job)) if run.is_age_known else None
+        run.law = self._laws.follow(_name_of(run.job)) if run.is_age_known else None
         # The first run of a job shares an account with those of all other jobs: alone, what it
         # has not done yet would look like news about its job.
         job = run.job if run.job in self._jobs else None

@@ -33,7 +33,7 @@ HEAD_START = 1.0
 MOST_EVIDENCE = 3.0
 """How the two forecasts compete: see `Laws.learn`."""
 
-VAGUE = 10.0
+VAGUE = 100.0
 """A run that ended between two polls teaches nothing if the later one came at so many times the
 age, and after so many seconds: after an outage nobody knows how long it took."""
 
@@ -126,16 +126,19 @@ class Laws:
         "_evidence",
         "_extra",
         "_fit",
+        "_followed",
         "_laws",
         "_learned",
         "_lesson",
         "_overall",
+        "_overdue",
         "_pending",
         "_records",
         "_settled",
         "_shift",
         "_shift_sums",
         "_surprises",
+        "_taught",
         "trust",
     )
 
@@ -192,11 +195,10 @@ class Laws:
         Let what was taught count from now on, because nothing is tracked.
 
         Not before: what ends first of many is what takes the shortest time, and would let all
-        others seem overdue.  What all took longer is in it, so the shift begins anew.
+        others seem overdue.
         """
-        if self._pending:
-            self._begin_night()
         for lesson in self._pending:
+            self._taught.update(lesson.names)
             for name in lesson.names:
                 known = self._record(name)
                 if known is not None or len(self._records) + len(self._learned) < MOST_NAMES:
@@ -208,6 +210,8 @@ class Laws:
             self._look_over()
 
     def _begin_night(self) -> None:
+        self._taught: set[str] = set()
+        self._followed = self._overdue = 0
         self._fit = Fit()
         self._shift_sums = [*_SHIFT_PRIORS]
         self._shift = 0.0
@@ -237,21 +241,33 @@ class Laws:
 
     def law(self, *names: str | None) -> Law | None:
         """The law of the first of *names* that is known; else that over all names."""
-        named = False
-        for name in names:
-            if name is None:
-                continue
-            named = True
-            law = self._laws.get(name)
-            if law is None:
-                record = self._record(name)
-                if record is None:
-                    continue
-                variance = shrunk(record, self._common)
-                law = Law(record.mean, math.sqrt(variance * (1.0 + 1.0 / record.runs)))
-                self._laws[name] = law
-            return law
-        return self._overall if named else None
+        name = self._first_known(names)
+        if name is None:
+            return self._overall if any(name is not None for name in names) else None
+        law = self._laws.get(name)
+        if law is None:
+            record = self._record(name)
+            assert record is not None  # noqa: S101 - it is known
+            variance = shrunk(record, self._common)
+            law = Law(record.mean, math.sqrt(variance * (1.0 + 1.0 / record.runs)))
+            self._laws[name] = law
+        return law
+
+    def follow(self, *names: str | None) -> Law | None:
+        """
+        The law, as of `law`, of what is followed from now on.
+
+        A name that was taught and comes again begins the next night: what all took longer is in
+        what it was taught, and must not count twice.  While all names are others, it is not.
+        """
+        if self._first_known(names) in self._taught:
+            self._begin_night()
+        law = self.law(*names)
+        self._followed += law is not None and law.is_known
+        return law
+
+    def _first_known(self, names: Iterable[str | None]) -> str | None:
+        return next((each for each in names if each is not None and self._record(each)), None)
 
     def chance(self, law: Law, since: float, until: float) -> float:
         """The chance to have ended at age *until* for what was pending at age *since*."""
@@ -273,7 +289,9 @@ class Laws:
     @property
     def trusted(self) -> bool:
         """Whether tonight's polls do not contradict what earlier runs took."""
-        return self._surprises <= 1 and self._fit.is_good
+        few = UNUSUAL * self._followed
+        most_overdue = 2.0 + few + 3.0 * math.sqrt(few)
+        return self._surprises <= 1 and self._overdue <= most_overdue and self._fit.is_good
 
     @property
     def certain(self) -> bool:
@@ -286,6 +304,7 @@ class Laws:
             return None
         usual = self.usual_if_overdue(pending.law, pending.looked - pending.born)
         pending.overdue = usual is not None
+        self._overdue += pending.overdue
         return usual
 
     def usual_if_overdue(self, law: Law, age: float) -> float | None:

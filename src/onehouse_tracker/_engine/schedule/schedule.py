@@ -122,7 +122,7 @@ class Schedule:
         """Take in a request that was not polled yet."""
         # Of what began nobody knows when, the age is not known that its law speaks about.
         if self._laws is not None and tracked.start_known:
-            tracked.law = self._laws.law(*tracked.names)
+            tracked.law = self._laws.follow(*tracked.names)
         if self._ranking is not None and not tracked.place:
             self._ranking.join(tracked)
         self._push(tracked, due)
