@@ -5,6 +5,7 @@ Which statements count as the same.
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,15 @@ from onehouse_tracker.history._fingerprint import fingerprint
         ("CANCEL JOB_RUN `x` JOB_NAME='n'", "cancel job_run `x` job_name /* of */ = 'n'"),
         ("SELECT a = 'it\\'s of 1", "SELECT a = 'the end is missing"),
         ("SHOW TABLES /* of today", "SHOW TABLES /* of yesterday"),
+        ("SELECT a FROM t WHERE d > current_date-1", "SELECT a FROM t WHERE d > current_date - 7"),
+        ("SELECT c/100 FROM t", "SELECT c / 200 FROM t"),
+        ("CREATE TABLE t AS SELECT c-1 FROM u", "CREATE TABLE t AS SELECT c-2 FROM u"),
+        ("DELETE FROM t WHERE d < current_date-1", "DELETE FROM t WHERE d < current_date-7"),
+        ("SELECT a FROM t WHERE a = -1", "SELECT a FROM t WHERE a=1"),
+        ("SELECT a FROM t WHERE a IN (-1, 2, - 3)", "SELECT a FROM t WHERE a IN (1)"),
+        ("SELECT a FROM t WHERE a BETWEEN -1 AND +1", "SELECT a FROM t WHERE a BETWEEN 1 AND 2"),
+        (r"SELECT r'\' FROM t", r"SELECT R'\d' FROM t"),
+        (r'SELECT r"\" FROM t', """SELECT r"it's" FROM t"""),
     ],
 )
 def test_statements_that_differ_in_literals_are_one(first: str, second: str) -> None:
@@ -69,6 +79,17 @@ def test_statements_that_differ_in_literals_are_one(first: str, second: str) -> 
         ("SHOW RUNS IN TABLE_SERVICE TABLE='a'", "SHOW RUNS IN TABLE_SERVICE TABLE='b'"),
         ("DELETE TABLE `t` LAKE = 'a'", "DELETE TABLE `t` LAKE = 'b'"),
         ("RUN JOB `? , ?`", "RUN JOB `?`"),
+        (r"SELECT replace(x, r'\', '/') FROM load_1", r"SELECT replace(x, r'\', '/') FROM load_2"),
+        (r"""SELECT replace(x, R"\", '') FROM a1""", r"""SELECT replace(x, R"\", '') FROM a2"""),
+        ("SELECT a FROM load-1", "SELECT a FROM load-2"),
+        ("SELECT a FROM t JOIN d.load-1 u", "SELECT a FROM t JOIN d.load-2 u"),
+        ("INSERT INTO load-1 SELECT 1", "INSERT INTO load-2 SELECT 1"),
+        ("INSERT INTO TABLE load-1 SELECT 1", "INSERT INTO TABLE load-2 SELECT 1"),
+        ("start load-1", "start load-2"),
+        ("load-1", "load-2"),
+        ("CREATE JOB x-1", "CREATE JOB x-2"),
+        ("SELECT a - 1 FROM t", "SELECT a + 1 FROM t"),
+        ("SELECT f(a) -1 FROM t", "SELECT f(a), 1 FROM t"),
     ],
 )
 def test_names_are_never_taken_for_literals(first: str, second: str) -> None:
@@ -117,3 +138,20 @@ def test_no_statement_takes_long(beginning: str) -> None:
         started = time.process_time()
         fingerprint(statement)
         assert time.process_time() - started < 0.5, piece
+
+
+@pytest.mark.parametrize("piece", ["x", "it''s ", "\\n", "''", "x y "])
+@pytest.mark.parametrize("quote", ["'", '"', "`", "r'", "/*", "--"])
+def test_a_long_literal_costs_little_more_than_itself(quote: str, piece: str) -> None:
+    """
+    A statement that the server accepted must not fail for the memory of its fingerprint.
+    """
+    statement = f"SELECT {quote}" + piece * (1_000_000 // len(piece))
+    tracemalloc.start()
+    try:
+        fingerprint(statement)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 6 * len(statement)
