@@ -10,9 +10,11 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.history import History
 from onehouse_tracker.history._file import Contents, default_path
 from onehouse_tracker.history._records import Lesson
@@ -103,6 +105,33 @@ def test_no_statement_is_named_without_a_key() -> None:
     Where there is no file there is no key, and anybody could try out statements.
     """
     assert History.names(Contents(b"", {}), "DROP TABLE customers", "DROP") == ("l:DROP",)
+
+
+def test_a_statement_that_is_no_unicode_has_a_name() -> None:
+    """
+    Whatever a source of somebody's own accepts: to remember it must not fail.
+    """
+    contents = Contents(bytes(16), {})
+    first, second = (History.names(contents, text, None) for text in ("\ud800", "\ud801"))
+
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+@pytest.mark.parametrize("given", ["12", b"12", {"1": "2"}, ["1", 2]])
+@pytest.mark.parametrize("what", ["labels", "jobs"])
+def test_one_name_is_not_taken_for_many(path: Path, what: str, given: Any) -> None:
+    """
+    The characters of a name are names of others, and what was forgotten is gone.
+    """
+    history = History(path)
+    for name in ("l:1", "l:2", "j:1", "j:2"):
+        _teach(history, name, 1.0)
+
+    with pytest.raises(InvalidRequestError, match=f"list of {what}|is a str, not int"):
+        history.forget(**{what: given})
+
+    assert len(history.remembered()) == 4
 
 
 def test_many_processes_write_one_file(path: Path) -> None:

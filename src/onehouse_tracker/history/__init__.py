@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from onehouse_tracker._checks import check_no_mapping
 from onehouse_tracker._util.text import reason_of
+from onehouse_tracker.errors import InvalidRequestError
 from onehouse_tracker.history._file import (
     Contents,
     DamagedError,
@@ -142,13 +144,16 @@ class History:
             jobs: Only these jobs, and *labels*.
 
         Raises:
+            InvalidRequestError: *labels* or *jobs* are no list of names; nothing is forgotten.
+
             OSError: The file cannot be written, or is something else.
 
             sqlite3.Error: The file is damaged, or locked.
         """
         names = None
         if labels is not None or jobs is not None:
-            names = [f"l:{label}" for label in labels or ()] + [f"j:{job}" for job in jobs or ()]
+            names = [f"l:{label}" for label in _listed(labels, "label")]
+            names += [f"j:{job}" for job in _listed(jobs, "job")]
         return self._file.forget(project, names)
 
     # --- For trackers --------------------------------------------------------------------
@@ -222,3 +227,15 @@ class History:
     def _worked(self) -> None:
         with self._lock:
             self._said.clear()
+
+
+def _listed(given: Iterable[str] | None, what: str) -> list[str]:
+    """The names in *given*; a str is refused, whose characters may be names of others."""
+    if isinstance(given, str | bytes):
+        raise InvalidRequestError(f"give a list of {what}s, not one string: [{given!r}]")
+    check_no_mapping(given, f"{what}s", f"{what}s", "forgotten")
+    names = list(given or ())
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"a {what} is a str, not {type(name).__name__}")
+    return names

@@ -277,7 +277,8 @@ def _is_sound(runs: object, mean: object, variance: object) -> bool:
 
 def statement_name(key: bytes, text: str) -> str:
     """What a statement is remembered by: nobody can tell from it what the statement was."""
-    return "s:" + hashlib.blake2b(text.encode(), key=key, digest_size=12).hexdigest()
+    encoded = text.encode(errors="surrogatepass")  # a source may accept what is no Unicode
+    return "s:" + hashlib.blake2b(encoded, key=key, digest_size=12).hexdigest()
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
