@@ -108,7 +108,26 @@ def test_what_is_kept_holds_no_literal() -> None:
     assert text == "CREATE SECRET X OPTIONS ( PASSWORD = ? , PIN = ? )"
 
 
-_PIECES = ["RUN JOB", "select", "name", "=", "'", '"', "`", "\\", "--", "/*", "*/", "1", ".", " "]
+_PIECES = [
+    "RUN JOB",
+    "select",
+    "r'",
+    "-",
+    "a-1",
+    "\ud800",
+    "name",
+    "=",
+    "'",
+    '"',
+    "`",
+    "\\",
+    "--",
+    "/*",
+    "*/",
+    "1",
+    ".",
+    " ",
+]
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from(_PIECES)).map("".join))
@@ -122,11 +141,14 @@ def test_any_text_has_a_fingerprint(statement: str) -> None:
 _REPEATED = [
     *("'", "\\'", "it\\'s ", "''", '"', '\\"', '""', "`", "``", "\\", "x'"),
     *("/*", "*/", "/* ", "--", "-", "\n", " ", "=", "name=", "job "),
-    *("1", "1_", "1.", "1e", "1,", "0x", ".", "a", "a.", "a-", "a "),
+    *("1", "1_", "1.", "1e", "1,", "0x", ".", "a", "a.", "a-", "a-1.", "= -1", "a "),
 ]
 
 
-@pytest.mark.parametrize("beginning", ["", "RUN JOB ", "JOB_NAME='", "'", '"', "`", "/*", "1"])
+@pytest.mark.parametrize(
+    "beginning",
+    ["", "RUN JOB ", "SELECT ", "SELECT a-1.", "JOB_NAME='", "r'", "'", '"', "`", "/*", "1"],
+)
 def test_no_statement_takes_long(beginning: str) -> None:
     """
     Its fingerprint is made on the event loop, so time must not grow with the square of its length.
