@@ -19,7 +19,7 @@ MORE = 0.5
 NOISE = 3.0
 """Standard deviations that chance may add."""
 
-_LEAST = 1e-3
+_LEAST, _MOST = 1e-3, 1.0 - 1e-3
 _TWO_OF_THEM = 2.0 * math.log(1.0 / _LEAST)
 """Two of the least likely ends contradict nothing: few runs are like no other."""
 
@@ -44,13 +44,17 @@ class Fit:
 
     def learn(self, chance: float, *, ended: bool) -> None:
         """A poll of what had ended with this *chance* told whether it has."""
-        chance = min(max(chance, _LEAST), 1.0 - _LEAST)
+        if chance < _LEAST:
+            chance = _LEAST
+        elif chance > _MOST:
+            chance = _MOST
         odds = math.log((1.0 - chance) / chance)
+        variance = chance * (1.0 - chance)
         self._ended = FORGETTING * self._ended + ended
         self._expected = FORGETTING * self._expected + chance
         self._odd_ends = FORGETTING * self._odd_ends + (ended - chance) * odds
-        self._odds = FORGETTING * self._odds + chance * (1.0 - chance) * abs(odds)
-        self._spread = FORGETTING * self._spread + chance * (1.0 - chance) * odds * odds
+        self._odds = FORGETTING * self._odds + variance * abs(odds)
+        self._spread = FORGETTING * self._spread + variance * odds * odds
 
     @property
     def is_good(self) -> bool:

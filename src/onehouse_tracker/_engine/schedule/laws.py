@@ -322,9 +322,10 @@ class Laws:
 
     def learn(self, law: Law, other: float, since: float, until: float, *, ended: bool) -> None:
         """A poll at age *until* of what was pending at *since*; *other* is the other forecast."""
-        if law.survival(since, self._shift, self._extra) < OVERDUE:
+        alive = law.survival(since, self._shift, self._extra)
+        if alive < OVERDUE:
             return  # one that hangs says nothing about the others
-        mine = self.chance(law, since, until)
+        mine = 1.0 - law.survival(until, self._shift, self._extra) / alive
         self._fit.learn(mine, ended=ended)
         if ended:
             news = math.log(max(mine, 1e-4)) - math.log(max(other, 1e-4))
