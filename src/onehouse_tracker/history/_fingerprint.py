@@ -55,21 +55,23 @@ _BEFORE_NAMES = frozenset({"EXISTS", "FROM", "INTO", "JOIN", "OVERWRITE", "TABLE
 """What follows these words in a query is probably a name."""
 
 _BEFORE_SIGNS = frozenset("=<>!(,+-*/%|&^") | {
-    *(
-        "AND",
-        "BETWEEN",
-        "BY",
-        "CASE",
-        "ELSE",
-        "IN",
-        "INTERVAL",
-        "LIKE",
-        "LIMIT",
-        "NOT",
-        "ON",
-        "OR",
-    ),
-    *("SELECT", "THEN", "VALUES", "WHEN", "WHERE"),
+    "AND",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "ELSE",
+    "IN",
+    "INTERVAL",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "ON",
+    "OR",
+    "SELECT",
+    "THEN",
+    "VALUES",
+    "WHEN",
+    "WHERE",
 }
 """A sign after one of these is part of the number that follows."""
 
