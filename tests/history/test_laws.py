@@ -211,6 +211,19 @@ def test_the_next_night_begins_without_a_shift() -> None:
     assert laws.trusted
 
 
+def test_names_that_never_come_again_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A service may give each request a label of its own, for months.
+    """
+    monkeypatch.setattr("onehouse_tracker._engine.schedule.laws.MOST_NAMES", 10)
+    laws = Laws()
+    for number in range(30):
+        laws.teach((f"l:{number}",), 59.0, 61.0)
+        laws.settle()
+
+    assert len(laws._taught) == len(laws._records) + len(laws._learned) == 10
+
+
 def test_a_name_that_was_never_seen_stays_so_until_it_is_taught() -> None:
     """
     Also for who has its law since before a thousand others were taught.

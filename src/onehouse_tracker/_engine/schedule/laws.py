@@ -198,12 +198,12 @@ class Laws:
         others seem overdue.
         """
         for lesson in self._pending:
-            self._taught.update(lesson.names)
             for name in lesson.names:
                 known = self._record(name)
                 if known is not None or len(self._records) + len(self._learned) < MOST_NAMES:
                     self._learned[name] = taught(known, lesson.seconds, self._common)
                     self._laws.pop(name, None)
+                    self._taught.add(name)
         self._settled += len(self._pending)
         self._pending.clear()
         if self._settled > _OVER_AGAIN * len(self._records):
