@@ -197,7 +197,7 @@ cover-newest: $(NEWEST_READY)  ## The same on the newest Python, with the newest
 
 test-tenth: $(READY)  ## A tenth of `make test-long`, beside the worlds
 	@SOAK_IDS=10000 ISOLATED_WORLDS=100 $(MAKE) -s test \
-		ARGS='-q tests/test_soak.py tests/engine/test_isolated_worlds.py'
+		ARGS='-q -o faulthandler_timeout=300 tests/test_soak.py tests/engine/test_isolated_worlds.py'
 
 dist: $(READY)  ## Build wheel and source archive, and try both as a user would
 	@rm -rf dist

@@ -50,6 +50,7 @@ _SHIFTS = (
 )  # fmt: skip
 _SHIFT_SPREAD = 0.15
 _SHIFT_PRIORS = tuple(-abs(shift) / _SHIFT_SPREAD for shift in _SHIFTS)
+_GRID = tuple(zip(_SHIFTS, _SHIFT_PRIORS, strict=True))
 _SHIFT_FORGETTING = 0.99995
 _NO_NEWS = 3.5
 _LEAST = 1e-4
@@ -139,6 +140,7 @@ class Laws:
         "_shift_sums",
         "_surprises",
         "_taught",
+        "certain",
         "trust",
     )
 
@@ -155,6 +157,8 @@ class Laws:
         self._evidence = HEAD_START
         self.trust = _logistic(HEAD_START)
         """The weight of earlier runs in the chance that is used, 0 to 1."""
+        self.certain = False
+        """Whether tonight's own forecast does not count any more."""
         self._begin_night()
         self._laws: dict[str, Law] = {}
         self._pending: list[Lesson] = []
@@ -271,16 +275,24 @@ class Laws:
 
     def chance(self, law: Law, since: float, until: float) -> float:
         """The chance to have ended at age *until* for what was pending at age *since*."""
-        # `Law.survival` twice, with what both have in common: a poll needs ten of these.
+        # `_survival` twice, with what both have in common: a poll needs ten of these.
         if since <= SHORTEST:
             return 1.0 - law.survival(until, self._shift, self._extra)
-        shift, mean = self._shift, law.mean
+        erfc, log, shift, mean = math.erfc, math.log, self._shift, law.mean
         spread = math.sqrt(law.spread * law.spread + self._extra)
-        alive = _survival(math.log(since) - mean - shift, spread)
+        # A call of max() takes as long as four multiplications.
+        wide = spread if spread > OUTLIER_SPREAD else OUTLIER_SPREAD  # noqa: FURB136
+        late = log(since) - mean - shift
+        alive = _LIKE_OTHERS * erfc(_ROOT_HALF * late / spread) + _UNLIKE * erfc(
+            _ROOT_HALF * (late / wide)
+        )
         if alive <= _TINY:
             return 0.5
-        later = math.log(max(until, SHORTEST)) - mean - shift
-        return 1.0 - _survival(later, spread) / alive
+        late = log(until if until > SHORTEST else SHORTEST) - mean - shift  # noqa: FURB136
+        dead = _LIKE_OTHERS * erfc(_ROOT_HALF * late / spread) + _UNLIKE * erfc(
+            _ROOT_HALF * (late / wide)
+        )
+        return 1.0 - dead / alive
 
     def knows(self, law: Law) -> bool:
         """Whether *law* is that of a name that was seen before, and earlier runs are trusted."""
@@ -292,11 +304,6 @@ class Laws:
         few = UNUSUAL * self._followed
         most_overdue = 2.0 + few + 3.0 * math.sqrt(few)
         return self._surprises <= 1 and self._overdue <= most_overdue and self._fit.is_good
-
-    @property
-    def certain(self) -> bool:
-        """Whether tonight's own forecast does not count any more."""
-        return self.trust > _CERTAIN
 
     def mark_overdue(self, pending: Pending) -> float | None:
         """How long *pending* usually takes, if it is overdue and was not before; it is marked."""
@@ -335,6 +342,7 @@ class Laws:
             MOST_EVIDENCE, max(-MOST_EVIDENCE, news)
         )
         self.trust = _logistic(self._evidence)
+        self.certain = self.trust > _CERTAIN
         self._learn_shift(law, since, until, ended=ended)
 
     def _learn_shift(self, law: Law, since: float, until: float, *, ended: bool) -> None:
@@ -346,7 +354,7 @@ class Laws:
         narrow = _ROOT_HALF / law.spread
         wide = _ROOT_HALF / max(law.spread, OUTLIER_SPREAD)
         values = []
-        for shift, prior, value in zip(_SHIFTS, _SHIFT_PRIORS, self._shift_sums, strict=True):
+        for (shift, prior), value in zip(_GRID, self._shift_sums, strict=True):
             late = now - shift
             dead = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide)
             late = before - shift
