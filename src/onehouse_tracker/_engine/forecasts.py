@@ -7,8 +7,7 @@ Bookkeeping only: no clock, no I/O, no tasks; callers pass the time in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from onehouse_tracker._engine.classes import OF_USERS
@@ -18,9 +17,11 @@ from onehouse_tracker._engine.schedule.time_left import (
     left_of_all,
     running_now,
 )
+from onehouse_tracker._engine.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from onehouse_tracker._engine.roster import Roster
     from onehouse_tracker._engine.schedule.laws import Laws
@@ -79,7 +80,7 @@ class Forecasts:
         self._laws = laws
         self.runs: FollowedRuns | None = None
         """The runs that are followed, once there are any."""
-        self._coming: dict[object, Sized] = {}
+        self._coming = Tally()
         self._left: TimeLeft | None = None
         self._good_until = -math.inf
 
@@ -89,16 +90,10 @@ class Forecasts:
             if self._laws is not None and isinstance(observer, _Foresees):
                 observer.foresee_by(self._left_of_line)
 
-    @contextmanager
-    def coming(self, statements: Sized) -> Iterator[None]:
+    def coming(self, statements: Sized) -> AbstractContextManager[None]:
         """While the block runs, so many *statements*, fewer and fewer, are still to be sent."""
-        key = object()
-        self._coming[key] = statements
         self._good_until = -math.inf  # what was computed is not about them
-        try:
-            yield
-        finally:
-            del self._coming[key]
+        return self._coming.add(statements.__len__)
 
     @property
     def overdue(self) -> int:
@@ -133,7 +128,7 @@ class Forecasts:
 
         It is not while statements are still to be sent: nobody knows when their slots come.
         """
-        if self._laws is None or any(map(len, self._coming.values())):
+        if self._laws is None or self._coming.total:
             return None
         if now >= self._good_until:
             laws = self._laws

@@ -7,9 +7,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from heapq import heappop, heappush
+
+from onehouse_tracker._engine.tally import Tally
 
 __all__ = ["SlotQueue"]
 
@@ -21,14 +21,15 @@ class SlotQueue:
     It hands out nothing by itself: the dispatcher calls `grant` when it has a slot.
     """
 
-    __slots__ = ("_backlogs", "_calls", "_later", "_sequence", "_submissions", "granted")
+    __slots__ = ("_calls", "_later", "_sequence", "_submissions", "backlog", "granted")
 
     def __init__(self) -> None:
         self._calls: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._submissions: deque[tuple[int, asyncio.Future[None]]] = deque()
         # Submissions that were refused and wait before they join the others.
         self._later: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._backlogs: dict[object, Callable[[], int]] = {}
+        self.backlog = Tally()
+        """Statements that wait before they join, which saves tasks, or while a journal is busy."""
         self._sequence = 0
         self.granted = 1
         """Slots that were given away since the last poll.  The first one of all goes to a poll."""
@@ -50,18 +51,7 @@ class SlotQueue:
     @property
     def waiting(self) -> int:
         """How many wait now; those who gave up count until their turn comes."""
-        backlogs = sum(size() for size in self._backlogs.values())
-        return len(self._calls) + len(self._submissions) + backlogs
-
-    @contextmanager
-    def backlog(self, size: Callable[[], int]) -> Iterator[None]:
-        """While the block runs, so many statements wait before they join: it saves tasks."""
-        key = object()
-        self._backlogs[key] = size
-        try:
-            yield
-        finally:
-            del self._backlogs[key]
+        return len(self._calls) + len(self._submissions) + self.backlog.total
 
     @property
     def has_call(self) -> bool:

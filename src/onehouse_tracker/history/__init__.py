@@ -26,7 +26,7 @@ from onehouse_tracker.history._file import (
     statement_name,
 )
 from onehouse_tracker.history._fingerprint import fingerprint
-from onehouse_tracker.history._records import Lesson, common_variance, shrunk
+from onehouse_tracker.history._records import JOBS, Lesson, common_variance, shrunk
 from onehouse_tracker.history._whose import ForeignFileError
 
 __all__ = ["History", "Remembered"]
@@ -153,7 +153,7 @@ class History:
         names = None
         if labels is not None or jobs is not None:
             names = [f"l:{label}" for label in _listed(labels, "label")]
-            names += [f"j:{job}" for job in _listed(jobs, "job")]
+            names += [f"{JOBS}{job}" for job in _listed(jobs, "job")]
         return self._file.forget(project, names)
 
     # --- For trackers --------------------------------------------------------------------

@@ -68,7 +68,7 @@ class Queue:
         self._book = book
         self._statements = statements
         self._label = label
-        self._max_running = max_running
+        self._max_running = math.inf if max_running is None else max_running
         self._stop_on_failure = stop_on_failure
         self._cancel_runs = cancel_runs
         self._allow_unfollowed = allow_unfollowed
@@ -86,7 +86,7 @@ class Queue:
         """Send one after the other, as many as may be open; return when all are sent."""
         self._wait = wait
         planned = await self._planned()
-        with self._book.slots.backlog(self._backlog):
+        with self._book.slots.backlog.add(self._backlog):
             await self._feed(wait, planned)
 
     async def _feed(self, wait: RunWait, planned: list[Followed]) -> None:
@@ -156,13 +156,10 @@ class Queue:
 
     @property
     def _must_wait(self) -> bool:
-        if self._max_running is not None and len(self._open) >= self._max_running:
-            return True
-        return len(self._sending) >= _AHEAD
+        return len(self._open) >= self._max_running or len(self._sending) >= _AHEAD
 
     def _backlog(self) -> int:
-        most = math.inf if self._max_running is None else self._max_running
-        return int(min(self._behind, most - len(self._open)))
+        return int(min(self._behind, self._max_running - len(self._open)))
 
     def _sent(self, followed: Followed) -> None:
         self._sending.pop(followed, None)

@@ -136,7 +136,10 @@ class Statements:
         )
         self._batch = batch
         try:
-            with self._engine.forecasts.coming(batch), self._engine.slots.backlog(batch.backlog):
+            with (
+                self._engine.forecasts.coming(batch),
+                self._engine.slots.backlog.add(batch.backlog),
+            ):
                 await batch.run()
             if (closed_by := self._engine.closed_by) is not None:
                 batch.fail(copy.copy(closed_by))
@@ -228,7 +231,7 @@ class Statements:
         timer = None if timeout is None else loop.call_at(loop.time() + timeout, deadline)
         try:
             with announced(self._session.emit, wait, self._all[0].label if self._all else None):
-                with engine.forecasts.coming(batch), engine.slots.backlog(batch.backlog):
+                with engine.forecasts.coming(batch), engine.slots.backlog.add(batch.backlog):
                     await batch.run()
                 if batch.failure is not None:
                     wait.fail(batch.failure)

@@ -125,7 +125,7 @@ async def submit_once(  # noqa: PLR0913 - what a statement is sent with
     attempt = under_way.begin(journal_queue, progress)
     last_failure = engine.last_failure
     try:
-        with engine.slots.backlog(_one):  # a journal takes in a few at a time
+        with engine.slots.backlog.add(lambda: 1):  # a journal takes in a few at a time
             await attempt.take_turn()
         try:
             if engine.last_failure is not None and engine.last_failure is not last_failure:
@@ -331,7 +331,3 @@ async def _send(
             return request_id
         finally:
             engine.submitted()
-
-
-def _one() -> int:
-    return 1

@@ -243,35 +243,35 @@ class Laws:
         """How far it is off, squared, in the mean."""
         return self._extra
 
-    def law(self, *names: str | None) -> Law | None:
+    def law(self, *names: str) -> Law | None:
         """The law of the first of *names* that is known; else that over all names."""
-        name = self._first_known(names)
-        if name is None:
-            return self._overall if any(name is not None for name in names) else None
+        for name in names:
+            law = self._law_of(name)
+            if law is not None:
+                return law
+        return self._overall if names else None
+
+    def _law_of(self, name: str) -> Law | None:
         law = self._laws.get(name)
-        if law is None:
-            record = self._record(name)
-            assert record is not None  # noqa: S101 - it is known
+        if law is None and (record := self._record(name)) is not None:
             variance = shrunk(record, self._common)
             law = Law(record.mean, math.sqrt(variance * (1.0 + 1.0 / record.runs)))
             self._laws[name] = law
         return law
 
-    def follow(self, *names: str | None) -> Law | None:
+    def follow(self, *names: str) -> Law | None:
         """
         The law, as of `law`, of what is followed from now on.
 
         A name that was taught and comes again begins the next night: what all took longer is in
         what it was taught, and must not count twice.  While all names are others, it is not.
         """
-        if self._first_known(names) in self._taught:
+        name = next((name for name in names if self._law_of(name) is not None), None)
+        if name in self._taught:
             self._begin_night()
         law = self.law(*names)
         self._followed += law is not None and law.is_known
         return law
-
-    def _first_known(self, names: Iterable[str | None]) -> str | None:
-        return next((each for each in names if each is not None and self._record(each)), None)
 
     def chance(self, law: Law, since: float, until: float) -> float:
         """The chance to have ended at age *until* for what was pending at age *since*."""
