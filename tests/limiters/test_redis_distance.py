@@ -96,6 +96,7 @@ async def test_what_cannot_be_had_is_said(
         assert not stats.degraded
         assert 0.2 * 29.4 < stats.rate < 0.8 * 29.4
         assert caplog.text.count("Redis is far away (an answer takes 0.") == 1
+        await spend([limiter], 20)
 
         proxy.delay = 0.0
         async with asyncio.timeout(10):  # a busy machine needs a few more to believe it
@@ -266,6 +267,21 @@ def test_distance_follows_what_is_heard() -> None:
     assert distance.lead == pytest.approx(0.16)
     distance.note(0.96, 0.96)
     assert distance.is_too_far
+
+
+@pytest.mark.parametrize("took", [0.5, 0.6, 0.9])
+def test_redis_that_came_nearer_is_believed_soon(took: float) -> None:
+    """
+    Slots are booked so far ahead that nobody waits for an answer, and each seems to take as long
+    as before.
+    """
+    distance = Distance(1.0)
+    distance.note(took, took)
+    answers = 0
+    while distance.is_far:
+        distance.note(0.95, None)
+        answers += 1
+    assert 1 <= answers <= 4
 
 
 def test_redis_that_was_never_reached_is_given_more_time_with_each_attempt() -> None:

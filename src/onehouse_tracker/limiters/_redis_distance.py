@@ -37,36 +37,45 @@ class Distance:
         longest: Seconds a call may take, at most.
     """
 
-    __slots__ = ("_longest", "lead", "patience")
+    __slots__ = ("_longest", "_was_far", "lead", "patience")
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
+        self._was_far = False
         self.lead = 0.0
         """Seconds an answer takes; 0 while none came."""
         self.patience = longest
         """Seconds to wait for the next one."""
 
-    def note(self, at_most: float, took: float | None) -> None:
+    def note(self, at_most: float, took: float | None) -> bool:
         """
         An answer came after *took* seconds.
 
         Where nobody waited for it that is not known (`None`), but that it was *at_most* so long.
+
+        Returns:
+            Whether it shows for the first time that a part of the rate is lost.
         """
+        was_far = self._was_far
         if took is None:
-            # A little less each time: in the end one is waited for, and tells.
-            self.lead = min(at_most, 0.99 * self.lead)
+            # Less each time: in the end one is waited for, and tells.  While a part of the rate
+            # is lost that must not take long, and slots that come too early cost nothing.
+            self.lead = min(at_most, (0.8 if self.is_far else 0.99) * self.lead)
         else:
             self.lead = max(took, 0.8 * self.lead)
+            self._was_far = self.is_far
         self.patience = self._usual_patience()
+        return self._was_far and not was_far
 
     def lost(self) -> None:
         """
         Redis is away.
 
         A process that never reached it is perhaps far from it.  That is found out little by
-        little, or a network
-        that swallows everything would swallow our share of the budget as well.
+        little, or a network that swallows everything would swallow our share of the budget as
+        well.
         """
+        self._was_far = False
         self.patience = self._usual_patience()
 
     def probed_in_vain(self) -> None:

@@ -125,7 +125,6 @@ class RedisLimiter(SharedLimiter):
         self._epoch = ""
         self._clock = RedisClock()
         self._distance = Distance(socket_timeout)
-        self._is_far = False
         self._is_degraded = False
         self._probe_at = -math.inf
         self._silent_until = -math.inf
@@ -156,7 +155,7 @@ class RedisLimiter(SharedLimiter):
         self._me = secrets.token_hex(8)
         self._epoch, self._clock = "", RedisClock()
         self._distance = Distance(self._socket_timeout)
-        self._is_degraded = self._is_far = False
+        self._is_degraded = False
         try:
             await self._call(slots=0)
         except (OutOfMemoryError, ReadOnlyError, BusyLoadingError) as error:
@@ -340,13 +339,12 @@ class RedisLimiter(SharedLimiter):
 
     def _note_distance(self, at_most: float, took: float | None) -> None:
         distance = self._distance
-        distance.note(at_most, took)
+        is_new = distance.note(at_most, took)
         if distance.is_too_far:
             raise _TooFarError
-        if distance.is_far and not self._is_far:
+        if is_new:
             text = "Redis is far away (an answer takes %.2f s): %.0f %% of the budget can be had"
             _log.warning(text, distance.lead, 100 * distance.part)
-        self._is_far = distance.is_far
 
     # --- Degraded ----------------------------------------------------------------------
 
@@ -355,7 +353,6 @@ class RedisLimiter(SharedLimiter):
         self._booked.clear()
         now = asyncio.get_running_loop().time()
         self._is_degraded = True
-        self._is_far = False
         self._distance.lost()
         self._probe_at = now + _PROBE_INTERVAL
         self._silent_until = now + SILENCE
