@@ -18,7 +18,8 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, NoReturn, TypeVar
 
 from onehouse_tracker.errors import TrackerClosedError
-from onehouse_tracker.sync._one_call import GLANCE, Call
+from onehouse_tracker.sync._latch import GLANCE, Latch
+from onehouse_tracker.sync._one_call import Call
 
 __all__ = ["LoopThread"]
 
@@ -50,7 +51,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._takes_calls = True
         self._exiting = False
-        self._entered = threading.Event()
+        self._entered = Latch()
         self._leave: asyncio.Event | None = None
         self._is_told_to_leave = False
         self._cause: BaseException | None = None
@@ -69,6 +70,11 @@ class LoopThread:
         """Whether it was opened by the process that forked this one."""
         return self._pid is not None and self._pid != os.getpid()
 
+    @property
+    def _is_started(self) -> bool:
+        # Ctrl-C may come between the making of a thread and its start.
+        return self._thread is not None and self._thread.ident is not None
+
     def open(self) -> None:
         """
         Start the thread and enter the context, unless that was done.
@@ -83,22 +89,19 @@ class LoopThread:
                 "the tracker belongs to the process that forked this one; make a new one here"
             )
         with self._lock:
-            if self._thread is None and self._takes_calls:
+            if not self._is_started and self._takes_calls:
                 self._pid = os.getpid()
                 # A daemon, so that nothing can keep the interpreter from ending; what must
                 # be done before it ends, `_close_all` does.
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                _running.add(self)
                 try:
                     self._thread.start()
                 except RuntimeError:  # no more threads
-                    self._takes_calls, self._thread = False, None
-                    _running.discard(self)
+                    self._takes_calls = False
                     raise
-        if self._thread is None:
+        if not self._is_started:
             self._refuse()
-        while not self._entered.wait(GLANCE):
-            pass
+        self._entered.wait()
         if self._failure is not None and self._leave is None:
             raise self._failure
         if not self._takes_calls:
@@ -180,7 +183,7 @@ class LoopThread:
         self.close_soon(cause)
         with self._lock:
             thread = self._thread
-            if thread is None:
+            if not self._is_started:
                 self._takes_calls = False
         if thread is None or thread is threading.current_thread():
             return
@@ -196,7 +199,7 @@ class LoopThread:
         with self._lock:
             accepted = self._takes_calls and self._loop is not None
             if accepted:
-                call.is_counted = not call.is_daemon
+                call.is_counted = call.holds_up_exit
                 self._waiting += call.is_counted
         if not accepted or not self._post(call.start):
             self._refuse()
@@ -253,6 +256,7 @@ class LoopThread:
     # --- In the thread -------------------------------------------------------------------
 
     def _run(self) -> None:
+        _running.add(self)
         loop = asyncio.new_event_loop()
         try:
             serving = loop.create_task(self._serve())

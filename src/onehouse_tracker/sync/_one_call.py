@@ -6,20 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from onehouse_tracker.errors import TrackerClosedError
+from onehouse_tracker.sync._latch import Latch
 
-__all__ = ["GLANCE", "Call"]
+__all__ = ["Call"]
 
 T = TypeVar("T")
-
-GLANCE = 0.2 if os.name == "nt" else None
-"""Seconds between two looks at whether a call has ended.  On Windows Ctrl-C does not interrupt
-who waits for a lock without limit."""
 
 
 class Owner(Protocol):
@@ -43,8 +39,12 @@ class Call(Generic[T]):
         self._owner = owner
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[T | _Raised] | None = None
-        self._ended = threading.Event()
-        self.is_daemon = threading.current_thread().daemon
+        self._ended = Latch()
+        thread = threading.current_thread()
+        self.is_daemon = thread.daemon
+        # The main thread runs what is done at the exit, so it waits for nothing then; and it alone
+        # can be interrupted where it would be counted out.
+        self.holds_up_exit = not thread.daemon and thread is not threading.main_thread()
         self.is_counted = False
 
     def start(self) -> None:
@@ -64,8 +64,7 @@ class Call(Generic[T]):
 
     def wait(self) -> None:
         """Wait for the end; in the caller's thread."""
-        while not self._ended.wait(GLANCE):
-            pass
+        self._ended.wait()
 
     def outcome(self) -> T:
         """What came of it, once it has ended."""
