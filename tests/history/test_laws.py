@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehouse_tracker._engine.schedule.laws import Law, Laws
+from onehouse_tracker._engine.schedule.law import Law
+from onehouse_tracker._engine.schedule.laws import Laws
 from onehouse_tracker.history._records import Lesson, Record
 
 MINUTE = math.log(60.0)

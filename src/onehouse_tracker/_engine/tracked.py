@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onehouse_tracker._engine.classes import RequestClass
     from onehouse_tracker._engine.refusals import RefusalRow
     from onehouse_tracker._engine.schedule.cells import Cell
-    from onehouse_tracker._engine.schedule.laws import Law
+    from onehouse_tracker._engine.schedule.law import Law
     from onehouse_tracker._engine.waits import Wait
     from onehouse_tracker.errors import StatusError
 

@@ -63,7 +63,7 @@ class Chances:
         if not self._laws.certain:
             other = self._durations.chance(run.durations, self._place, since, until)
             chance = other + self._laws.trust * (chance - other)
-        return max(self._durations.least(until - since), chance)
+        return self._durations.not_less(chance, until - since)
 
     def learn(self, run: Run, sent_at: float, *, ended: bool) -> None:
         """A check sent at *sent_at* saw whether *run* has ended; called before it is noted."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onehouse_tracker._engine.schedule.durations import Label
-    from onehouse_tracker._engine.schedule.laws import Law
+    from onehouse_tracker._engine.schedule.law import Law
     from onehouse_tracker.runs._kinds import WorkKind
     from onehouse_tracker.runs._walk import Steps
 

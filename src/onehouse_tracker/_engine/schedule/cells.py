@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onehouse_tracker._engine.schedule.durations import Durations, Factor, Label
-    from onehouse_tracker._engine.schedule.laws import Law, Laws
+    from onehouse_tracker._engine.schedule.law import Law
+    from onehouse_tracker._engine.schedule.laws import Laws
     from onehouse_tracker._engine.tracked import Tracked
 
 __all__ = ["STALE", "Cell", "Cells"]
@@ -182,7 +183,7 @@ class Cells:
         if not laws.certain:
             other = self._durations.chance(cell.label, cell.place, since, until)
             chance = other + laws.trust * (chance - other)
-        return max(self._durations.least(until - since), chance)
+        return self._durations.not_less(chance, until - since)
 
     def _put(self, cell: Cell, tracked: Tracked) -> None:
         tracked.cell = cell

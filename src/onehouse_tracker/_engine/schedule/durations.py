@@ -86,22 +86,19 @@ class Durations:
     delays and then makes them longer.
     """
 
-    __slots__ = ("_ages", "_ended", "_known", "_labels", "_other", "_places", "_seconds")
+    __slots__ = ("_ages", "_ended", "_known", "_labels", "_other", "_places", "_seconds", "rate")
 
     def __init__(self) -> None:
         # As if one request had ended in half a minute of waiting.
         self._ended = 1.0
         self._seconds = 30.0
+        self.rate = self._ended / self._seconds
+        """Endings per second of one request, on average."""
         self._ages = tuple(Factor() for _ in range(OCTAVES))
         self._labels: dict[str | None, Label] = {}
         self._known = 0
         self._other: Label | None = None
         self._places: dict[int, Factor] = {}
-
-    @property
-    def rate(self) -> float:
-        """Endings per second of one request, on average."""
-        return self._ended / self._seconds
 
     def label(self, name: str | None, *, known: bool = False) -> Label:
         """
@@ -127,9 +124,10 @@ class Durations:
             place = self._places[number] = Factor()
         return place
 
-    def least(self, wait: float) -> float:
-        """The chance to have ended in *wait* seconds that nobody is thought to fall short of."""
-        return -math.expm1(-self.rate * FLOOR * wait)
+    def not_less(self, chance: float, wait: float) -> float:
+        """*chance*, but not less than that of *wait* seconds which nobody falls short of."""
+        floor = self.rate * FLOOR * wait
+        return chance if chance >= floor else max(chance, -math.expm1(-floor))
 
     def chance(self, label: Label, place: Factor, since: float, until: float) -> float:
         """The chance that a request that was pending at age *since* has ended at *until*."""
@@ -183,6 +181,7 @@ class Durations:
         place.learn(found, rate * overall * unweighted)
         self._ended += found
         self._seconds += sum(seconds)
+        self.rate = self._ended / self._seconds
 
     def _learn_at_one_age(self, label: Label, place: Factor, octave: int, waited: float) -> None:
         """The same where nothing ended and all was at one age, as for most polls: no lists."""
@@ -195,6 +194,7 @@ class Durations:
         label.overall.learn(0.0, rate * position * by_age)
         place.learn(0.0, rate * overall * unweighted)
         self._seconds += waited
+        self.rate = self._ended / self._seconds
 
 
 def _octave(age: float) -> int:

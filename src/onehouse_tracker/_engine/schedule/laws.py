@@ -12,6 +12,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from onehouse_tracker._engine.schedule.fit import Fit
+from onehouse_tracker._engine.schedule.law import (
+    LIKE_OTHERS,
+    OUTLIER_SPREAD,
+    ROOT_HALF,
+    TINY,
+    UNLIKE,
+    Law,
+)
+from onehouse_tracker._engine.schedule.shift import Shift
 from onehouse_tracker.history._records import (
     MOST_NAMES,
     SHORTEST,
@@ -22,11 +31,7 @@ from onehouse_tracker.history._records import (
     taught,
 )
 
-__all__ = ["Law", "Laws", "Pending"]
-
-OUTLIERS = 0.03
-OUTLIER_SPREAD = 1.2
-"""Runs that have nothing to do with earlier ones, and how far they lie around them."""
+__all__ = ["Laws", "Pending"]
 
 FORGETTING = 0.998
 HEAD_START = 1.0
@@ -44,56 +49,12 @@ UNUSUAL = 0.05
 _MOST_SURPRISES = 10
 """What ends sooner, or later, than all but this share surprises; so many are remembered."""
 
-_SHIFTS = (
-    -1.1, -0.8, -0.6, -0.4, -0.25, -0.15, -0.07,
-    0.0, 0.07, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.1,
-)  # fmt: skip
-_SHIFT_SPREAD = 0.15
-_SHIFT_PRIORS = tuple(-abs(shift) / _SHIFT_SPREAD for shift in _SHIFTS)
-_GRID = tuple(zip(_SHIFTS, _SHIFT_PRIORS, strict=True))
-_SHIFT_FORGETTING = 0.99995
-_NO_NEWS = 3.5
-_LEAST = 1e-4
-_LOG_LEAST = math.log(_LEAST)
-_NEGLIGIBLE = 12.0
 _MOST_EXPONENT = 500.0
 
-_ROOT_HALF = math.sqrt(0.5)
-_LIKE_OTHERS, _UNLIKE = 0.5 * (1.0 - OUTLIERS), 0.5 * OUTLIERS
-_TINY = 1e-290
 _CERTAIN = 0.999
 _FEW = 10
 _MOST_PENDING = 1000
 _OVER_AGAIN = 0.1
-
-
-class Law:
-    """How long the next run of one name takes: normal in the logarithm, with outliers."""
-
-    __slots__ = ("is_known", "mean", "spread")
-
-    def __init__(self, mean: float, spread: float, *, is_known: bool = True) -> None:
-        self.mean = mean
-        self.spread = spread
-        self.is_known = is_known
-        """Whether the name was seen before; else it is the law over all names."""
-
-    def __repr__(self) -> str:
-        return f"<Law: {math.exp(self.mean):.3g} s, spread {self.spread:.2g}>"
-
-    def survival(self, age: float, shift: float = 0.0, extra: float = 0.0) -> float:
-        """The chance to run longer than *age*, where all runs take exp(*shift*) times as long."""
-        if age <= SHORTEST:
-            return 1.0
-        spread = math.sqrt(self.spread * self.spread + extra)
-        return _survival(math.log(age) - self.mean - shift, spread)
-
-
-def _survival(late: float, spread: float) -> float:
-    """The chance to run longer than the median of all by *late*, in logarithms."""
-    return _LIKE_OTHERS * math.erfc(_ROOT_HALF * late / spread) + _UNLIKE * math.erfc(
-        _ROOT_HALF * (late / max(OUTLIER_SPREAD, spread))
-    )
 
 
 class Pending(Protocol):
@@ -137,9 +98,9 @@ class Laws:
         "_records",
         "_settled",
         "_shift",
-        "_shift_sums",
         "_surprises",
         "_taught",
+        "_tonight",
         "certain",
         "trust",
     )
@@ -217,7 +178,7 @@ class Laws:
         self._taught: set[str] = set()
         self._followed = self._overdue = 0
         self._fit = Fit()
-        self._shift_sums = [*_SHIFT_PRIORS]
+        self._tonight = Shift()
         self._shift = 0.0
         self._extra = 0.0
 
@@ -275,7 +236,7 @@ class Laws:
 
     def chance(self, law: Law, since: float, until: float) -> float:
         """The chance to have ended at age *until* for what was pending at age *since*."""
-        # `_survival` twice, with what both have in common: a poll needs ten of these.
+        # `Law.survival` twice, with what both have in common: a poll needs ten of these.
         if since <= SHORTEST:
             return 1.0 - law.survival(until, self._shift, self._extra)
         erfc, log, shift, mean = math.erfc, math.log, self._shift, law.mean
@@ -283,14 +244,14 @@ class Laws:
         # A call of max() takes as long as four multiplications.
         wide = spread if spread > OUTLIER_SPREAD else OUTLIER_SPREAD  # noqa: FURB136
         late = log(since) - mean - shift
-        alive = _LIKE_OTHERS * erfc(_ROOT_HALF * late / spread) + _UNLIKE * erfc(
-            _ROOT_HALF * (late / wide)
+        alive = LIKE_OTHERS * erfc(ROOT_HALF * late / spread) + UNLIKE * erfc(
+            ROOT_HALF * (late / wide)
         )
-        if alive <= _TINY:
+        if alive <= TINY:
             return 0.5
         late = log(until if until > SHORTEST else SHORTEST) - mean - shift  # noqa: FURB136
-        dead = _LIKE_OTHERS * erfc(_ROOT_HALF * late / spread) + _UNLIKE * erfc(
-            _ROOT_HALF * (late / wide)
+        dead = LIKE_OTHERS * erfc(ROOT_HALF * late / spread) + UNLIKE * erfc(
+            ROOT_HALF * (late / wide)
         )
         return 1.0 - dead / alive
 
@@ -343,37 +304,8 @@ class Laws:
         )
         self.trust = _logistic(self._evidence)
         self.certain = self.trust > _CERTAIN
-        self._learn_shift(law, since, until, ended=ended)
-
-    def _learn_shift(self, law: Law, since: float, until: float, *, ended: bool) -> None:
-        erfc, log, mean = math.erfc, math.log, law.mean
-        now = log(max(until, SHORTEST)) - mean
-        if not ended and now - _SHIFTS[0] < -_NO_NEWS * law.spread:
-            return  # it could not have ended under any shift
-        before = log(max(since, SHORTEST)) - mean
-        narrow = _ROOT_HALF / law.spread
-        wide = _ROOT_HALF / max(law.spread, OUTLIER_SPREAD)
-        values = []
-        for (shift, prior), value in zip(_GRID, self._shift_sums, strict=True):
-            late = now - shift
-            dead = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide)
-            late = before - shift
-            alive = _LIKE_OTHERS * erfc(late * narrow) + _UNLIKE * erfc(late * wide) + _TINY
-            seen = (alive - dead if ended else dead) / alive
-            news = log(seen) if seen > _LEAST else _LOG_LEAST
-            values.append(prior + _SHIFT_FORGETTING * (value - prior) + news)
-        self._shift_sums = values
-        most = max(values)
-        least = most - _NEGLIGIBLE
-        total = first = second = 0.0
-        for shift, value in zip(_SHIFTS, values, strict=True):
-            if value > least:
-                weight = math.exp(value - most)
-                total += weight
-                first += weight * shift
-                second += weight * shift * shift
-        self._shift = first / total
-        self._extra = max(0.0, second / total - self._shift * self._shift)
+        self._tonight.learn(law, since, until, ended=ended)
+        self._shift, self._extra = self._tonight.mean, self._tonight.variance
 
 
 def _logistic(value: float) -> float:

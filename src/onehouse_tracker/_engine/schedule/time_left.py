@@ -14,7 +14,8 @@ from onehouse_tracker.history._records import SHORTEST
 from onehouse_tracker.results import TimeLeft
 
 if TYPE_CHECKING:
-    from onehouse_tracker._engine.schedule.laws import Law, Laws, Pending
+    from onehouse_tracker._engine.schedule.law import Law
+    from onehouse_tracker._engine.schedule.laws import Laws, Pending
 
 __all__ = ["Running", "left_of", "left_of_all", "running_now"]
 
