@@ -1,7 +1,7 @@
 """
 What a history costs: processor time for each poll, and memory.
 
-    python benchmarks/history_cost.py             a table, in a minute of one core
+    python benchmarks/history_cost.py             a table, in two minutes of one core
     python benchmarks/history_cost.py --check     exit with 1, name each bound that is missed
     python benchmarks/history_cost.py --json      one JSON object
 
@@ -53,7 +53,7 @@ from onehouse_tracker.testing.virtual_clock import InlineExecutor  # noqa: E402
 NAMES = 100_000
 CASES = ("sigma 0.1, batch", "sigma 0.3, batch", "sigma 0.3, staggered", "30 % new names")
 WORLD = 1
-ROUNDS = 6
+ROUNDS = 10
 TOGETHER = 200
 LIMIT = 10.0
 
