@@ -25,9 +25,11 @@ GOOD = Numbers(
     raw_bare_cpu_us_per_poll=80.0,
     raw_tracker_cpu_us_per_poll=140.0,
     engine_us_per_poll=35.0,
+    engine_share=0.44,
     journal_results_per_s=9_000.0,
     plain_results_per_s=14_000.0,
     journal_us_per_result=40.0,
+    journal_ratio=0.64,
 )
 
 
@@ -54,8 +56,8 @@ def test_numbers_within_the_bounds_miss_nothing() -> None:
     [
         ("loopback_ratio", 0.89),
         ("raw_ratio", 0.44),
-        ("journal_results_per_s", 4_999.0),
-        ("engine_us_per_poll", 61.0),
+        ("journal_ratio", 0.54),
+        ("engine_share", 0.71),
         ("resume_s", 21.0),
     ],
 )
