@@ -1,7 +1,7 @@
 """
 What a history costs: processor time for each poll, and memory.
 
-    python benchmarks/history_cost.py             a table, in two minutes of one core
+    python benchmarks/history_cost.py             a table, in a minute or two of one core
     python benchmarks/history_cost.py --check     exit with 1, name each bound that is missed
     python benchmarks/history_cost.py --json      one JSON object
 

@@ -57,7 +57,7 @@ def test_numbers_within_the_bounds_miss_nothing() -> None:
         ("loopback_ratio", 0.89),
         ("raw_ratio", 0.44),
         ("journal_ratio", 0.54),
-        ("engine_share", 0.71),
+        ("engine_share", 0.63),
         ("resume_s", 21.0),
     ],
 )

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
-from itertools import count, pairwise
+from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
 
@@ -36,15 +36,16 @@ def moments(code: CodeType) -> frozenset[int]:
 
 class CtrlC:
     """
-    Raises `KeyboardInterrupt` in this thread, at moment *number* in *files*.
+    Counts the moments that this thread passes in *files*, until something is raised.
 
-    Where the thread blocks first, or has done all before, `was_raised` stays False.
+    At moment *number* it raises `KeyboardInterrupt` itself; at none if that is 0.
     """
 
-    def __init__(self, number: int, files: frozenset[str] = ALL) -> None:
-        self._left = number
+    def __init__(self, number: int = 0, files: frozenset[str] = ALL) -> None:
+        self._number = number
         self._files = files
-        self.was_raised = False
+        self._is_over = False
+        self.passed = 0
         self.place = "nowhere"
 
     def __call__(self, frame: FrameType, event: str, _: object) -> CtrlC | None:
@@ -54,11 +55,13 @@ class CtrlC:
             return None
         frame.f_trace_opcodes = True
         if event == "exception":
-            self._left = 0  # the signal itself came before
-        elif event == "call" or (event == "opcode" and frame.f_lasti in moments(code)):
-            self._left -= 1
-            if self._left == 0:
-                self.was_raised, self.place = True, f"{code.co_qualname}, line {frame.f_lineno}"
+            self._is_over = True
+        elif not self._is_over and (
+            event == "call" or (event == "opcode" and frame.f_lasti in moments(code))
+        ):
+            self.passed += 1
+            if self.passed == self._number:
+                self.place = f"{code.co_qualname}, line {frame.f_lineno}"
                 raise KeyboardInterrupt
         return self
 
@@ -87,7 +90,7 @@ def assert_ends(work: Callable[[], Any], what: str) -> None:
     """Another thread does *work*, and is not held up."""
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(2)
+    worker.join(10)
     assert not worker.is_alive(), what
 
 
@@ -111,13 +114,11 @@ async def quick() -> int:
     return 1
 
 
-def press_once_it_blocks() -> threading.Timer:
-    """Send the signal itself, to who has come past all moments and blocks."""
+def press_once_it_blocks() -> None:
+    """Send the signal itself, to who has passed all moments by then and blocks."""
     main = threading.main_thread().ident
     assert main is not None
-    later = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
-    later.start()
-    return later
+    threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
 
 
 def test_wait_is_interrupted_at_any_moment() -> None:
@@ -125,48 +126,57 @@ def test_wait_is_interrupted_at_any_moment() -> None:
     Its coroutine is cancelled, the loop runs on, and the next call is as good as the first.
     """
     with loop_thread() as thread:
-        for number in count(1):
+
+        def interrupted(number: int) -> CtrlC:
             ctrl_c, wait = CtrlC(number), Wait()
-            later = press_once_it_blocks()
-            try:
-                with pytest.raises(KeyboardInterrupt), ctrl_c.pressed():
-                    thread.call(wait)
-            finally:
-                later.cancel()
+            with pytest.raises(KeyboardInterrupt), ctrl_c.pressed():
+                thread.call(wait)
             assert_ends(lambda: thread.call(quick), ctrl_c.place)
             assert not wait.running, ctrl_c.place
-            if not ctrl_c.was_raised:
-                break
-    assert number > 20
+            return ctrl_c
+
+        press_once_it_blocks()
+        last = interrupted(0).passed
+        assert last > 20
+        for number in range(1, last + 1):
+            assert interrupted(number).passed == number
 
 
 def test_call_that_ends_is_interrupted_at_any_moment() -> None:
     """
     Whether its caller learns of the end or not: the loop runs on, and nothing waits at the exit.
     """
-    for number in count(1):
+
+    def interrupted(number: int) -> CtrlC:
         ctrl_c = CtrlC(number)
         with loop_thread() as thread:
             with suppress(KeyboardInterrupt), ctrl_c.pressed():
                 assert thread.call(quick) == 1
             assert_ends(lambda: thread.call(quick), ctrl_c.place)
-        if not ctrl_c.was_raised:
-            break
-    assert number > 20
+        return ctrl_c
+
+    last = interrupted(0).passed
+    assert last > 20
+    for number in range(1, last + 1):
+        interrupted(number)
 
 
 def test_opening_is_interrupted_at_any_moment() -> None:
     """
     The next call opens it, if it is not open.
     """
-    for number in count(1):
+
+    def interrupted(number: int) -> CtrlC:
         # What starting a thread waits for is Python's own.
         ctrl_c = CtrlC(number, OURS)
         thread = LoopThread(nullcontext(), name="loop under test")
         with suppress(KeyboardInterrupt), ctrl_c.pressed():
             thread.open()
-        assert_ends(lambda: thread.call(quick), ctrl_c.place)  # noqa: B023 - it is done at once
+        assert_ends(lambda: thread.call(quick), ctrl_c.place)
         assert_ends(thread.close, ctrl_c.place)
-        if not ctrl_c.was_raised:
-            break
-    assert number > 5
+        return ctrl_c
+
+    last = interrupted(0).passed
+    assert last > 5
+    for number in range(1, last + 1):
+        interrupted(number)
