@@ -56,14 +56,9 @@ class Chances:
     def of(self, run: Run, now: float) -> float:
         """The chance that *run* has ended since it was last seen running."""
         since, until = run.looked - run.born, now - run.born
-        law = run.law
-        if law is None or until <= since:
-            return self._durations.chance(run.durations, self._place, since, until)
-        chance = self._laws.chance(law, since, until)
-        if not self._laws.certain:
-            other = self._durations.chance(run.durations, self._place, since, until)
-            chance = other + self._laws.trust * (chance - other)
-        return self._durations.not_less(chance, until - since)
+        return self._durations.chance_with(
+            self._laws, run.law, run.durations, self._place, since, until
+        )
 
     def learn(self, run: Run, sent_at: float, *, ended: bool) -> None:
         """A check sent at *sent_at* saw whether *run* has ended; called before it is noted."""

@@ -175,15 +175,10 @@ class Cells:
         return self._chance(cell, tracked.asked, now)
 
     def _chance(self, cell: Cell, asked: float, now: float) -> float:
-        born, laws, law = cell.born, self._laws, cell.law
-        since, until = asked - born, now - born
-        if law is None or laws is None or until <= since:
-            return self._durations.chance(cell.label, cell.place, since, until)
-        chance = laws.chance(law, since, until)
-        if not laws.certain:
-            other = self._durations.chance(cell.label, cell.place, since, until)
-            chance = other + laws.trust * (chance - other)
-        return self._durations.not_less(chance, until - since)
+        born = cell.born
+        return self._durations.chance_with(
+            self._laws, cell.law, cell.label, cell.place, asked - born, now - born
+        )
 
     def _put(self, cell: Cell, tracked: Tracked) -> None:
         tracked.cell = cell

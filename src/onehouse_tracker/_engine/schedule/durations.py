@@ -7,6 +7,11 @@ Bookkeeping only: no clock, no I/O, no tasks.  Ages and durations are seconds.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onehouse_tracker._engine.schedule.law import Law
+    from onehouse_tracker._engine.schedule.laws import Laws
 
 __all__ = ["FLOOR", "MOST_LABELS", "Durations", "Factor", "Label"]
 
@@ -124,11 +129,6 @@ class Durations:
             place = self._places[number] = Factor()
         return place
 
-    def not_less(self, chance: float, wait: float) -> float:
-        """*chance*, but not less than that of *wait* seconds which nobody falls short of."""
-        floor = self.rate * FLOOR * wait
-        return chance if chance >= floor else max(chance, -math.expm1(-floor))
-
     def chance(self, label: Label, place: Factor, since: float, until: float) -> float:
         """The chance that a request that was pending at age *since* has ended at *until*."""
         wait = until - since
@@ -148,6 +148,26 @@ class Durations:
         weighted *= place.value * label.overall.value
         floor = FLOOR * wait
         return -math.expm1(-self.rate * (max(floor, weighted)))
+
+    def chance_with(
+        self,
+        laws: Laws | None,
+        law: Law | None,
+        label: Label,
+        place: Factor,
+        since: float,
+        until: float,
+    ) -> float:
+        """As `chance`, and as *law* has it: each counts as far as it is trusted tonight."""
+        if law is None or laws is None or until <= since:
+            return self.chance(label, place, since, until)
+        chance = laws.chance(law, since, until)
+        if not laws.certain:
+            other = self.chance(label, place, since, until)
+            chance = other + laws.trust * (chance - other)
+        # Nobody falls short of this share of the average.
+        floor = self.rate * FLOOR * (until - since)
+        return chance if chance >= floor else max(chance, -math.expm1(-floor))
 
     def learn(
         self, label: Label, place: Factor, since: float, until: float, *, ended: bool
@@ -179,9 +199,7 @@ class Durations:
         found = sum(hits)
         label.overall.learn(found, rate * position * weighted)
         place.learn(found, rate * overall * unweighted)
-        self._ended += found
-        self._seconds += sum(seconds)
-        self.rate = self._ended / self._seconds
+        self._count(found, sum(seconds))
 
     def _learn_at_one_age(self, label: Label, place: Factor, octave: int, waited: float) -> None:
         """The same where nothing ended and all was at one age, as for most polls: no lists."""
@@ -193,7 +211,11 @@ class Durations:
         age.learn(0.0, rate * overall * position * waited)
         label.overall.learn(0.0, rate * position * by_age)
         place.learn(0.0, rate * overall * unweighted)
-        self._seconds += waited
+        self._count(0.0, waited)
+
+    def _count(self, ended: float, seconds: float) -> None:
+        self._ended += ended
+        self._seconds += seconds
         self.rate = self._ended / self._seconds
 
 

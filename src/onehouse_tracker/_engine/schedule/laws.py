@@ -86,7 +86,6 @@ class Laws:
     __slots__ = (
         "_common",
         "_evidence",
-        "_extra",
         "_fit",
         "_followed",
         "_laws",
@@ -97,7 +96,6 @@ class Laws:
         "_pending",
         "_records",
         "_settled",
-        "_shift",
         "_surprises",
         "_taught",
         "_tonight",
@@ -150,8 +148,9 @@ class Laws:
         law = self.law(*names)
         if law is None or not law.is_known:
             return
-        was_late = law.survival(least, self._shift, self._extra) < UNUSUAL
-        was_early = law.survival(most, self._shift, self._extra) > 1.0 - UNUSUAL
+        tonight = self._tonight
+        was_late = law.survival(least, tonight.mean, tonight.variance) < UNUSUAL
+        was_early = law.survival(most, tonight.mean, tonight.variance) > 1.0 - UNUSUAL
         surprises = self._surprises + (1 if was_late or was_early else -1)
         self._surprises = min(_MOST_SURPRISES, max(-_MOST_SURPRISES, surprises))
 
@@ -179,8 +178,6 @@ class Laws:
         self._followed = self._overdue = 0
         self._fit = Fit()
         self._tonight = Shift()
-        self._shift = 0.0
-        self._extra = 0.0
 
     def _look_over(self) -> None:
         self._settled = 0
@@ -197,12 +194,12 @@ class Laws:
     @property
     def shift(self) -> float:
         """The logarithm of how much longer all runs take tonight."""
-        return self._shift
+        return self._tonight.mean
 
     @property
     def shift_variance(self) -> float:
         """How far it is off, squared, in the mean."""
-        return self._extra
+        return self._tonight.variance
 
     def law(self, *names: str) -> Law | None:
         """The law of the first of *names* that is known; else that over all names."""
@@ -237,10 +234,11 @@ class Laws:
     def chance(self, law: Law, since: float, until: float) -> float:
         """The chance to have ended at age *until* for what was pending at age *since*."""
         # `Law.survival` twice, with what both have in common: a poll needs ten of these.
+        tonight = self._tonight
         if since <= SHORTEST:
-            return 1.0 - law.survival(until, self._shift, self._extra)
-        erfc, log, shift, mean = math.erfc, math.log, self._shift, law.mean
-        spread = math.sqrt(law.spread * law.spread + self._extra)
+            return 1.0 - law.survival(until, tonight.mean, tonight.variance)
+        erfc, log, shift, mean = math.erfc, math.log, tonight.mean, law.mean
+        spread = math.sqrt(law.spread * law.spread + tonight.variance)
         # A call of max() takes as long as four multiplications.
         wide = spread if spread > OUTLIER_SPREAD else OUTLIER_SPREAD  # noqa: FURB136
         late = log(since) - mean - shift
@@ -284,16 +282,18 @@ class Laws:
         """
         if not law.is_known or self._surprises > 1:
             return None
-        if law.survival(age, self._shift, self._extra) >= OVERDUE:
+        tonight = self._tonight
+        if law.survival(age, tonight.mean, tonight.variance) >= OVERDUE:
             return None
-        return math.exp(law.mean + self._shift)
+        return math.exp(law.mean + tonight.mean)
 
     def learn(self, law: Law, other: float, since: float, until: float, *, ended: bool) -> None:
         """A poll at age *until* of what was pending at *since*; *other* is the other forecast."""
-        alive = law.survival(since, self._shift, self._extra)
+        tonight = self._tonight
+        alive = law.survival(since, tonight.mean, tonight.variance)
         if alive < OVERDUE:
             return  # one that hangs says nothing about the others
-        mine = 1.0 - law.survival(until, self._shift, self._extra) / alive
+        mine = 1.0 - law.survival(until, tonight.mean, tonight.variance) / alive
         self._fit.learn(mine, ended=ended)
         if ended:
             news = math.log(max(mine, 1e-4)) - math.log(max(other, 1e-4))
@@ -304,8 +304,7 @@ class Laws:
         )
         self.trust = _logistic(self._evidence)
         self.certain = self.trust > _CERTAIN
-        self._tonight.learn(law, since, until, ended=ended)
-        self._shift, self._extra = self._tonight.mean, self._tonight.variance
+        tonight.learn(law, since, until, ended=ended)
 
 
 def _logistic(value: float) -> float:

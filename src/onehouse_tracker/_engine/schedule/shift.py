@@ -37,7 +37,7 @@ _NEGLIGIBLE = 12.0
 _OUT_OF_THE_QUESTION = 30.0
 _NOW_AND_THEN = 8
 """Logarithms by which a shift is less likely than the likeliest: it counts no more; and only each
-eighth poll is held against it, which saves two thirds of the time."""
+eighth poll is held against it, because this is done with every poll."""
 
 
 class Shift:
